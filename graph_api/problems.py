@@ -1,0 +1,71 @@
+"""One error shape for every HTTP answer: RFC 9457 problem details.
+
+Invariant: whatever goes wrong, the caller gets ``application/problem+json`` with a stable ``type``,
+a sentence about what happened and, in ``detail``, what to do next; and it is counted by type.
+Specification: https://www.rfc-editor.org/rfc/rfc9457
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import Counter
+from starlette.requests import Request
+from starlette.responses import Response
+
+PROBLEM_JSON = "application/problem+json"
+TYPE_PREFIX = "https://w3id.org/fractalops/problems/"
+
+PROBLEMS = Counter("fractalops_problems_total", "Error answers, by problem type.", ["type"])
+
+
+class Problem(Exception):
+    """An error answer on its way to the caller.
+
+    ``kind`` is the stable last segment of the problem type (kebab-case), ``title`` the short
+    summary that is the same for every occurrence, ``detail`` what happened here and what the
+    caller can do about it. ``extra`` adds members to the body, ``headers`` to the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{title}: {detail}")
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """The answer, counted."""
+        PROBLEMS.labels(type=self.kind).inc()
+        body = {
+            "type": TYPE_PREFIX + self.kind,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.extra,
+        }
+        return Response(
+            json.dumps(body, ensure_ascii=False).encode(),
+            status_code=self.status,
+            media_type=PROBLEM_JSON,
+            headers=self.headers,
+        )
+
+
+async def handle_problem(request: Request, error: Exception) -> Response:
+    """Starlette exception handler for :class:`Problem`."""
+    assert isinstance(error, Problem)
+    return error.response()

@@ -1,0 +1,96 @@
+"""Mints the IRIs of everything the graph describes.
+
+Invariant: an IRI is a pure function of the base and the canonical key of the thing, so two stewards
+that see the same thing mint the same IRI. Things that projects share (datasets, topics,
+environments, releases, people) have project-free keys.
+Syntax: https://www.rfc-editor.org/rfc/rfc3987
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+DEFAULT_BASE = "http://fractalops.localhost"
+
+
+class Ids:
+    """Mints IRIs below one base, for example ``http://fractalops.localhost``."""
+
+    def __init__(self, base: str = DEFAULT_BASE) -> None:
+        if not base.startswith(("http://", "https://")) or base.endswith(("/", "#")):
+            raise ValueError(
+                f"the base must be an http(s) IRI without a trailing slash or hash, not {base!r}"
+            )
+        self.base = base
+
+    def instance(self, kind: str, *key: str) -> str:
+        """The IRI of the thing of this kind with this key; every segment is percent-encoded."""
+        if not key or not all(key):
+            raise ValueError(f"a {kind} needs a non-empty key, got {key!r}")
+        return f"{self.base}/id/{kind}/" + "/".join(_segment(segment) for segment in key)
+
+    def graph(self, name: str) -> str:
+        """The IRI of a named graph, from its short name such as ``lineage/shop``."""
+        if not name or not all(name.split("/")):
+            raise ValueError(f"a graph needs a name such as lineage/shop, got {name!r}")
+        return f"{self.base}/graph/" + "/".join(_segment(part) for part in name.split("/"))
+
+    def lineage_graph(self, project: str) -> str:
+        """The graph that holds what is known of one project."""
+        return self.graph(f"lineage/{project}")
+
+    def organisation(self, slug: str) -> str:
+        return self.instance("organisation", slug)
+
+    def project(self, slug: str) -> str:
+        return self.instance("project", slug)
+
+    def principal(self, slug: str) -> str:
+        return self.instance("principal", slug)
+
+    def grant(self, project: str, grantee: str) -> str:
+        return self.instance("grant", project, grantee)
+
+    def service(self, project: str, name: str) -> str:
+        return self.instance("service", project, name)
+
+    def operation(self, project: str, service: str, kind: str, name: str) -> str:
+        return self.instance("operation", project, service, kind, name)
+
+    def dependency(self, project: str, caller: str, callee: str) -> str:
+        return self.instance("dependency", project, caller, callee)
+
+    def data_store(self, system: str, address: str, namespace: str) -> str:
+        return self.instance("data-store", system, address or "-", namespace or "-")
+
+    def dataset(self, system: str, address: str, namespace: str, name: str) -> str:
+        return self.instance("dataset", system, address or "-", namespace or "-", name)
+
+    def topic(self, system: str, address: str, name: str) -> str:
+        return self.instance("topic", system, address or "-", name)
+
+    def environment(self, name: str) -> str:
+        return self.instance("environment", name)
+
+    def release(self, service: str, version: str) -> str:
+        return self.instance("release", service, version)
+
+    def evidence(self, digest: str) -> str:
+        """The evidence batch with this commitment (64 hexadecimal digits)."""
+        return self.instance("evidence", digest)
+
+    def proposal(self, identifier: str) -> str:
+        return self.instance("proposal", identifier)
+
+    def decision(self, proposal: str, number: int) -> str:
+        return self.instance("decision", proposal, str(number))
+
+    def proof(self, index: int) -> str:
+        """The proof log entry with this index."""
+        return self.instance("proof", str(index))
+
+
+def _segment(text: str) -> str:
+    encoded = quote(text, safe="")
+    # A dot segment would be removed by every client that resolves the IRI (RFC 3986, 5.2.4).
+    return encoded.replace(".", "%2E") if encoded in (".", "..") else encoded
