@@ -1,0 +1,71 @@
+# Every target sets up what it needs. Paths are relative, so a folder with a space in its name works;
+# pip is called without any index option, so the user's own pip configuration holds.
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint up bench lock clean
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+BIN := $(VENV)/bin
+PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip
+# The platform's data folder of `make up`.
+DATA ?= data
+PORT ?= 8080
+# Passed on: `make test ARGS="tests/proofs -x"`, `make demo ARGS="--keep kept"`.
+ARGS ?=
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: $(VENV)/.project ## create .venv and install everything, pinned by hash
+	@echo "Ready: $(BIN)/fractalops --help"
+
+demo: $(VENV)/.project ## run the platform and a small shop, show the graph that the shop's telemetry becomes
+	$(BIN)/fractalops demo $(ARGS)
+
+test: lint ## everything: format, lint, types, import floors, tests
+	$(PYTHON) -m pytest $(ARGS)
+
+lint: $(VENV)/.project ## format, lint and types only
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+
+up: $(VENV)/.project ## run the platform on DATA (default: data) and PORT (default: 8080)
+	$(BIN)/fractalops up --data "$(DATA)" --port $(PORT) $(ARGS)
+
+bench: $(VENV)/.project ## measure, and print each figure beside its baseline
+	$(PYTHON) -m pytest tests/bench -m bench -s $(ARGS)
+
+lock: $(VENV)/.project ## pin requirements.txt again from pyproject.toml (needs the network)
+	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-emit-find-links --upgrade --quiet \
+		--custom-compile-command "make lock" --output-file requirements.txt
+
+clean: ## remove .venv and every cache (not the data folder)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+
+# The first Python on PATH that is new enough makes the environment.
+$(VENV)/.created:
+	@for python in python3 python3.13 python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then found="$$python"; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "Python 3.11 or newer is needed and none is on PATH. Install one, then run make again." >&2; exit 1; \
+	fi; \
+	echo "Creating $(VENV) with $$("$$found" --version)"; \
+	if ! "$$found" -m venv --clear $(VENV); then \
+		rm -rf $(VENV); \
+		echo "$$found could not create a virtual environment. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; \
+	fi
+	@touch $@
+
+$(VENV)/.requirements: requirements.txt $(VENV)/.created
+	$(PIP) install --require-hashes -r requirements.txt
+	@touch $@
+
+# --no-build-isolation and --no-deps: everything needed is installed by now, so the network isn't.
+$(VENV)/.project: pyproject.toml $(VENV)/.requirements
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
