@@ -1,0 +1,58 @@
+"""The errors of the runtime floor.
+
+::
+
+    RuntimeFloorError
+    └── ProcessError            a local program did not do what it was started for
+        ├── ProgramMissing      it is not on this machine, or may not be executed
+        ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
+        └── ProcessFailed       it ended with a status other than 0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RuntimeFloorError(Exception):
+    """Anything this floor refuses or cannot do; the message says what to do next."""
+
+
+class ProcessError(RuntimeFloorError):
+    """A local program did not do what it was started for."""
+
+
+class ProgramMissing(ProcessError):
+    """The program is not on this machine, or may not be executed."""
+
+    def __init__(self, program: str, reason: str) -> None:
+        super().__init__(f"{program} could not be started: {reason}. Install it or put it on PATH.")
+        self.program = program
+
+
+class ProcessTimeout(ProcessError):
+    """The program ran longer than it was given; it and everything it started was ended."""
+
+    def __init__(
+        self, command: Sequence[str], seconds: float, stdout: bytes, stderr: bytes
+    ) -> None:
+        super().__init__(f"{command[0]} was ended: it ran longer than {seconds:g} s")
+        self.command = tuple(command)
+        self.seconds = seconds
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProcessFailed(ProcessError):
+    """The program ended with a status other than 0."""
+
+    def __init__(self, command: Sequence[str], returncode: int, stderr: bytes) -> None:
+        last = stderr.decode(errors="replace").strip().splitlines()[-1:]
+        said = f": {last[0]}" if last else ""
+        how = (
+            f"was killed by signal {-returncode}" if returncode < 0 else f"ended with {returncode}"
+        )
+        super().__init__(f"{command[0]} {how}{said}")
+        self.command = tuple(command)
+        self.returncode = returncode
+        self.stderr = stderr
