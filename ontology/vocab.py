@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 FO: Final = "https://w3id.org/fractalops/ns#"
+ONTOLOGY: Final = "https://w3id.org/fractalops/ns"
 FOS: Final = "https://w3id.org/fractalops/shapes#"
 
 _RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -192,20 +193,24 @@ class Fo:
     locatorCluster: Final = FO + "locatorCluster"
     locatorNamespace: Final = FO + "locatorNamespace"
     locatorWorkload: Final = FO + "locatorWorkload"
-    locatorPod: Final = FO + "locatorPod"
 
     # --- individuals
     AnalystRole: Final = FO + "AnalystRole"
     StewardRole: Final = FO + "StewardRole"
     OperatorRole: Final = FO + "OperatorRole"
     AuditorRole: Final = FO + "AuditorRole"
-    rule_http_server: Final = FO + "rule-http-server"
-    rule_http_client: Final = FO + "rule-http-client"
-    rule_rpc_server: Final = FO + "rule-rpc-server"
-    rule_rpc_client: Final = FO + "rule-rpc-client"
     rule_database_client: Final = FO + "rule-database-client"
     rule_message_publish: Final = FO + "rule-message-publish"
+    rule_message_publish_client: Final = FO + "rule-message-publish-client"
     rule_message_consume: Final = FO + "rule-message-consume"
+    rule_message_receive_client: Final = FO + "rule-message-receive-client"
+    rule_rpc_server_with_service: Final = FO + "rule-rpc-server-with-service"
+    rule_rpc_server: Final = FO + "rule-rpc-server"
+    rule_rpc_client_with_service: Final = FO + "rule-rpc-client-with-service"
+    rule_rpc_client: Final = FO + "rule-rpc-client"
+    rule_http_server: Final = FO + "rule-http-server"
+    rule_http_server_unrouted: Final = FO + "rule-http-server-unrouted"
+    rule_http_client: Final = FO + "rule-http-client"
     rule_internal: Final = FO + "rule-internal"
 
 
