@@ -1,0 +1,177 @@
+"""Who is who and who may do what, read from the governance graph.
+
+Invariant: a view is a pure function of the quads of ``graph/governance``; it is taken anew whenever
+an entry changes that graph, and nothing else says what a principal may do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+from pyoxigraph import Literal, NamedNode, Quad
+
+from ontology.vocab import Fo, Rdf, Rdfs
+
+ANALYST = "analyst"
+STEWARD = "steward"
+OPERATOR = "operator"
+AUDITOR = "auditor"
+
+ROLES: Mapping[str, str] = MappingProxyType(
+    {
+        Fo.AnalystRole: ANALYST,
+        Fo.StewardRole: STEWARD,
+        Fo.OperatorRole: OPERATOR,
+        Fo.AuditorRole: AUDITOR,
+    }
+)
+ROLE_IRIS: Mapping[str, str] = MappingProxyType({name: iri for iri, name in ROLES.items()})
+
+DEFAULT_TIME_LOCK = timedelta(hours=24)
+
+
+@dataclass(frozen=True)
+class Grant:
+    """A principal's right to propose to one graph of a project.
+
+    ``auto_apply_limit`` is the largest number of quads of a valid proposal that policy applies
+    without a person's decision.
+    """
+
+    grantee: str
+    project: str
+    graph: str
+    auto_apply_limit: int
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project: its slug, IRI, label and the graph of what is known of it."""
+
+    slug: str
+    iri: str
+    label: str
+    graph: str
+    restricted: bool
+    stewards: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Governance:
+    """One state of the governance graph, indexed; IRIs throughout, projects also by slug."""
+
+    organisation: str = ""
+    roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
+    projects: Mapping[str, Project] = field(default_factory=dict)
+    restricted: frozenset[str] = frozenset()
+    time_lock: timedelta = DEFAULT_TIME_LOCK
+
+    def has_role(self, principal: str, role: str) -> bool:
+        return role in self.roles.get(principal, frozenset())
+
+    def operators(self) -> frozenset[str]:
+        return frozenset(p for p, roles in self.roles.items() if OPERATOR in roles)
+
+    @property
+    def single_operator(self) -> bool:
+        return len(self.operators()) <= 1
+
+    def project_of_graph(self, graph: str) -> Project | None:
+        return next((p for p in self.projects.values() if p.graph == graph), None)
+
+    def grant(self, principal: str, graph: str) -> Grant | None:
+        """The widest grant of this principal on this graph."""
+        held = [g for g in self.grants if g.grantee == principal and g.graph == graph]
+        return max(held, key=lambda grant: grant.auto_apply_limit, default=None)
+
+    def hidden_from(self, principal: str) -> frozenset[str]:
+        """The restricted graphs this principal may not read."""
+        roles = self.roles.get(principal, frozenset())
+        if roles & {OPERATOR, AUDITOR}:
+            return frozenset()
+        own = {g.graph for g in self.grants if g.grantee == principal}
+        own |= {p.graph for p in self.projects.values() if principal in p.stewards}
+        return self.restricted - own
+
+
+def read_governance(quads: Iterable[Quad]) -> Governance:
+    """The view of these quads; statements it does not know are ignored."""
+    facts: dict[str, dict[str, list[str]]] = {}
+    for quad in quads:
+        assert isinstance(quad.subject, NamedNode)
+        assert isinstance(quad.object, NamedNode | Literal)
+        of_subject = facts.setdefault(quad.subject.value, {})
+        of_subject.setdefault(quad.predicate.value, []).append(quad.object.value)
+
+    def typed(*classes: str) -> list[str]:
+        return sorted(s for s, f in facts.items() if set(classes) & set(f.get(Rdf.type, [])))
+
+    def one(subject: str, predicate: str) -> str:
+        return min(facts[subject].get(predicate, [""]))
+
+    restricted = frozenset(s for s, f in facts.items() if "true" in f.get(Fo.restricted, []))
+    stewards: dict[str, list[str]] = {}
+    for subject, of_subject in sorted(facts.items()):
+        for project in of_subject.get(Fo.stewardOf, []):
+            stewards.setdefault(project, []).append(subject)
+    projects = {}
+    for iri in typed(Fo.Project):
+        slug, graph = one(iri, Fo.slug), one(iri, Fo.lineageGraph)
+        if slug and graph:
+            projects[slug] = Project(
+                slug,
+                iri,
+                one(iri, Rdfs.label) or slug,
+                graph,
+                graph in restricted,
+                tuple(stewards.get(iri, [])),
+            )
+    organisation = next(iter(typed(Fo.Organisation)), "")
+    return Governance(
+        organisation=organisation,
+        roles={
+            subject: frozenset(ROLES[role] for role in f[Fo.hasRole] if role in ROLES)
+            for subject, f in facts.items()
+            if Fo.hasRole in f
+        },
+        grants=tuple(
+            Grant(
+                one(iri, Fo.grantee),
+                one(iri, Fo.onProject),
+                one(iri, Fo.onGraph),
+                _number(one(iri, Fo.autoApplyLimit)),
+            )
+            for iri in typed(Fo.Grant)
+        ),
+        projects=projects,
+        restricted=restricted,
+        time_lock=_duration(one(organisation, Fo.timeLock)) if organisation else DEFAULT_TIME_LOCK,
+    )
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _duration(text: str) -> timedelta:
+    """A canonical ``xsd:dayTimeDuration`` such as ``P1DT30M``; the default for anything else."""
+    sign, _, rest = text.partition("P")
+    days, _, clock = rest.partition("T")
+    units = {"D": 86400.0, "H": 3600.0, "M": 60.0, "S": 1.0}
+    total = 0.0
+    number = ""
+    for character in days + clock:
+        if character in "0123456789.":
+            number += character
+        elif character in units and number:
+            total += float(number) * units[character]
+            number = ""
+        else:
+            return DEFAULT_TIME_LOCK
+    if sign or number or not rest or ("M" in days and days):
+        return DEFAULT_TIME_LOCK
+    return timedelta(seconds=total)

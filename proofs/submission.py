@@ -1,0 +1,301 @@
+"""Reads what a client sends into the quads it wants added and removed.
+
+Invariant: what comes out is data alone, in canonical form and within limits, however it came in: no
+operation, no pattern, no remote reference survives parsing. Nothing here looks at the graph.
+Accepted: Turtle, N-Triples, JSON-LD, RDF/XML (additions), TriG, N-Quads (additions), RDF Patch and
+SPARQL ``INSERT DATA``/``DELETE DATA`` (both), and a JSON envelope of N-Quads (both).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
+
+from ontology.errors import SparqlSyntaxError, TermError
+from ontology.ids import Ids
+from ontology.sparql_tokens import data_blocks
+from ontology.terms import canonical_quad, has_blank_nodes, in_named_graph
+from proofs.errors import BadSubmission
+from proofs.rdf_patch import read_patch
+
+MAX_QUADS = 100_000
+MAX_RATIONALE = 4_000
+MAX_EVIDENCE = 10_000
+
+TRIPLE_FORMATS = {
+    "text/turtle": RdfFormat.TURTLE,
+    "application/n-triples": RdfFormat.N_TRIPLES,
+    "application/ld+json": RdfFormat.JSON_LD,
+    "application/rdf+xml": RdfFormat.RDF_XML,
+}
+QUAD_FORMATS = {"application/trig": RdfFormat.TRIG, "application/n-quads": RdfFormat.N_QUADS}
+PATCH_TYPES = frozenset({"application/rdf-patch", "text/x-rdf-patch", "text/rdf-patch"})
+UPDATE_TYPE = "application/sparql-update"
+JSON_TYPE = "application/json"
+MEDIA_TYPES = (*TRIPLE_FORMATS, *QUAD_FORMATS, *sorted(PATCH_TYPES), UPDATE_TYPE, JSON_TYPE)
+
+# Relative IRIs are allowed as graph names only: they resolve against this and are told apart by it.
+_RELATIVE = "fractalops-relative:///"
+
+_EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}\Z")
+
+_SECRETS = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
+    r"|PRIVATE\+KEY\+"
+    r"|\bfo[ti]_[A-Za-z0-9_-]{43}\b"
+    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
+    r"|\bgh[pousr]_[A-Za-z0-9]{36,}\b"
+    r"|\bgithub_pat_[A-Za-z0-9_]{40,}\b"
+    r"|\bglpat-[A-Za-z0-9_-]{20,}\b"
+    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
+    r"|\bsk_live_[A-Za-z0-9]{16,}\b"
+    r"|\bphx_[A-Za-z0-9]{40,}\b"
+    r"|\bhvs\.[A-Za-z0-9_-]{20,}"
+    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
+    r"|\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@"
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asks of the gate: quads still with their blank nodes, and the circumstances."""
+
+    additions: frozenset[Quad]
+    removals: frozenset[Quad]
+    project: str | None = None
+    rationale: str = ""
+    evidence: tuple[str, ...] = ()
+    base: int | None = None
+    media_type: str = "application/n-quads"
+    source: bytes = b""
+
+
+def graph_iri(name: str, ids: Ids) -> str:
+    """The IRI of a graph given short (``lineage/shop``) or as an IRI."""
+    if name.startswith(ids.base + "/graph/"):
+        return name
+    if "://" in name or name.startswith("urn:"):
+        raise BadSubmission(
+            f"{name} is not a graph of this organisation; its graphs are below {ids.base}/graph/",
+            "unknown-graph",
+        )
+    try:
+        return ids.graph(name)
+    except ValueError as error:
+        raise BadSubmission(str(error), "unknown-graph") from error
+
+
+def read_submission(
+    body: bytes,
+    media_type: str,
+    ids: Ids,
+    *,
+    project: str | None = None,
+    graph: str | None = None,
+    rationale: str = "",
+    evidence: Iterable[str] = (),
+    base: int | None = None,
+) -> Request:
+    """The request in a body. ``graph`` is where triples without a graph go, short or as an IRI.
+
+    Raises :class:`BadSubmission`, whose ``kind`` names what is wrong.
+    """
+    reader = _Reader(ids, NamedNode(graph_iri(graph, ids)) if graph else None)
+    if media_type in TRIPLE_FORMATS:
+        if graph is None:
+            raise BadSubmission(
+                f"a body of {media_type} names no graph: add ?graph=NAME, for example"
+                " graph=lineage/shop",
+                "graph-missing",
+            )
+        reader.take(True, body, TRIPLE_FORMATS[media_type])
+    elif media_type in QUAD_FORMATS:
+        reader.take(True, body, QUAD_FORMATS[media_type])
+    elif media_type in PATCH_TYPES:
+        for block in read_patch(_text(body)):
+            reader.take(block.adds, block.trig.encode(), RdfFormat.TRIG)
+    elif media_type == UPDATE_TYPE:
+        try:
+            for data in data_blocks(_text(body)):
+                reader.take(
+                    data.kind == "INSERT DATA", data.trig.encode(), RdfFormat.TRIG, data.line_offset
+                )
+        except SparqlSyntaxError as error:
+            raise BadSubmission(
+                f"the update cannot be taken: {error}",
+                "update-not-data",
+                getattr(error, "line", None),
+                getattr(error, "column", None),
+            ) from error
+    elif media_type == JSON_TYPE:
+        envelope = _envelope(body)
+        reader.take(True, envelope["additions"].encode(), RdfFormat.N_QUADS, what="additions: ")
+        reader.take(False, envelope["removals"].encode(), RdfFormat.N_QUADS, what="removals: ")
+        project = envelope["project"] if envelope["project"] is not None else project
+        rationale = envelope["rationale"] or rationale
+        evidence = envelope["evidence"] or evidence
+        base = envelope["base"] if envelope["base"] is not None else base
+    else:
+        raise BadSubmission(
+            f"a proposal cannot be read from {media_type or 'no Content-Type'}; send one"
+            f" of {', '.join(MEDIA_TYPES)}",
+            "unsupported-media-type",
+        )
+    if len(rationale) > MAX_RATIONALE:
+        raise BadSubmission(
+            f"the rationale has {len(rationale)} characters, the limit is {MAX_RATIONALE}",
+            "too-large",
+        )
+    if _SECRETS.search(rationale):
+        raise BadSubmission("the rationale looks like it holds a secret", "secret")
+    return Request(
+        frozenset(reader.additions),
+        frozenset(reader.removals),
+        project,
+        rationale,
+        _checked_evidence(evidence),
+        base,
+        media_type,
+        body,
+    )
+
+
+class _Reader:
+    """Collects quads in order: a later row about a quad takes an earlier one back."""
+
+    def __init__(self, ids: Ids, graph: NamedNode | None) -> None:
+        self._ids = ids
+        self._graph = graph
+        self.additions: set[Quad] = set()
+        self.removals: set[Quad] = set()
+
+    def take(
+        self, adds: bool, data: bytes, form: RdfFormat, line_offset: int = 0, what: str = ""
+    ) -> None:
+        into, out_of = (self.additions, self.removals) if adds else (self.removals, self.additions)
+        relative = _RELATIVE if form == RdfFormat.TRIG else None
+        try:
+            for quad in parse(data, format=form, base_iri=relative):
+                placed = self._placed(quad)
+                if not adds and has_blank_nodes((placed,)):
+                    raise BadSubmission(
+                        f"{what}a blank node cannot be removed by its label: name the node by the"
+                        " IRI that the graph gave it",
+                        "blank-node-removal",
+                    )
+                into.add(placed)
+                out_of.discard(placed)
+                if len(self.additions) + len(self.removals) > MAX_QUADS:
+                    raise BadSubmission(
+                        f"the delta has more than {MAX_QUADS} quads: send it in parts", "too-large"
+                    )
+        except SyntaxError as error:
+            raise _syntax_error(error, what, line_offset) from error
+        except TermError as error:
+            raise BadSubmission(f"{what}{error}", "bad-term") from error
+
+    def _placed(self, quad: Quad) -> Quad:
+        name = quad.graph_name
+        if isinstance(name, NamedNode):
+            if name.value.startswith(_RELATIVE):
+                iri = graph_iri(name.value[len(_RELATIVE) :], self._ids)
+                quad = Quad(quad.subject, quad.predicate, quad.object, NamedNode(iri))
+        elif self._graph is not None:
+            quad = in_named_graph(quad, self._graph)
+        else:
+            raise BadSubmission(
+                f"{_short(quad)} is in no graph: put it into GRAPH <...> {{ }}, or add ?graph=NAME",
+                "graph-missing",
+            )
+        for term in (quad.subject, quad.predicate, quad.object):
+            if isinstance(term, NamedNode) and term.value.startswith(_RELATIVE):
+                raise BadSubmission(
+                    f"<{term.value[len(_RELATIVE) :]}> is a relative IRI and there is no base to"
+                    " resolve it against: write it in full",
+                    "unparsable-rdf",
+                )
+        value = quad.object
+        if isinstance(value, Literal) and _SECRETS.search(value.value):
+            raise BadSubmission(
+                f"the value at {quad.predicate} of {quad.subject} looks like a secret; secrets do"
+                " not belong in the graph: revoke it, and send the rest without it",
+                "secret",
+            )
+        return canonical_quad(quad)
+
+
+def _short(quad: Quad) -> str:
+    text = f"{quad.subject} {quad.predicate} {quad.object}"
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def _syntax_error(error: SyntaxError, what: str, line_offset: int) -> BadSubmission:
+    line = error.lineno + line_offset if error.lineno else None
+    column = error.offset
+    message = re.sub(r"^Parser error (?:at|between) .*?: ", "", str(error.msg or error))
+    place = f"line {line}, column {column}: " if line else ""
+    return BadSubmission(f"{what}{place}{message}", "unparsable-rdf", line, column)
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        line = body.count(b"\n", 0, error.start) + 1
+        raise BadSubmission(
+            f"line {line}: the body is not UTF-8 (byte {error.start})", "unparsable-rdf", line
+        ) from error
+
+
+def _envelope(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(_text(body))
+    except (ValueError, RecursionError) as error:
+        raise BadSubmission(
+            f"the body is not JSON: {error}",
+            "unparsable-json",
+            getattr(error, "lineno", None),
+            getattr(error, "colno", None),
+        ) from error
+    if not isinstance(value, dict):
+        raise BadSubmission("the JSON body must be an object", "unparsable-json")
+    kinds: dict[str, tuple[type, Any]] = {
+        "project": (str, None),
+        "rationale": (str, ""),
+        "additions": (str, ""),
+        "removals": (str, ""),
+        "evidence": (list, []),
+        "base": (int, None),
+    }
+    unknown = sorted(set(value) - set(kinds))
+    if unknown:
+        raise BadSubmission(
+            f"unknown member {unknown[0]!r}: a proposal has {', '.join(kinds)}", "unparsable-json"
+        )
+    read: dict[str, Any] = {}
+    for name, (kind, absent) in kinds.items():
+        member = value.get(name)
+        if member is None:
+            member = absent
+        elif not isinstance(member, kind) or isinstance(member, bool):
+            raise BadSubmission(f"{name} must be a JSON {kind.__name__}", "unparsable-json")
+        read[name] = member
+    return read
+
+
+def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:
+    found = sorted(set(map(str, evidence)))
+    if len(found) > MAX_EVIDENCE:
+        raise BadSubmission(f"more than {MAX_EVIDENCE} evidence digests", "too-large")
+    for digest in found:
+        if not _EVIDENCE.match(digest):
+            raise BadSubmission(
+                f"evidence is given as sha256: and 64 hexadecimal digits, not {digest[:100]!r}",
+                "bad-evidence",
+            )
+    return tuple(found)
