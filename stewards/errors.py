@@ -1,0 +1,137 @@
+"""The errors of the stewards floor.
+
+::
+
+    StewardError
+    ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
+    ├── GateRefused          the platform answered with a problem (RFC 9457)
+    │   ├── NotAllowed       401, 403: the token or the grant is missing
+    │   ├── DraftRefused     400, 413, 422: this delta can't be accepted as it is
+    │   ├── OutdatedDraft    409: the graph moved since the draft was made
+    │   └── GateBusy         429, 503: still busy after the bounded retries
+    └── UnexpectedAnswer     a success whose body isn't what the contract says
+
+A draft that stays "awaiting decision" is an answer, not an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+SHOWN_RESULTS = 3
+
+
+class StewardError(Exception):
+    """Anything that ends a steward's cycle early; the message says what to do next."""
+
+
+class GateUnreachable(StewardError):
+    """The platform could not be reached, so nothing is known about what it did."""
+
+
+class UnexpectedAnswer(StewardError):
+    """The platform answered with success, but not with what its contract promises."""
+
+
+@dataclass(frozen=True)
+class ReportResult:
+    """One result of a validation report, as the gate writes it."""
+
+    focus: str
+    path: str
+    value: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.focus} {self.path}".strip()
+        return f"{where}: {self.message}" if where else self.message
+
+
+class GateRefused(StewardError):
+    """The platform refused a request and said why.
+
+    ``status`` is the HTTP status, ``kind`` the problem type, ``results`` the validation results
+    where the answer carried a report.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        kind: str,
+        title: str,
+        detail: str,
+        results: Sequence[ReportResult] = (),
+        retry_after: float | None = None,
+    ) -> None:
+        self.status = status
+        self.kind = kind
+        self.title = title
+        self.detail = detail
+        self.results = tuple(results)
+        self.retry_after = retry_after
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        text = f"{self.title} ({self.status})"
+        if self.detail:
+            text += f": {self.detail}"
+        shown = [str(result) for result in self.results[:SHOWN_RESULTS]]
+        left = len(self.results) - len(shown)
+        if shown:
+            text += " [" + "; ".join(shown) + (f"; and {left} more" if left else "") + "]"
+        return text
+
+
+class NotAllowed(GateRefused):
+    """The token is not known, or its principal has no grant for this."""
+
+
+class DraftRefused(GateRefused):
+    """The delta was not accepted: it can't be read, is too large, or breaks a shape."""
+
+
+class OutdatedDraft(GateRefused):
+    """Something else changed the same things first: read again and draft again."""
+
+
+class GateBusy(GateRefused):
+    """The platform asks for patience and still did after every retry."""
+
+
+def refusal(
+    status: int, problem: Mapping[str, Any], retry_after: float | None = None
+) -> GateRefused:
+    """The typed error for a problem document with this status."""
+    kinds: dict[int, type[GateRefused]] = {
+        400: DraftRefused,
+        401: NotAllowed,
+        403: NotAllowed,
+        409: OutdatedDraft,
+        413: DraftRefused,
+        422: DraftRefused,
+        429: GateBusy,
+        503: GateBusy,
+    }
+    return kinds.get(status, GateRefused)(
+        status,
+        str(problem.get("type") or "about:blank"),
+        str(problem.get("title") or "The platform refused the request"),
+        str(problem.get("detail") or ""),
+        report_results(problem),
+        retry_after,
+    )
+
+
+def report_results(body: Mapping[str, Any]) -> tuple[ReportResult, ...]:
+    """The validation results in a problem or proposal: at the top, or under ``report``."""
+    report = body.get("report")
+    given = report.get("results") if isinstance(report, Mapping) else body.get("results")
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return ()
+    return tuple(
+        ReportResult(*(str(result.get(key) or "") for key in ("focus", "path", "value", "message")))
+        for result in given
+        if isinstance(result, Mapping)
+    )

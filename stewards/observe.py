@@ -1,0 +1,325 @@
+"""What a page of facts says about the architecture.
+
+Invariant: :func:`observations` is a pure function of the rows, and what two pages show together is
+what they show apart, in any order. Each thing carries the batches that showed it first, as its
+evidence. Only names leave the facts; the texts of statements don't.
+Source: https://opentelemetry.io/docs/specs/semconv/
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from posixpath import basename
+from typing import Literal, TypeVar
+
+from ontology.vocab import Fo
+from stewards.fact_rows import (
+    CallRow,
+    DatabaseRow,
+    InvocationRow,
+    MessageRow,
+    OperationRow,
+    PageRows,
+    ServiceRow,
+)
+from stewards.statements import tables
+
+MAX_NAME = 256
+
+Evidence = tuple[tuple[int, str], ...]
+"""``(seq, digest)`` of the batches that show a thing, oldest first."""
+
+Key = TypeVar("Key")
+
+NO_SERVICE_NAME = "spans without a service name: set OTEL_SERVICE_NAME"
+LONG_NAME = f"names of more than {MAX_NAME} characters"
+NOT_UNDERSTOOD = "database operations of which no table could be read"
+
+
+@dataclass(frozen=True, order=True)
+class Operation:
+    """An operation of a service; ``subject`` is the IRI that classification minted."""
+
+    service: str
+    subject: str
+    role: Literal["offers", "performs"]
+    event_class: str
+
+
+@dataclass(frozen=True, order=True)
+class Store:
+    """Where data is kept. ``address`` is ``host`` or ``host:port``, or empty: then the store is
+    known within its project only, as an embedded database is."""
+
+    system: str
+    address: str
+    namespace: str
+
+
+@dataclass(frozen=True, order=True)
+class Access:
+    """An operation that reads or writes a dataset or a topic called ``name``."""
+
+    service: str
+    subject: str
+    way: Literal["reads", "writes"]
+    kind: Literal["dataset", "topic"]
+    store: Store
+    name: str
+
+
+@dataclass(frozen=True, order=True)
+class Call:
+    """A service that calls another one; the operations are empty where no rule named them."""
+
+    caller: str
+    callee: str
+    outgoing: str
+    entry: str
+
+
+@dataclass(frozen=True, order=True)
+class Invocation:
+    """Entering a service by ``entry`` leads to its own operation ``outgoing``."""
+
+    service: str
+    entry: str
+    outgoing: str
+
+
+@dataclass(frozen=True)
+class Observations:
+    """Every distinct thing that a page shows, with the earliest evidence for it.
+
+    ``set_aside`` counts, by reason, what was seen and can't become knowledge.
+    """
+
+    services: Mapping[str, Evidence] = field(default_factory=dict)
+    environments: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
+    releases: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
+    operations: Mapping[Operation, Evidence] = field(default_factory=dict)
+    accesses: Mapping[Access, Evidence] = field(default_factory=dict)
+    calls: Mapping[Call, Evidence] = field(default_factory=dict)
+    invocations: Mapping[Invocation, Evidence] = field(default_factory=dict)
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+
+def observations(rows: PageRows) -> Observations:
+    """Turn the rows of one page into what they show."""
+    return _Observer().observe(rows)
+
+
+class _Observer:
+    def __init__(self) -> None:
+        self.services: dict[str, Evidence] = {}
+        self.environments: dict[tuple[str, str], Evidence] = {}
+        self.releases: dict[tuple[str, str], Evidence] = {}
+        self.operations: dict[Operation, Evidence] = {}
+        self.accesses: dict[Access, Evidence] = {}
+        self.calls: dict[Call, Evidence] = {}
+        self.invocations: dict[Invocation, Evidence] = {}
+        self.set_aside: Counter[str] = Counter()
+
+    def observe(self, rows: PageRows) -> Observations:
+        for service in rows.services:
+            self._service(service)
+        for operation in rows.operations:
+            self._operation(operation)
+        for access in rows.database:
+            self._database(access)
+        for message in rows.messages:
+            self._message(message)
+        for call in rows.calls:
+            self._call(call)
+        for invocation in rows.invocations:
+            if is_named(invocation.service):
+                _see(
+                    self.invocations,
+                    Invocation(invocation.service, invocation.entry, invocation.outgoing),
+                    _pair(invocation),
+                )
+        return self.result()
+
+    def result(self) -> Observations:
+        return Observations(
+            self.services,
+            self.environments,
+            self.releases,
+            self.operations,
+            self.accesses,
+            self.calls,
+            self.invocations,
+            dict(self.set_aside),
+        )
+
+    def _service(self, row: ServiceRow) -> None:
+        if not is_named(row.service):
+            reason = LONG_NAME if len(row.service) > MAX_NAME else NO_SERVICE_NAME
+            self.set_aside[reason] += row.spans
+            return
+        evidence = ((row.first_seq, row.first_batch),)
+        _see(self.services, row.service, evidence)
+        for found, value in ((self.environments, row.environment), (self.releases, row.release)):
+            if len(value) > MAX_NAME:
+                self.set_aside[LONG_NAME] += row.spans
+            elif value.strip():
+                _see(found, (row.service, value), evidence)
+
+    def _operation(self, row: OperationRow) -> None:
+        if not is_named(row.service):
+            return
+        evidence = ((row.first_seq, row.first_batch),)
+        # Seen in the traces of the page, if not in the page itself.
+        _see(self.services, row.service, evidence)
+        operation = Operation(
+            row.service, row.subject, role(row.event_class, row.kind), row.event_class
+        )
+        _see(self.operations, operation, evidence)
+
+    def _database(self, row: DatabaseRow) -> None:
+        if not is_named(row.service):
+            return
+        system = _NEW_SPELLING.get(row.system.lower(), row.system.lower())
+        touched = tables(system, row.statement, row.collection, row.verb)
+        if not touched:
+            self.set_aside[NOT_UNDERSTOOD] += 1
+            return
+        evidence = ((row.first_seq, row.first_batch),)
+        store = _store(system, row.address, row.port, row.namespace)
+        self._access(row, "reads", "dataset", store, touched.reads, evidence)
+        self._access(row, "writes", "dataset", store, touched.writes, evidence)
+
+    def _message(self, row: MessageRow) -> None:
+        if not is_named(row.service):
+            return
+        if row.event_class == Fo.PublishOperation:
+            way: Literal["reads", "writes"] = "writes"
+        elif row.event_class == Fo.ConsumeOperation:
+            way = "reads"
+        else:
+            way = "writes" if row.kind == "producer" else "reads"
+        store = _store(row.system.lower() or "messaging", row.address, row.port, "")
+        evidence = ((row.first_seq, row.first_batch),)
+        self._access(row, way, "topic", store, {row.destination}, evidence)
+
+    def _access(
+        self,
+        row: DatabaseRow | MessageRow,
+        way: Literal["reads", "writes"],
+        kind: Literal["dataset", "topic"],
+        store: Store,
+        names: Iterable[str],
+        evidence: Evidence,
+    ) -> None:
+        for name in names:
+            if max(len(name), len(store.address), len(store.namespace)) > MAX_NAME:
+                self.set_aside[LONG_NAME] += 1
+            elif name.strip():
+                _see(
+                    self.accesses,
+                    Access(row.service, row.subject, way, kind, store, name),
+                    evidence,
+                )
+
+    def _call(self, row: CallRow) -> None:
+        if not (is_named(row.caller_service) and is_named(row.callee_service)):
+            return
+        ends_at_operation = row.caller_class in _CALLS and row.callee_class in _CALLED
+        call = Call(
+            row.caller_service,
+            row.callee_service,
+            row.caller_subject if ends_at_operation else "",
+            row.callee_subject,
+        )
+        _see(self.calls, call, _pair(row))
+
+
+def is_named(service: str) -> bool:
+    """Whether a service said its own name.
+
+    SDKs send ``unknown_service`` (or ``unknown_service:python``) for one that didn't, which would
+    make one false service out of all nameless processes.
+    """
+    return (
+        bool(service.strip())
+        and len(service) <= MAX_NAME
+        and service != "unknown_service"
+        and not service.startswith("unknown_service:")
+    )
+
+
+def role(event_class: str, kind: str) -> Literal["offers", "performs"]:
+    """Whether others enter the service by such an operation, or the service carries it out."""
+    if event_class in _CALLED:
+        return "offers"
+    if event_class in _CARRIED_OUT:
+        return "performs"
+    return "offers" if kind in ("server", "consumer") else "performs"
+
+
+_CALLS = frozenset({Fo.HttpCall, Fo.RpcCall})
+_CALLED = frozenset({Fo.HttpRoute, Fo.RpcMethod})
+_CARRIED_OUT = _CALLS | {Fo.DatabaseOperation, Fo.PublishOperation, Fo.InternalOperation}
+
+# `db.system` values that `db.system.name` spells differently.
+_NEW_SPELLING = {
+    "mssql": "microsoft.sql_server",
+    "oracle": "oracle.db",
+    "cosmosdb": "azure.cosmosdb",
+    "dynamodb": "aws.dynamodb",
+    "redshift": "aws.redshift",
+    "spanner": "gcp.spanner",
+    "db2": "ibm.db2",
+    "hanadb": "sap.hana",
+    "maxdb": "sap.maxdb",
+    "h2": "h2database",
+}
+
+# A server that answers at its system's own port may be named with it or without it.
+_OWN_PORTS = {
+    "postgresql": "5432",
+    "cockroachdb": "26257",
+    "mysql": "3306",
+    "mariadb": "3306",
+    "microsoft.sql_server": "1433",
+    "oracle.db": "1521",
+    "mongodb": "27017",
+    "cassandra": "9042",
+    "elasticsearch": "9200",
+    "redis": "6379",
+    "rabbitmq": "5672",
+    "kafka": "9092",
+}
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
+
+# These have no server: the namespace is a file, and its folder differs from machine to machine.
+_EMBEDDED = frozenset({"sqlite", "duckdb", "h2database", "derby", "hsqldb"})
+
+
+def _store(system: str, address: str, port: str, namespace: str) -> Store:
+    """The store an operation named, by what stays the same wherever it runs."""
+    address = address.strip()
+    if system in _EMBEDDED:
+        return Store(system, "", basename(namespace.replace("\\", "/").rstrip("/")))
+    if address.lower() in _LOOPBACK or address.startswith("/"):
+        # On another machine the same address is another server.
+        address = ""
+    # Host names are the same in any case (RFC 4343).
+    address = address.lower()
+    if address and port and port != _OWN_PORTS.get(system):
+        address = f"{address}:{port}"
+    return Store(system, address, namespace)
+
+
+def _pair(row: CallRow | InvocationRow) -> Evidence:
+    return tuple(sorted({(row.one_seq, row.one_batch), (row.other_seq, row.other_batch)}))
+
+
+def _see(found: dict[Key, Evidence], key: Key, evidence: Evidence) -> None:
+    """Keep the evidence that was complete first."""
+    known = found.get(key)
+    if known is None or (evidence[-1][0], evidence) < (known[-1][0], known):
+        found[key] = evidence
