@@ -36,10 +36,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root_from_hashes(leaf_hashes: Iterable[bytes]) -> bytes:
     """The root over the given leaf hashes, in order."""
-    frontier = Frontier()
-    for item in leaf_hashes:
-        frontier.append(item)
-    return frontier.root()
+    return Frontier.over(leaf_hashes).root()
 
 
 class Frontier:
@@ -105,6 +102,14 @@ class Frontier:
             raise FormatError(f"a frontier has 8 + n * 32 bytes, not {len(data)}")
         hashes = [data[at : at + HASH_SIZE] for at in range(8, len(data), HASH_SIZE)]
         return cls(int.from_bytes(data[:8], "big"), hashes)
+
+    @classmethod
+    def over(cls, leaf_hashes: Iterable[bytes]) -> Frontier:
+        """The frontier of a tree with these leaf hashes."""
+        frontier = cls()
+        for item in leaf_hashes:
+            frontier.append(item)
+        return frontier
 
     @classmethod
     def of(cls, size: int, node: NodeReader) -> Frontier:
