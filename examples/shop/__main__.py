@@ -43,7 +43,11 @@ class ShopError(Exception):
 
 def environment(service: str, urls: dict[str, str]) -> dict[str, str]:
     """The environment of one process: what the caller set, with the service's own name."""
+    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1")))
     own = {
+        # The processes speak to each other directly, whatever proxy the machine uses.
+        "NO_PROXY": no_proxy,
+        "no_proxy": no_proxy,
         "OTEL_SERVICE_NAME": service,
         "PYTHONPATH": os.pathsep.join(filter(None, (str(EXAMPLES), os.environ.get("PYTHONPATH")))),
         **{f"{name.upper()}_URL": url for name, url in urls.items()},

@@ -26,6 +26,8 @@ def drive(storefront: str, orders: int, *, patience_seconds: float = 30.0) -> in
     """
     sent = 0
     with requests.Session() as session:
+        # The shop is on this machine: no proxy stands between.
+        session.trust_env = False
         for customer, basket in enumerate(islice(cycle(BASKETS), orders)):
             sent += 2
             session.get(storefront, timeout=10).raise_for_status()

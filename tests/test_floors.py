@@ -1,0 +1,103 @@
+"""The floors of the house: import-linter's contracts hold, and they would notice."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from shutil import copytree, ignore_patterns
+from typing import Any
+
+import grimp
+import pytest
+
+# Offline verification rests on these alone, so that it runs where there is no platform.
+VERIFY_MAY_IMPORT = {
+    "proofs",
+    "proofs.checkpoint",
+    "proofs.errors",
+    "proofs.merkle",
+    "proofs.note",
+    "proofs.predicate",
+    "proofs.statement",
+    "proofs.tiles",
+    "proofs.verify",
+}
+VERIFY_MAY_INSTALL = {"cryptography", "rfc8785"}
+
+
+@pytest.fixture(scope="module")
+def settings(checkout: Path) -> dict[str, Any]:
+    text = (checkout / "pyproject.toml").read_text(encoding="utf-8")
+    tool: dict[str, Any] = tomllib.loads(text)["tool"]
+    return tool
+
+
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=folder,
+        env={"PYTHONPATH": str(folder), "PATH": "", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_the_contracts_hold(checkout: Path) -> None:
+    done = lint_imports(checkout)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_planted_import_breaks_each_contract(
+    checkout: Path, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    for package in settings["importlinter"]["root_packages"]:
+        copytree(checkout / package, tmp_path / package, ignore=ignore_patterns("__pycache__"))
+    (tmp_path / "pyproject.toml").write_bytes((checkout / "pyproject.toml").read_bytes())
+    contracts = settings["importlinter"]["contracts"]
+    forbidden = [
+        name
+        for contract in contracts
+        if contract["type"] == "protected"
+        for name in contract["protected_modules"]
+    ]
+    imports = "\n".join(f"import {name}" for name in [*forbidden, "graph_api"])
+    (tmp_path / "ontology" / "planted.py").write_text(imports + "\n", encoding="utf-8")
+    done = lint_imports(tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    for contract in contracts:
+        assert f"{contract['name']} BROKEN" in done.stdout, done.stdout
+
+
+def test_every_root_package_has_a_floor(checkout: Path, settings: dict[str, Any]) -> None:
+    layers = next(c for c in settings["importlinter"]["contracts"] if c["type"] == "layers")
+    folders = {path.parent.name for path in checkout.glob("*/__init__.py")}
+    assert set(layers["layers"]) == folders
+    assert set(settings["importlinter"]["root_packages"]) == folders
+    assert set(settings["hatch"]["build"]["targets"]["wheel"]["packages"]) == folders
+
+
+def test_verification_needs_neither_the_platform_nor_a_database() -> None:
+    graph = grimp.build_graph("proofs", include_external_packages=True, cache_dir=None)
+    reached = graph.find_upstream_modules("proofs.verify") | {"proofs.verify"}
+    own = {name for name in reached if name.split(".")[0] == "proofs"}
+    assert own <= VERIFY_MAY_IMPORT
+    others = {name.split(".")[0] for name in reached} - {"proofs"}
+    assert others - sys.stdlib_module_names <= VERIFY_MAY_INSTALL
+    assert not others & {"sqlite3", "socket", "urllib", "http", "subprocess"}
+
+
+def test_only_the_store_module_opens_a_store(checkout: Path, settings: dict[str, Any]) -> None:
+    for package in settings["importlinter"]["root_packages"]:
+        for path in (checkout / package).rglob("*.py"):
+            if path == checkout / "ontology" / "store.py":
+                continue
+            for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+                if isinstance(node, ast.ImportFrom) and node.module == "pyoxigraph":
+                    assert "Store" not in {alias.name for alias in node.names}, path
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                    assert (node.value.id, node.attr) != ("pyoxigraph", "Store"), path
