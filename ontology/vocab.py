@@ -227,6 +227,7 @@ class Rdf:
 class Rdfs:
     """http://www.w3.org/2000/01/rdf-schema#"""
 
+    Class: Final = _RDFS + "Class"
     label: Final = _RDFS + "label"
     comment: Final = _RDFS + "comment"
     subClassOf: Final = _RDFS + "subClassOf"
@@ -357,6 +358,12 @@ class Sh:
     property: Final = _SH + "property"
     path: Final = _SH + "path"
     inversePath: Final = _SH + "inversePath"
+    alternativePath: Final = _SH + "alternativePath"
+    zeroOrMorePath: Final = _SH + "zeroOrMorePath"
+    oneOrMorePath: Final = _SH + "oneOrMorePath"
+    zeroOrOnePath: Final = _SH + "zeroOrOnePath"
+    node: Final = _SH + "node"
+    qualifiedValueShape: Final = _SH + "qualifiedValueShape"
     message: Final = _SH + "message"
     severity: Final = _SH + "severity"
     datatype: Final = _SH + "datatype"

@@ -229,6 +229,12 @@ class Members:
             raise self._wrong(name, "text")
         return value
 
+    def any_text(self, name: str) -> str:
+        value = self.value[name]
+        if not isinstance(value, str):
+            raise self._wrong(name, "text")
+        return value
+
     def optional_text(self, name: str) -> str | None:
         return None if self.value[name] is None else self.text(name)
 

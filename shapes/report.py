@@ -1,0 +1,90 @@
+"""What a validation found.
+
+Invariant: a report conforms exactly when none of its results is a violation; warnings and infos are
+told and do not stop a proposal.
+Specification: https://www.w3.org/TR/shacl/#validation-report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyoxigraph import BlankNode, Literal, NamedNode, RdfFormat, Triple, parse
+
+from ontology.vocab import Rdf, Sh
+
+XSD_BOOLEAN = NamedNode("http://www.w3.org/2001/XMLSchema#boolean")
+
+Term = NamedNode | BlankNode | Literal
+
+
+@dataclass(frozen=True, order=True)
+class Result:
+    """One result. Terms are in N-Triples form (``<http://...>``, ``"text"``), ``path`` too, where it
+    is a single predicate, and the severity is ``Violation``, ``Warning`` or ``Info``."""
+
+    focus: str
+    path: str | None
+    value: str | None
+    message: str
+    shape: str
+    severity: str
+    component: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The results of one validation, sorted."""
+
+    results: tuple[Result, ...] = ()
+
+    @property
+    def conforms(self) -> bool:
+        return not any(result.severity == "Violation" for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"conforms": self.conforms, "results": [asdict(result) for result in self.results]}
+
+    @classmethod
+    def from_dict(cls, value: dict[str, Any]) -> Report:
+        return cls(tuple(Result(**item) for item in value["results"]))
+
+    def summary(self) -> str:
+        """One line: how many results, and the first."""
+        if not self.results:
+            return "the graph conforms to its shapes"
+        first = self.results[0]
+        count = len(self.results)
+        return f"{count} result{'s' if count > 1 else ''}; the first: {first.focus} {first.message}"
+
+    def triples(self) -> Iterator[Triple]:
+        """The W3C validation report graph."""
+        report = BlankNode("report")
+        yield Triple(report, _node(Rdf.type), _node(Sh.ValidationReport))
+        conforms = Literal("true" if self.conforms else "false", datatype=XSD_BOOLEAN)
+        yield Triple(report, _node(Sh.conforms), conforms)
+        for number, result in enumerate(self.results):
+            node = BlankNode(f"result{number}")
+            yield Triple(report, _node(Sh.result), node)
+            yield Triple(node, _node(Rdf.type), _node(Sh.ValidationResult))
+            yield Triple(node, _node(Sh.focusNode), _term(result.focus))
+            if result.path:
+                yield Triple(node, _node(Sh.resultPath), _term(result.path))
+            if result.value:
+                yield Triple(node, _node(Sh.value), _term(result.value))
+            yield Triple(node, _node(Sh.resultMessage), Literal(result.message))
+            yield Triple(node, _node(Sh.resultSeverity), _node(Sh.Violation[:-9] + result.severity))
+            yield Triple(node, _node(Sh.sourceShape), _term(result.shape))
+            yield Triple(node, _node(Sh.sourceConstraintComponent), _term(result.component))
+
+
+def _node(iri: str) -> NamedNode:
+    return NamedNode(iri)
+
+
+def _term(text: str) -> Term:
+    quad = next(iter(parse(f"<x:s> <x:p> {text} .", format=RdfFormat.N_TRIPLES)))
+    assert isinstance(quad.object, NamedNode | BlankNode | Literal)
+    return quad.object
