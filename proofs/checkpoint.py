@@ -39,6 +39,7 @@ __all__ = [
     "add_cosignature",
     "cosign",
     "cosigners",
+    "decode_base64",
     "open_checkpoint",
     "parse_note",
     "sign_checkpoint",

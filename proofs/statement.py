@@ -46,6 +46,7 @@ __all__ = [
     "Envelope",
     "EnvelopeSignature",
     "EvidenceDigest",
+    "Members",
     "Proof",
     "ReportDigest",
     "build",

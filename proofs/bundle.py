@@ -1,0 +1,154 @@
+"""The proof bundle: everything that a stranger needs to check one log entry, in one document.
+
+Invariant: a bundle has one spelling. It is canonical JSON (RFC 8785) of exactly these members, and
+``digest`` is the SHA-256 of the rest, so a changed byte shows even in parts that no signature of a
+known key covers, such as the cosignature of a witness the reader doesn't know.
+The format is described in ``docs/proofs.md``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from proofs.checkpoint import VerifierKey, decode_base64
+from proofs.errors import MalformedBundle, MalformedStatement
+from proofs.statement import Members, canonical_json, load_canonical_json
+
+BUNDLE_MEDIA_TYPE = "application/vnd.fractalops.bundle+json"
+BUNDLE_VERSION = 1
+
+_MEMBERS = {
+    *("mediaType", "version", "log", "index", "envelope", "checkpoint", "inclusion", "delta"),
+    *("consistency", "digest"),
+}
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Additions and removals as sorted canonical N-Quads text."""
+
+    additions: str
+    removals: str
+
+    @property
+    def added(self) -> list[bytes]:
+        return self.additions.encode().splitlines(keepends=True)
+
+    @property
+    def removed(self) -> list[bytes]:
+        return self.removals.encode().splitlines(keepends=True)
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """Another signed checkpoint of the same log, and the proof between it and the bundle's own.
+
+    The proof leads from the smaller of the two trees to the larger; hashes have 32 bytes.
+    """
+
+    checkpoint: str
+    proof: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A read bundle. ``delta`` is None where it was withheld from the reader."""
+
+    log_key: VerifierKey
+    index: int
+    leaf: bytes
+    checkpoint: str
+    inclusion: tuple[bytes, ...]
+    delta: Delta | None
+    consistency: Consistency | None
+
+
+def make_bundle(
+    *,
+    log_key: VerifierKey,
+    index: int,
+    leaf: bytes,
+    checkpoint: str,
+    inclusion: Sequence[bytes],
+    delta: Delta | None,
+    consistency: Consistency | None = None,
+) -> bytes:
+    """The bundle of one entry; ``leaf`` is the exact bytes of its envelope.
+
+    ``checkpoint`` is the signed note, with any cosignatures, that ``inclusion`` leads to.
+    """
+    body = {
+        "mediaType": BUNDLE_MEDIA_TYPE,
+        "version": BUNDLE_VERSION,
+        "log": {"key": str(log_key)},
+        "index": index,
+        "envelope": base64.b64encode(leaf).decode(),
+        "checkpoint": checkpoint,
+        "inclusion": [base64.b64encode(item).decode() for item in inclusion],
+        "delta": delta and {"additions": delta.additions, "removals": delta.removals},
+        "consistency": consistency
+        and {
+            "checkpoint": consistency.checkpoint,
+            "proof": [base64.b64encode(item).decode() for item in consistency.proof],
+        },
+    }
+    return canonical_json({**body, "digest": body_digest(body)})
+
+
+def read_bundle(data: bytes) -> Bundle:
+    """The parts of a bundle, its format checked to the byte; nothing is verified here."""
+    document = load_document(data)
+    try:
+        return parts(document)
+    except (MalformedStatement, ValueError) as error:
+        raise MalformedBundle(str(error)) from error
+
+
+def load_document(data: bytes) -> dict[str, Any]:
+    """The members of a bundle, canonical to the byte; its digest is not checked here."""
+    document = load_canonical_json(data, "the bundle")
+    members = Members(document, _MEMBERS, "the bundle")
+    if members.text("mediaType") != BUNDLE_MEDIA_TYPE or members.count("version") != BUNDLE_VERSION:
+        raise MalformedBundle(
+            f"this is {members.text('mediaType')} version {members.count('version')}; this program "
+            f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}"
+        )
+    members.sha256("digest")
+    return dict(document)
+
+
+def parts(document: dict[str, Any]) -> Bundle:
+    """The values in the members of a bundle."""
+    members = Members(document, _MEMBERS, "the bundle")
+    log = Members(document["log"], {"key"}, "the log of the bundle")
+    delta = None
+    if document["delta"] is not None:
+        halves = Members(document["delta"], {"additions", "removals"}, "the delta of the bundle")
+        delta = Delta(halves.any_text("additions"), halves.any_text("removals"))
+    consistency = None
+    if document["consistency"] is not None:
+        names = {"checkpoint", "proof"}
+        second = Members(document["consistency"], names, "the consistency of the bundle")
+        consistency = Consistency(second.text("checkpoint"), _hashes(second, "proof"))
+    return Bundle(
+        log_key=VerifierKey.parse(log.text("key")),
+        index=members.count("index"),
+        leaf=decode_base64(members.text("envelope")),
+        checkpoint=members.text("checkpoint"),
+        inclusion=_hashes(members, "inclusion"),
+        delta=delta,
+        consistency=consistency,
+    )
+
+
+def _hashes(members: Members, name: str) -> tuple[bytes, ...]:
+    return tuple(decode_base64(item) for item in members.texts(name))
+
+
+def body_digest(body: dict[str, Any]) -> str:
+    """The SHA-256 of a bundle's members without ``digest``, as canonical JSON."""
+    return hashlib.sha256(canonical_json(body)).hexdigest()

@@ -1,0 +1,404 @@
+"""Offline verification of a proof bundle: no server, no graph, no network.
+
+Invariant: the verdict rests on the bundle's bytes and on the keys the caller brings, on nothing
+else. A bundle has one spelling (canonical JSON that carries its own digest), so every changed byte
+shows, also in parts that no signature covers; the checks then name the place.
+
+The verdicts:
+
+- ``INVALID``: a signature, hash, proof or format fails.
+- ``DIVERGED``: everything is signed by the log's key, but contradicts another checkpoint under the
+  same key: two views of one log exist.
+- ``UNANCHORED``: all is well, but nobody outside the log vouches for the checkpoint, or the log's
+  key was taken from the bundle itself.
+- ``WITNESSED``: all is well, and a configured witness has cosigned a checkpoint that covers the
+  entry.
+
+Specifications: RFC 6962, https://c2sp.org/tlog-checkpoint, https://c2sp.org/tlog-cosignature,
+https://github.com/secure-systems-lab/dsse; the bundle is described in ``docs/proofs.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from proofs.bundle import (
+    BUNDLE_MEDIA_TYPE,
+    BUNDLE_VERSION,
+    Bundle,
+    Consistency,
+    Delta,
+    body_digest,
+    load_document,
+    make_bundle,
+    parts,
+    read_bundle,
+)
+from proofs.checkpoint import Checkpoint, VerifierKey, cosigners, open_checkpoint, parse_note
+from proofs.errors import MalformedStatement, ProofError
+from proofs.merkle import leaf_hash, verify_consistency, verify_inclusion
+from proofs.statement import (
+    Envelope,
+    Proof,
+    delta_digests,
+    delta_subjects,
+    open_envelope,
+    parse_quad,
+)
+
+__all__ = [
+    "BUNDLE_MEDIA_TYPE",
+    "BUNDLE_VERSION",
+    "Bundle",
+    "Check",
+    "Consistency",
+    "Delta",
+    "Status",
+    "Verdict",
+    "make_bundle",
+    "read_bundle",
+    "verify_bundle",
+    "verify_triple_in_delta",
+]
+
+
+class Status(StrEnum):
+    """What a verification can come to."""
+
+    INVALID = "INVALID"
+    DIVERGED = "DIVERGED"
+    UNANCHORED = "UNANCHORED"
+    WITNESSED = "WITNESSED"
+
+
+class Check(NamedTuple):
+    """One thing that was looked at; ``ok`` is None where it could not be looked at."""
+
+    name: str
+    ok: bool | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """The outcome, every check in order, and what the entry says, for printing."""
+
+    status: Status
+    checks: tuple[Check, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What failed, or what keeps the verdict from being better."""
+        failed = tuple(f"{c.name}: {c.detail}" for c in self.checks if c.ok is False)
+        return failed or tuple(f"{c.name}: {c.detail}" for c in self.checks if c.ok is None)
+
+
+def verify_bundle(
+    data: bytes,
+    log_key: VerifierKey | None,
+    witness_keys: Sequence[VerifierKey] = (),
+    trusted_checkpoint: str | None = None,
+    triple: str | None = None,
+) -> Verdict:
+    """Judge a bundle; it never raises for anything the bundle holds.
+
+    ``log_key`` is the log's key as the caller knows it; without one the bundle's own is used and
+    the verdict is never better than UNANCHORED. ``trusted_checkpoint`` is a signed note that the
+    caller kept from an earlier visit or got from somebody else. ``triple`` is a triple or quad in
+    N-Triples or N-Quads syntax that the delta must add.
+    """
+    return _Verification(log_key, witness_keys, trusted_checkpoint, triple).run(data)
+
+
+def verify_triple_in_delta(delta: Delta, triple: str) -> list[str]:
+    """The graphs in which the delta adds ``triple``, sorted; with a graph given, only that one.
+
+    The terms must be written canonically, as the bundle writes them.
+    """
+    wanted = triple.strip().removesuffix(".").rstrip().encode()
+    graphs = set()
+    for line in delta.added:
+        subject, predicate, value, graph = parse_quad(line)
+        plain = b" ".join((subject, predicate, value))
+        if wanted in (plain, plain + b" <" + graph.encode() + b">"):
+            graphs.add(graph)
+    return sorted(graphs)
+
+
+class _Verification:
+    """One run: it collects checks, and never stops at the first failure that others can follow."""
+
+    def __init__(
+        self,
+        log_key: VerifierKey | None,
+        witness_keys: Sequence[VerifierKey],
+        trusted_checkpoint: str | None,
+        triple: str | None,
+    ) -> None:
+        self._given_key = log_key
+        self._witness_keys = witness_keys
+        self._trusted = trusted_checkpoint
+        self._triple = triple
+        self._checks: list[Check] = []
+        self._facts: dict[str, Any] = {}
+        self._diverged = False
+
+    def run(self, data: bytes) -> Verdict:
+        bundle = self._read(data)
+        if bundle is None:
+            return self._verdict(witnessed=False)
+        key = self._log_key(bundle)
+        head = self._checkpoint(bundle.checkpoint, key, "checkpoint")
+        opened = self._entry(bundle, key)
+        if opened is not None:
+            self._statement(bundle, opened)
+        if head is not None:
+            self._inclusion(bundle, head)
+        witnessed = self._anchors(bundle, key, head)
+        return self._verdict(witnessed=witnessed)
+
+    def _verdict(self, *, witnessed: bool) -> Verdict:
+        failed = [check for check in self._checks if check.ok is False]
+        if any(check.name != "consistency" for check in failed):
+            status = Status.INVALID
+        elif failed:
+            status = Status.DIVERGED if self._diverged else Status.INVALID
+        elif witnessed and self._given_key is not None:
+            status = Status.WITNESSED
+        else:
+            status = Status.UNANCHORED
+        return Verdict(status, tuple(self._checks), self._facts)
+
+    def _note(self, name: str, ok: bool | None, detail: str) -> None:
+        self._checks.append(Check(name, ok, detail))
+
+    def _read(self, data: bytes) -> Bundle | None:
+        try:
+            document = load_document(data)
+            self._note("format", True, "canonical JSON with the members of a bundle")
+            stated = document.pop("digest")
+            whole = stated == body_digest(document)
+            self._note(
+                "digest",
+                whole,
+                "the bundle's bytes are those that were exported"
+                if whole
+                else "the bundle's bytes are not those that were exported; get it again",
+            )
+            return parts({**document, "digest": stated})
+        except (ProofError, ValueError) as error:
+            self._note("format", False, str(error))
+            return None
+
+    def _log_key(self, bundle: Bundle) -> VerifierKey:
+        self._facts["log_key"] = str(bundle.log_key)
+        if self._given_key is None:
+            self._facts["key_source"] = "bundle"
+            self._note(
+                "log key",
+                None,
+                "NOT CHECKED: the log's key was taken from the bundle itself, so anybody could "
+                "have made this bundle; give the key you know",
+            )
+            return bundle.log_key
+        self._facts["key_source"] = "given"
+        same = bundle.log_key == self._given_key
+        self._note(
+            "log key",
+            same,
+            f"the bundle is of log {self._given_key.label}"
+            if same
+            else f"the bundle is of log {bundle.log_key.label}, not of {self._given_key.label}",
+        )
+        return self._given_key
+
+    def _checkpoint(self, note: str, key: VerifierKey, name: str) -> Checkpoint | None:
+        try:
+            head = open_checkpoint(note, key)
+        except ProofError as error:
+            self._note(name, False, str(error))
+            return None
+        self._note(name, True, f"{head.size} entries, root {head.root.hex()}, signed by the log")
+        return head
+
+    def _entry(self, bundle: Bundle, key: VerifierKey) -> Envelope | None:
+        try:
+            opened = open_envelope(bundle.leaf, [key])
+        except ProofError as error:
+            self._note("entry signature", False, str(error))
+            return None
+        others = f"; also signed by {', '.join(opened.unknown)}" if opened.unknown else ""
+        self._note("entry signature", True, f"signed by {key.label}{others}")
+        self._facts["also_signed_by"] = list(opened.unknown)
+        return opened
+
+    def _statement(self, bundle: Bundle, opened: Envelope) -> None:
+        proof = Proof.from_dict(opened.statement["predicate"])
+        self._facts.update(_facts(proof, opened.statement["subject"]))
+        same = proof.index == bundle.index
+        self._note(
+            "index",
+            same,
+            f"the entry says it is entry {proof.index}, the bundle says {bundle.index}",
+        )
+        if bundle.index % 2 and bundle.inclusion:
+            # The left neighbour is the first hash on the way to the root.
+            linked = proof.previous == bundle.inclusion[0].hex()
+            self._note(
+                "previous",
+                linked,
+                "the entry names the leaf before it"
+                if linked
+                else "the entry names another leaf before it than the log has there",
+            )
+        if bundle.delta is None:
+            self._note("delta", None, "not in this bundle: it was withheld from its reader")
+        else:
+            self._delta(bundle.delta, proof, opened.statement["subject"])
+        if self._triple is not None:
+            self._contains(bundle.delta, self._triple)
+
+    def _delta(self, delta: Delta, proof: Proof, subjects: list[dict[str, Any]]) -> None:
+        try:
+            for name, lines in (("additions", delta.added), ("removals", delta.removed)):
+                if sorted(set(lines)) != lines:
+                    raise MalformedStatement(f"the {name} are not sorted lines, each there once")
+            found = delta_digests(delta.added, delta.removed)
+            graphs = delta_subjects(delta.added, delta.removed)
+        except ProofError as error:
+            self._note("delta", False, str(error))
+            return
+        for name in ("additions", "removals"):
+            if getattr(found, name) != getattr(proof.delta, name):
+                self._note("delta", False, f"the {name} are not those that the entry commits to")
+                return
+        if graphs and graphs != subjects:
+            self._note("delta", False, "the graphs changed are not the subjects of the entry")
+            return
+        self._note(
+            "delta",
+            True,
+            f"{found.additions.count} quads added and {found.removals.count} removed, "
+            "as the entry commits to",
+        )
+
+    def _contains(self, delta: Delta | None, triple: str) -> None:
+        if delta is None:
+            self._note("triple", False, "the delta was withheld, so no triple can be shown in it")
+            return
+        try:
+            graphs = verify_triple_in_delta(delta, triple)
+        except ProofError as error:
+            self._note("triple", False, str(error))
+            return
+        self._facts["triple_graphs"] = graphs
+        self._note(
+            "triple",
+            bool(graphs),
+            f"added in {', '.join(graphs)}" if graphs else f"this entry does not add {triple}",
+        )
+
+    def _inclusion(self, bundle: Bundle, head: Checkpoint) -> None:
+        hashed = leaf_hash(bundle.leaf)
+        self._facts.update(
+            leaf_hash=hashed.hex(), origin=head.origin, size=head.size, root=head.root.hex()
+        )
+        try:
+            verify_inclusion(hashed, bundle.index, head.size, bundle.inclusion, head.root)
+        except ProofError as error:
+            self._note("inclusion", False, str(error))
+        else:
+            self._note("inclusion", True, f"entry {bundle.index} of {head.size} in the log")
+
+    def _anchors(self, bundle: Bundle, key: VerifierKey, head: Checkpoint | None) -> bool:
+        """Compare every checkpoint there is with the bundle's own; whether one is witnessed."""
+        notes = [("checkpoint", bundle.checkpoint, head)]
+        if bundle.consistency is not None:
+            name = "second checkpoint"
+            other = self._checkpoint(bundle.consistency.checkpoint, key, name)
+            if head is not None and other is not None:
+                self._link(head, other, bundle.consistency.proof, name)
+            notes.append((name, bundle.consistency.checkpoint, other))
+        if self._trusted is not None:
+            name = "trusted checkpoint"
+            trusted = self._checkpoint(self._trusted, key, name)
+            if trusted is not None and self._compare_trusted(trusted, notes):
+                notes.append((name, self._trusted, trusted))
+        found: dict[str, int] = {}
+        for name, note, checkpoint in notes:
+            if checkpoint is not None and checkpoint.size > bundle.index:
+                self._witnesses(note, name, found)
+        self._facts["witnesses"] = [
+            {"name": name, "time": _iso(time)} for name, time in sorted(found.items())
+        ]
+        if found:
+            self._note("witness", True, f"cosigned by {', '.join(sorted(found))}")
+        else:
+            self._note("witness", None, "no configured witness has cosigned the checkpoint")
+        return bool(found)
+
+    def _link(self, head: Checkpoint, other: Checkpoint, proof: Sequence[bytes], name: str) -> None:
+        old, new = sorted((head, other), key=lambda item: item.size)
+        try:
+            verify_consistency(old.size, new.size, proof, old.root, new.root)
+        except ProofError as error:
+            self._diverge(f"{name}: {error}")
+        else:
+            self._note("consistency", True, f"{old.size} entries are a prefix of {new.size}")
+
+    def _compare_trusted(
+        self, trusted: Checkpoint, notes: Sequence[tuple[str, str, Checkpoint | None]]
+    ) -> bool:
+        for _, _, checkpoint in notes:
+            if checkpoint is not None and checkpoint.size == trusted.size:
+                if checkpoint.root == trusted.root:
+                    self._note(
+                        "consistency", True, f"the trusted checkpoint of {trusted.size} agrees"
+                    )
+                    return True
+                self._diverge(
+                    f"two roots are signed for {trusted.size} entries: {checkpoint.root.hex()} "
+                    f"here and {trusted.root.hex()} in the trusted checkpoint"
+                )
+                return False
+        self._note(
+            "consistency",
+            None,
+            f"NOT CHECKED against the trusted checkpoint of {trusted.size} entries: the bundle "
+            "has no proof to that size; ask the log for one",
+        )
+        return False
+
+    def _diverge(self, detail: str) -> None:
+        self._diverged = True
+        self._note(
+            "consistency",
+            False,
+            f"{detail}; two views of one log: keep both checkpoints and show them to others",
+        )
+
+    def _witnesses(self, note: str, name: str, found: dict[str, int]) -> None:
+        try:
+            for witness, time in cosigners(parse_note(note), self._witness_keys):
+                found[witness.label] = max(time, found.get(witness.label, 0))
+        except ProofError as error:
+            self._note("witness", False, f"{name}: {error}")
+
+
+def _facts(proof: Proof, subjects: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        **proof.to_dict(),
+        "graphs": [item["name"] for item in subjects],
+    }
+
+
+def _iso(time: int) -> str:
+    try:
+        return datetime.fromtimestamp(time, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):
+        return f"second {time}"
