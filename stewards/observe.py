@@ -24,9 +24,8 @@ from stewards.fact_rows import (
     PageRows,
     ServiceRow,
 )
+from stewards.names import MAX_NAME, is_named, shown
 from stewards.statements import tables
-
-MAX_NAME = 256
 
 Evidence = tuple[tuple[int, str], ...]
 """``(seq, digest)`` of the batches that show a thing, oldest first."""
@@ -164,7 +163,7 @@ class _Observer:
         for found, value in ((self.environments, row.environment), (self.releases, row.release)):
             if len(value) > MAX_NAME:
                 self.set_aside[LONG_NAME] += row.spans
-            elif value.strip():
+            elif shown(value):
                 _see(found, (row.service, value), evidence)
 
     def _operation(self, row: OperationRow) -> None:
@@ -216,7 +215,7 @@ class _Observer:
         for name in names:
             if max(len(name), len(store.address), len(store.namespace)) > MAX_NAME:
                 self.set_aside[LONG_NAME] += 1
-            elif name.strip():
+            elif shown(name):
                 _see(
                     self.accesses,
                     Access(row.service, row.subject, way, kind, store, name),
@@ -234,20 +233,6 @@ class _Observer:
             row.callee_subject,
         )
         _see(self.calls, call, _pair(row))
-
-
-def is_named(service: str) -> bool:
-    """Whether a service said its own name.
-
-    SDKs send ``unknown_service`` (or ``unknown_service:python``) for one that didn't, which would
-    make one false service out of all nameless processes.
-    """
-    return (
-        bool(service.strip())
-        and len(service) <= MAX_NAME
-        and service != "unknown_service"
-        and not service.startswith("unknown_service:")
-    )
 
 
 def role(event_class: str, kind: str) -> Literal["offers", "performs"]:

@@ -1,0 +1,215 @@
+"""Turns claims into the proposals that are still to be made.
+
+Invariant: :func:`drafts` is a pure function, the same for the same claims and the same graph, byte
+for byte. A draft holds only what the graph doesn't hold and nobody has turned down, and every thing
+it speaks of is in the graph or in the draft. Nothing is ever removed: that a thing wasn't seen
+lately is no proof that it is gone.
+
+What people have written stays: a thing that has a class, a label or another single value in the
+graph keeps it, whatever telemetry calls it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from pyoxigraph import NamedNode, Quad
+
+from ontology.terms import to_nquads
+from ontology.vocab import Fo, Rdf, Rdfs, Skos
+from stewards.claims import OPERATIONS, Claim
+
+SINGLE_VALUED = frozenset(
+    {
+        Rdf.type,
+        Rdfs.label,
+        Skos.notation,
+        Fo.httpMethod,
+        Fo.route,
+        Fo.system,
+        Fo.namespace,
+        Fo.address,
+        Fo.version,
+    }
+)
+"""Properties that a thing has once; claimed only for a thing that has none yet."""
+
+TOO_MANY_OPERATIONS = "operations above the limit for one service: name them without ids"
+
+_NOUNS = {
+    Fo.Service: ("service", "services"),
+    Fo.HttpRoute: ("operation", "operations"),
+    Fo.Dataset: ("dataset", "datasets"),
+    Fo.Topic: ("topic", "topics"),
+    Fo.DataStore: ("data store", "data stores"),
+    Fo.Dependency: ("dependency", "dependencies"),
+    Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
+    Fo.Release: ("release", "releases"),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what a steward proposes.
+
+    ``quads`` and ``evidence`` bound one proposal (the log lists up to 64 batches by name);
+    ``operations`` bounds what the graph keeps of one service, so that names which carry ids can't
+    make it grow with traffic.
+    """
+
+    quads: int = 5_000
+    evidence: int = 64
+    operations: int = 1_000
+
+
+@dataclass(frozen=True)
+class Held:
+    """What is already settled of some claims.
+
+    ``quads`` are in the graph; ``described`` are the (subject, property) pairs that have a value
+    there; ``withheld`` wait for a decision or were turned down; ``operations`` counts what the
+    graph knows of each service that may get new operations.
+    """
+
+    quads: frozenset[Quad] = frozenset()
+    described: frozenset[tuple[str, str]] = frozenset()
+    withheld: frozenset[Quad] = frozenset()
+    operations: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """One proposal to be: canonical N-Quads to add and to remove, why, and the evidence."""
+
+    quads: tuple[Quad, ...]
+    rationale: str
+    evidence: tuple[str, ...]
+    removals: str = ""
+
+    @property
+    def additions(self) -> str:
+        return to_nquads(self.quads).decode()
+
+
+@dataclass(frozen=True)
+class Drafts:
+    """The drafts in the order in which they must be submitted, and what was set aside."""
+
+    drafts: tuple[Draft, ...] = ()
+    set_aside: Mapping[str, int] = field(default_factory=dict)
+
+
+def unsettled(claims: Iterable[Claim], held: Held) -> tuple[Claim, ...]:
+    """The claims that the graph doesn't hold, in order."""
+    return tuple(
+        claim
+        for claim in claims
+        if claim.quad not in held.quads
+        and not (
+            claim.quad.predicate.value in SINGLE_VALUED
+            and (_subject(claim), claim.quad.predicate.value) in held.described
+        )
+    )
+
+
+def drafts(claims: Iterable[Claim], held: Held, limits: Limits) -> Drafts:
+    """What is left to propose of these claims (in their order), in parts within the limits."""
+    open_claims = unsettled(claims, held)
+    excess = _excess_operations(open_claims, held, limits)
+    missing = excess | {
+        claim.introduces
+        for claim in open_claims
+        if claim.introduces and claim.quad in held.withheld
+    }
+    missing = _with_dependents(open_claims, missing)
+    left = [
+        claim
+        for claim in open_claims
+        if claim.quad not in held.withheld and not claim.needs & missing
+    ]
+    set_aside = {TOO_MANY_OPERATIONS: len(excess)} if excess else {}
+    return Drafts(tuple(_draft(part) for part in _parts(left, limits)), set_aside)
+
+
+def _excess_operations(claims: Sequence[Claim], held: Held, limits: Limits) -> set[str]:
+    """New operations that their service has no room for, latest seen first to go."""
+    introduced = {
+        claim.introduces: claim for claim in claims if claim.introduces and claim.rank == OPERATIONS
+    }
+    by_service: dict[str, list[tuple[int, str]]] = {}
+    for claim in claims:
+        if claim.quad.predicate.value in (Fo.offers, Fo.performs) and claim.about in introduced:
+            seen = introduced[claim.about].evidence[-1][0]
+            by_service.setdefault(_subject(claim), []).append((seen, claim.about))
+    excess: set[str] = set()
+    for service, found in by_service.items():
+        room = max(0, limits.operations - held.operations.get(service, 0))
+        excess |= {operation for _, operation in sorted(set(found))[room:]}
+    return excess
+
+
+def _with_dependents(claims: Sequence[Claim], missing: set[str]) -> set[str]:
+    """The missing things, and those that can't be introduced without them."""
+    while True:
+        more = {
+            claim.introduces
+            for claim in claims
+            if claim.introduces and claim.introduces not in missing and claim.needs & missing
+        }
+        if not more:
+            return missing
+        missing = missing | more
+
+
+def _parts(claims: Sequence[Claim], limits: Limits) -> Iterator[list[Claim]]:
+    """Claims in order, cut between things and never within one."""
+    part: list[Claim] = []
+    evidence: set[str] = set()
+    for _, group in groupby(claims, key=lambda claim: (claim.rank, claim.about)):
+        about_one = list(group)
+        theirs = {digest for claim in about_one for _, digest in claim.evidence}
+        if part and (
+            len(part) + len(about_one) > limits.quads or len(evidence | theirs) > limits.evidence
+        ):
+            yield part
+            part, evidence = [], set()
+        part.extend(about_one)
+        evidence |= theirs
+    if part:
+        yield part
+
+
+def _draft(claims: Sequence[Claim]) -> Draft:
+    batches = sorted({batch for claim in claims for batch in claim.evidence})
+    return Draft(
+        tuple(claim.quad for claim in claims),
+        _rationale(claims, len(batches)),
+        tuple(dict.fromkeys(digest for _, digest in batches)),
+    )
+
+
+def _rationale(claims: Sequence[Claim], batches: int) -> str:
+    counts: Counter[tuple[str, str]] = Counter()
+    links = 0
+    for claim in claims:
+        if claim.introduces:
+            kind = claim.quad.object
+            assert isinstance(kind, NamedNode)
+            counts[_NOUNS.get(kind.value, _NOUNS[Fo.HttpRoute])] += 1
+        elif claim.quad.predicate.value not in SINGLE_VALUED | {Fo.inProject}:
+            links += 1
+    found = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
+    if links:
+        found.append(f"{links} {'link' if links == 1 else 'links'} between them and what is known")
+    seen = ", ".join(found) or f"{len(claims)} further details of what is known"
+    where = "1 evidence batch" if batches == 1 else f"{batches} evidence batches"
+    return f"First seen in the traces of {where}: {seen}."
+
+
+def _subject(claim: Claim) -> str:
+    subject = claim.quad.subject
+    assert isinstance(subject, NamedNode)
+    return subject.value
