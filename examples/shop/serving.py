@@ -28,6 +28,9 @@ def serve(app: Flask, name: str) -> None:
     logging.getLogger("werkzeug").setLevel(logging.WARNING)
 
     def leave(number: int, frame: FrameType | None) -> None:
+        # The exit is on its way: a second signal must not cut it short.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
         sys.exit(0)
 
     signal.signal(signal.SIGTERM, leave)
