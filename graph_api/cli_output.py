@@ -1,0 +1,284 @@
+"""Prints what commands found: data on stdout, messages on stderr.
+
+Invariant: text from outside (labels, rationales, IRIs, results, a server's own words) never reaches
+a terminal as anything but visible characters: control and formatting characters are spelled out and
+no markup is interpreted. Piped data is exact. CSV: https://www.rfc-editor.org/rfc/rfc4180
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, TextIO
+
+from graph_api.cli_errors import OutputClosed
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# C0, DEL and C1 controls; soft hyphen; bidirectional marks, embeddings, overrides and isolates;
+# invisible operators and separators; lone surrogates; tag characters. The zero-width joiners stay:
+# scripts need them to spell words.
+_INVISIBLE = (
+    "\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
+)
+_IN_A_LINE = re.compile(f"[{_INVISIBLE}]")
+_IN_A_TEXT = re.compile(f"(?![\\n\\t])[{_INVISIBLE}]")
+
+# Wide enough for any row: a table that is piped is never cut.
+_PIPED_WIDTH = 100_000
+
+
+class Output(StrEnum):
+    """How rows are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its heading and how the cell is taken from an item."""
+
+    name: str
+    cell: Callable[[Mapping[str, Any]], object]
+
+
+def column(name: str, key: str | None = None) -> Column:
+    """The column that shows one member of an item as it is."""
+    return Column(name, lambda item: item.get(key or name))
+
+
+def visible(text: str) -> str:
+    """The text as one line that a terminal shows and doesn't obey."""
+    return _IN_A_LINE.sub(_spelled, text)
+
+
+def visible_text(text: str) -> str:
+    """As :func:`visible`, but line ends and tabs stay."""
+    return _IN_A_TEXT.sub(_spelled, text)
+
+
+def cell_text(value: object) -> str:
+    """A cell as plain text; nothing is empty, lists are joined."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Sequence):
+        return ", ".join(cell_text(part) for part in value)
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name}: {cell_text(part)}" for name, part in value.items())
+    return str(value)
+
+
+def show_rows(
+    items: Sequence[Mapping[str, Any]],
+    columns: Sequence[Column],
+    output: Output,
+    *,
+    whole: object = None,
+    nothing: str = "",
+) -> None:
+    """Print items as a table, as JSON (every member, not only the columns) or as CSV.
+
+    ``whole`` is what JSON prints instead of the list of items, ``nothing`` the message on stderr
+    when a table would have no rows.
+    """
+    if output is Output.JSON:
+        show_json(items if whole is None else whole)
+    elif output is Output.CSV:
+        show_csv([c.name for c in columns], ([c.cell(item) for c in columns] for item in items))
+    elif not items and nothing:
+        say(nothing)
+    else:
+        show_table([c.name for c in columns], ([c.cell(item) for c in columns] for item in items))
+
+
+def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print a table; a terminal folds long cells, a pipe gets whole lines."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    piped = not sys.stdout.isatty()
+    # A rule as long as the longest row helps nobody in a file.
+    table = Table(box=None if piped else box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for heading in headings:
+        table.add_column(Text(visible(heading)), overflow="fold", no_wrap=piped)
+    for row in rows:
+        table.add_row(*(Text(visible(cell_text(cell))) for cell in row))
+    show(table)
+
+
+def show_facts(facts: Mapping[str, object], output: Output, *, whole: object) -> None:
+    """Print names and values: aligned lines, JSON (``whole``) or CSV with two columns."""
+    if output is Output.JSON:
+        show_json(whole)
+    elif output is Output.CSV:
+        show_csv(["name", "value"], facts.items())
+    else:
+        from rich.table import Table
+        from rich.text import Text
+
+        piped = not sys.stdout.isatty()
+        table = Table(box=None, pad_edge=False, show_header=False)
+        table.add_column(no_wrap=True, style="bold")
+        table.add_column(overflow="fold", no_wrap=piped)
+        for name, value in facts.items():
+            table.add_row(Text(visible(name)), Text(visible(cell_text(value))))
+        show(table)
+
+
+def show(renderable: object) -> None:
+    """Print something rich can render; whatever text it holds must be made visible before."""
+    buffer = io.StringIO()
+    terminal = sys.stdout.isatty()
+    console = _console(buffer, terminal, width=None if terminal else _PIPED_WIDTH)
+    console.print(renderable, soft_wrap=isinstance(renderable, str))
+    lines = buffer.getvalue().splitlines()
+    write("\n".join(line.rstrip() if not terminal else line for line in lines) + "\n")
+
+
+def show_json(value: object) -> None:
+    """Print a value as JSON; invisible characters are written as escapes, which JSON allows."""
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    write(_IN_A_TEXT.sub(_json_escape, text) + "\n")
+
+
+def show_csv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Print CSV with a heading line, exact when piped."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(headings)
+    for row in rows:
+        writer.writerow([cell_text(cell) for cell in row])
+    show_text(buffer.getvalue().replace("\r\n", "\n") if sys.stdout.isatty() else buffer.getvalue())
+
+
+def show_text(text: str) -> None:
+    """Print a document: exact when piped, made visible on a terminal; it ends with a line end."""
+    if sys.stdout.isatty():
+        text = visible_text(text.replace("\r\n", "\n"))
+    write(text if text.endswith("\n") or not text else text + "\n")
+
+
+def show_stream(parts: Iterable[bytes]) -> None:
+    """Print a document of any size as it comes: byte for byte when piped."""
+    if not sys.stdout.isatty():
+        for part in parts:
+            _write_bytes(part)
+        return
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    last = ""
+    for part in parts:
+        text = decoder.decode(part)
+        last = text or last
+        write(visible_text(text.replace("\r\n", "\n")))
+    if last and not last.endswith("\n"):
+        write("\n")
+
+
+def show_line(text: str) -> None:
+    """Print one line of data."""
+    write(visible(text) + "\n")
+
+
+def write(text: str) -> None:
+    """Write to stdout and flush; the one place that meets a reader who went away."""
+    stream = sys.stdout
+    try:
+        # Lone surrogates and encodings without a character must not end a command.
+        encoding = stream.encoding or "utf-8"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def _write_bytes(data: bytes) -> None:
+    try:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError as error:
+        raise OutputClosed from error
+
+
+def say(text: str) -> None:
+    """A message for the person, on stderr."""
+    _message(text, None)
+
+
+def warn(text: str) -> None:
+    """A message that must not be overlooked, on stderr."""
+    _message(f"warning: {text}", "yellow")
+
+
+def fail(text: str) -> None:
+    """Why the command failed, on stderr."""
+    _message(f"error: {text}", "bold red")
+
+
+@contextmanager
+def working(what: str) -> Iterator[Callable[[str], None]]:
+    """Show that something long goes on, on a terminal's stderr only; yields a way to say what."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.text import Text
+
+    console = _console(sys.stderr, True, width=None)
+    with console.status(Text(visible(what))) as status:
+        yield lambda text: status.update(Text(visible(text)))
+
+
+def _message(text: str, style: str | None) -> None:
+    from rich.text import Text
+
+    terminal = sys.stderr.isatty()
+    console = _console(sys.stderr, terminal, width=None)
+    console.print(Text(visible_text(text), style=style or ""), soft_wrap=True)
+
+
+def _console(stream: TextIO, terminal: bool, *, width: int | None) -> Console:
+    from rich.console import Console
+
+    if terminal and width is None and stream is not sys.stderr:
+        # The buffer has no size of its own: ask for the terminal's.
+        width = Console(file=sys.stdout).width
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        width=width,
+        markup=False,
+        highlight=False,
+        emoji=False,
+        soft_wrap=False,
+    )
+
+
+def _spelled(match: re.Match[str]) -> str:
+    code = ord(match.group())
+    known = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}.get(code)
+    if known is not None:
+        return known
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _json_escape(match: re.Match[str]) -> str:
+    return json.dumps(match.group())[1:-1]

@@ -1,0 +1,206 @@
+"""``fractalops projects`` and ``fractalops tokens``: who sends, who asks.
+
+Invariant: a key or a token is printed once, when it is made, and never asked for again.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from graph_api.cli_output import Output, column, say, show_json, show_line, show_rows
+from graph_api.cli_proposals import summary
+from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+PROJECT_COLUMNS = (
+    column("slug"),
+    column("label"),
+    column("graph"),
+    column("restricted"),
+)
+TOKEN_COLUMNS = (
+    column("id"),
+    column("name"),
+    column("role"),
+    column("project"),
+    column("created", "created_at"),
+)
+
+Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The project's short name.")]
+
+projects = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(projects, name="projects", help="Projects and their ingest keys.")
+    app.add_typer(tokens, name="tokens", help="Bearer tokens of people and agents.")
+
+
+@projects.command("create")
+def create(
+    context: typer.Context,
+    slug: Slug,
+    label: Annotated[
+        str | None, typer.Option("--label", help="What people call it (default: the slug).")
+    ] = None,
+    restricted: Annotated[
+        bool,
+        typer.Option(
+            "--restricted",
+            help="Only operators, auditors and the project's own principals may read its graph.",
+        ),
+    ] = False,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Create a project and print what to put into the environment of its OpenTelemetry SDK.
+
+    It is a proposal like any other. The ingest key is printed this once.
+
+    \b
+    Example:
+        fractalops projects create shop --label "Web shop"
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        made = client.create_project(slug, label=label, restricted=restricted)
+    proposal = made.get("proposal")
+    if isinstance(proposal, Mapping):
+        say(f"Project {slug}: {summary(proposal)}.")
+    _show_key(made, shown)
+
+
+@projects.command("list")
+def list_projects(
+    context: typer.Context, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """List the projects.
+
+    \b
+    Example:
+        fractalops projects list --output json
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        found = client.projects()
+    show_rows(
+        found,
+        PROJECT_COLUMNS,
+        shown,
+        nothing="No projects yet. Create one: fractalops projects create SLUG",
+    )
+
+
+@projects.command("key")
+def key(
+    context: typer.Context, slug: Slug, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """Make one more ingest key for a project. It is printed this once.
+
+    \b
+    Example:
+        fractalops projects key shop
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        made = client.create_key(slug)
+    _show_key(made, shown)
+
+
+@tokens.command("create")
+def create_token(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who will use it.")],
+    role: Annotated[
+        str, typer.Option("--role", help="One of analyst, steward, operator, auditor.")
+    ] = "analyst",
+    project: Annotated[
+        str | None,
+        typer.Option(
+            "--project", help="The project a steward works for, or an analyst belongs to."
+        ),
+    ] = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Make a bearer token. It is printed this once; the server keeps only its hash.
+
+    \b
+    Example:
+        fractalops tokens create ann --role analyst
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        made = client.create_token(name, role=role, project=project)
+    if shown is Output.TABLE:
+        say(
+            f"Token {made.get('id')} for {made.get('name')} ({made.get('role')}). "
+            "Keep it: it is not shown again. Use it as FRACTALOPS_TOKEN."
+        )
+        show_line(str(made.get("token")))
+    else:
+        show_rows([made], (*TOKEN_COLUMNS[:4], column("token")), shown, whole=made)
+
+
+@tokens.command("list")
+def list_tokens(
+    context: typer.Context, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """List the tokens that are in use, without the tokens themselves.
+
+    \b
+    Example:
+        fractalops tokens list
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        found = client.tokens()
+    show_rows(found, TOKEN_COLUMNS, shown, nothing="No tokens.")
+
+
+@tokens.command("revoke")
+def revoke_token(
+    context: typer.Context,
+    identifier: Annotated[
+        str, typer.Argument(metavar="ID", help="The token's id, as `tokens list` shows it.")
+    ],
+    data: DataOption = None,
+) -> None:
+    """Revoke a token, at once and for good.
+
+    \b
+    Example:
+        fractalops tokens revoke 7c1f0d
+    """
+    with connect(context, data) as client:
+        client.revoke_token(identifier)
+    say(f"Token {identifier} is revoked.")
+
+
+def _show_key(made: Mapping[str, Any], output: Output) -> None:
+    environment = made.get("environment")
+    variables = dict(environment) if isinstance(environment, Mapping) else {}
+    if output is Output.JSON:
+        show_json(made)
+        return
+    if output is Output.CSV:
+        rows = [{"name": name, "value": value} for name, value in variables.items()]
+        show_rows(rows, (column("name"), column("value")), output)
+        return
+    if not variables:
+        if made.get("ingest_key"):
+            say("The ingest key; keep it, it is not shown again:")
+            show_line(str(made["ingest_key"]))
+        return
+    say("Put this into the environment of the project's services; the key is not shown again:")
+    for name, value in variables.items():
+        # A server's answer becomes shell text here, so nothing but a variable's name may pass.
+        if _VARIABLE.fullmatch(name):
+            show_line(f"export {name}={shlex.quote(str(value))}")

@@ -1,0 +1,303 @@
+"""``fractalops proofs``: the log, where a triple comes from, and whether all of it still fits."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from graph_api import cli_verify
+from graph_api.cli_errors import CommandError
+from graph_api.cli_output import (
+    Output,
+    cell_text,
+    column,
+    say,
+    show,
+    show_facts,
+    show_json,
+    show_rows,
+    show_stream,
+    visible,
+    working,
+)
+from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+from graph_api.cli_terms import term
+
+if TYPE_CHECKING:
+    from rich.tree import Tree
+
+    from graph_api.client import Client
+
+LOG_COLUMNS = (
+    column("index"),
+    column("kind"),
+    column("time"),
+    column("proposal"),
+    column("project"),
+    column("principal"),
+    column("leaf hash", "leaf_hash"),
+)
+CHECK_COLUMNS = (column("name"), column("ok"), column("detail"))
+
+Index = Annotated[int, typer.Argument(metavar="N", min=0, help="The entry's index in the log.")]
+
+proofs = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+def register(app: typer.Typer) -> None:
+    proofs.command("verify")(cli_verify.verify)
+    app.add_typer(proofs, name="proofs", help="The proof log: read, explain, export, verify.")
+
+
+@proofs.command("log")
+def log(
+    context: typer.Context,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="N", min=0, help="Only entries before N.")
+    ] = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """List the log's entries, newest first.
+
+    \b
+    Example:
+        fractalops proofs log --limit 10
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        page = client.log(limit=limit, before=before)
+    items = page.get("items") or []
+    show_rows(items, LOG_COLUMNS, shown, nothing="No such entries.")
+    if len(items) == limit and items[-1].get("index", 0) > 0:
+        say(f"There are older ones: --before {items[-1]['index']}")
+
+
+@proofs.command("show")
+def show_entry(
+    context: typer.Context, index: Index, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """Show one entry: what it states and who signed it.
+
+    \b
+    Example:
+        fractalops proofs show 12 --output json
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        entry = client.entry(index)
+    facts: dict[str, object] = {"index": entry.get("index"), "leaf hash": entry.get("leaf_hash")}
+    statement = entry.get("statement") or {}
+    for subject in statement.get("subject") or []:
+        facts[f"graph {subject.get('name')}"] = cell_text(subject.get("digest"))
+    for name, value in (statement.get("predicate") or {}).items():
+        facts[name] = value
+    for signature in (entry.get("envelope") or {}).get("signatures") or []:
+        facts["signed by"] = signature.get("keyid")
+    show_facts(facts, shown, whole=entry)
+
+
+@proofs.command("explain")
+def explain(
+    context: typer.Context,
+    subject: Annotated[str, typer.Argument(metavar="S", help="An IRI or prefixed name.")],
+    predicate: Annotated[str, typer.Argument(metavar="P", help="An IRI, prefixed name or a.")],
+    object_: Annotated[
+        str, typer.Argument(metavar="O", help="An IRI, a prefixed name or a literal.")
+    ],
+    graph: Annotated[
+        str | None,
+        typer.Option("--graph", metavar="NAME", help="Only as it stands in this named graph."),
+    ] = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Say where a triple comes from: proposal, decision, rule, evidence, raw payload.
+
+    Terms are IRIs (angle brackets may be left out), names with a common prefix, and literals as
+    Turtle writes them; a plain text needs its own quotes.
+
+    \b
+    Example:
+        fractalops proofs explain fo:Service rdfs:label '"service"@en'
+    """
+    shown = output_format(context, output)
+    triple = term(subject, "subject"), term(predicate, "predicate"), term(object_, "object")
+    with connect(context, data) as client:
+        found = client.explain(*triple, _graph_term(client, graph) if graph else None)
+    if shown is Output.JSON:
+        show_json(found)
+    elif shown is Output.CSV:
+        show_rows(list(_chain_rows(found)), _CHAIN_COLUMNS, shown)
+    else:
+        show(chain(found, " ".join(triple)))
+
+
+@proofs.command("bundle")
+def bundle(
+    context: typer.Context,
+    index: Index,
+    to: Annotated[
+        Path | None,
+        typer.Option("-o", "--to", metavar="FILE", help="Write it here (default: stdout)."),
+    ] = None,
+    data: DataOption = None,
+) -> None:
+    """Export an entry with everything that proves it, for `proofs verify` on any machine.
+
+    \b
+    Example:
+        fractalops proofs bundle 12 -o entry-12.json
+    """
+    with connect(context, data) as client:
+        exported = client.bundle(index)
+    if to is None:
+        show_stream([exported])
+        return
+    replace_file(to, exported)
+    say(f"Written to {to}. Check it: fractalops proofs verify {to}")
+
+
+@proofs.command("audit")
+def audit(context: typer.Context, data: DataOption = None, output: OutputOption = None) -> None:
+    """Check the journal, the log, the tiles and the graph against each other.
+
+    \b
+    Example:
+        fractalops proofs audit
+    """
+    shown = output_format(context, output)
+    with working("Auditing"), connect(context, data) as client:
+        report = client.audit()
+    checks = [item for item in report.get("checks") or [] if isinstance(item, Mapping)]
+    show_rows(checks, CHECK_COLUMNS, shown, whole=report)
+    if not report.get("ok"):
+        failed = [str(item.get("name")) for item in checks if not item.get("ok")]
+        raise CommandError(
+            f"the audit failed: {', '.join(failed) or 'see the report'}. Keep the data folder as "
+            "it is; `fractalops proofs rebuild` makes the graph again from the journal."
+        )
+
+
+@proofs.command("rebuild")
+def rebuild(context: typer.Context, data: DataOption = None, output: OutputOption = None) -> None:
+    """Build the graph again from the journal and compare the state digests.
+
+    \b
+    Example:
+        fractalops proofs rebuild
+    """
+    shown = output_format(context, output)
+    with working("Rebuilding the graph from the journal"), connect(context, data) as client:
+        report = client.rebuild()
+    show_facts({name.replace("_", " "): report[name] for name in report}, shown, whole=report)
+    if not report.get("ok"):
+        raise CommandError(
+            "the rebuilt graph differs from what the log states. Run `fractalops proofs audit`, "
+            "and restore a backup if the journal itself is damaged."
+        )
+
+
+def chain(found: Mapping[str, Any], triple: str) -> Tree:
+    """The chain of a triple as a tree: triple, proposal, decision, rule, evidence, payload."""
+    from rich.text import Text
+    from rich.tree import Tree
+
+    def line(text: str, style: str = "") -> Text:
+        return Text(visible(text), style=style)
+
+    root = Tree(line(triple, "bold"), guide_style="dim")
+    for place in found.get("graphs") or []:
+        in_graph = root.add(line(f"in {place.get('graph')}"))
+        proposal = place.get("proposal") or {}
+        branch = in_graph.add(
+            line(
+                f"proposal {proposal.get('id')} by {proposal.get('author')}: "
+                f"{proposal.get('state')}"
+            )
+        )
+        if proposal.get("rationale"):
+            branch.add(line(f"rationale: {proposal['rationale']}"))
+        branch.add(line(f"proof: log entry {place.get('proof')}"))
+        for decision in place.get("decisions") or proposal.get("decisions") or []:
+            alone = ", single person" if decision.get("single_person") else ""
+            reason = f": {decision['reason']}" if decision.get("reason") else ""
+            branch.add(
+                line(
+                    f"decision: {decision.get('outcome')} by {decision.get('by')} "
+                    f"at {decision.get('at')}{alone}{reason}"
+                )
+            )
+        for name in ("shapes", "ontology"):
+            if place.get(name):
+                branch.add(line(f"{name}: {cell_text(place[name])}"))
+        for rule in place.get("rules") or []:
+            branch.add(line(f"rule: {cell_text(rule)}"))
+        for batch in place.get("evidence") or []:
+            if not isinstance(batch, Mapping):
+                branch.add(line(f"evidence: {cell_text(batch)}"))
+                continue
+            told = [
+                f"{name.replace('_', ' ')} {batch[name]}"
+                for name in ("source", "project", "received_at")
+                if batch.get(name)
+            ]
+            leaf = branch.add(line(f"evidence: {batch.get('digest')} ({', '.join(told)})"))
+            if batch.get("payload_sha256"):
+                leaf.add(line(f"raw payload: sha256:{str(batch['payload_sha256'])[-64:]}"))
+    return root
+
+
+_CHAIN_COLUMNS = tuple(
+    column(name)
+    for name in ("graph", "proof", "proposal", "author", "decisions", "rules", "evidence")
+)
+
+
+def _chain_rows(found: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
+    for place in found.get("graphs") or []:
+        proposal = place.get("proposal") or {}
+        yield {
+            "graph": place.get("graph"),
+            "proof": place.get("proof"),
+            "proposal": proposal.get("id"),
+            "author": proposal.get("author"),
+            "decisions": place.get("decisions") or proposal.get("decisions"),
+            "rules": place.get("rules"),
+            "evidence": [
+                batch.get("digest") if isinstance(batch, Mapping) else batch
+                for batch in place.get("evidence") or []
+            ],
+        }
+
+
+def _graph_term(client: Client, graph: str) -> str:
+    if ":" in graph:
+        return term(graph, "graph")
+    from ontology.ids import Ids
+
+    try:
+        return f"<{Ids(str(client.status().get('base'))).graph(graph)}>"
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole: who looks sees the old one or the new one, never half of it."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise

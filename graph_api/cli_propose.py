@@ -1,0 +1,179 @@
+"""``fractalops propose``: send a delta to the gate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from graph_api.cli_errors import Refused
+from graph_api.cli_output import Output, fail, say, show_facts, warn, working
+from graph_api.cli_proposals import show_outcome, show_report
+from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+
+FORMATS = {
+    "turtle": "text/turtle",
+    "ntriples": "application/n-triples",
+    "nquads": "application/n-quads",
+    "trig": "application/trig",
+    "jsonld": "application/ld+json",
+    "rdfxml": "application/rdf+xml",
+    "patch": "application/rdf-patch",
+    "update": "application/sparql-update",
+    "json": "application/json",
+}
+SUFFIXES = {
+    ".ttl": "turtle",
+    ".nt": "ntriples",
+    ".nq": "nquads",
+    ".trig": "trig",
+    ".jsonld": "jsonld",
+    ".rdf": "rdfxml",
+    ".rdfp": "patch",
+    ".rdfpatch": "patch",
+    ".patch": "patch",
+    ".ru": "update",
+    ".rq": "update",
+    ".json": "json",
+}
+# What a suffix is called by those who write files by hand.
+_ALSO = {
+    **{suffix[1:]: name for suffix, name in SUFFIXES.items()},
+    "n-triples": "ntriples",
+    "n-quads": "nquads",
+    "json-ld": "jsonld",
+    "rdf-patch": "patch",
+    "sparql": "update",
+    "sparql-update": "update",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("propose")(propose)
+
+
+def propose(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The delta; - reads stdin.")],
+    project: Annotated[
+        str | None, typer.Option("--project", metavar="SLUG", help="The project it is for.")
+    ] = None,
+    graph: Annotated[
+        str | None,
+        typer.Option(
+            "--graph",
+            metavar="NAME",
+            help="Where triples go that name no graph: short (lineage/shop) or an IRI "
+            "(default: the project's lineage graph).",
+        ),
+    ] = None,
+    rationale: Annotated[
+        str, typer.Option("--rationale", help="Why; it is kept with the proposal.")
+    ] = "",
+    evidence: Annotated[
+        list[str] | None,
+        typer.Option("--evidence", metavar="sha256:...", help="What it rests on; may be repeated."),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            metavar="FORMAT",
+            help=f"One of {', '.join(FORMATS)}, or a media type (default: by the file's suffix; "
+            "turtle on stdin).",
+        ),
+    ] = None,
+    base: Annotated[
+        int | None,
+        typer.Option(
+            "--base",
+            metavar="HEAD",
+            min=0,
+            help="The head it was drafted on: refused when its nodes have changed since.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Validate only; nothing is kept.")
+    ] = False,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Propose a change of the graph: Turtle, N-Triples, N-Quads, TriG, JSON-LD, RDF Patch, SPARQL
+    INSERT DATA and DELETE DATA, or JSON with N-Quads.
+
+    \b
+    Example:
+        fractalops propose owners.ttl --project shop --rationale "who owns what"
+        fractalops propose change.rdfp --project shop --dry-run
+    """
+    shown = output_format(context, output)
+    media_type = media_type_of(file, format_)
+    content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    carries_graphs = media_type not in (
+        FORMATS["turtle"],
+        FORMATS["ntriples"],
+        FORMATS["jsonld"],
+        FORMATS["rdfxml"],
+    )
+    if graph is None and project is not None and not carries_graphs:
+        graph = f"lineage/{project}"
+    try:
+        with working("Validating" if dry_run else "Proposing"), connect(context, data) as client:
+            answer = client.submit(
+                content,
+                media_type,
+                {"project": project, "graph": graph, "rationale": rationale or None},
+                evidence=tuple(evidence or ()),
+                base=base,
+                dry_run=dry_run,
+            )
+    except Refused as refusal:
+        _explain(refusal, shown)
+        raise typer.Exit(1) from refusal
+    if dry_run:
+        conforms = bool(answer.get("conforms"))
+        if shown is Output.TABLE:
+            show_facts({"conforms": conforms}, shown, whole=answer)
+        show_report(answer, shown)
+        raise typer.Exit(0 if conforms else 1)
+    show_outcome(answer, shown)
+
+
+def media_type_of(file: str, format_: str | None) -> str:
+    """The media type that was said, or that the file's suffix says."""
+    if format_ is not None:
+        if "/" in format_:
+            return format_
+        name = _ALSO.get(format_.lower(), format_.lower())
+        if name not in FORMATS:
+            raise typer.BadParameter(
+                f"--format must be one of {', '.join(FORMATS)} or a media type, not {format_!r}"
+            )
+        return FORMATS[name]
+    if file == "-":
+        return FORMATS["turtle"]
+    suffix = Path(file).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise typer.BadParameter(
+            f"{file} has no suffix that says its format; add --format, one of {', '.join(FORMATS)}"
+        )
+    return FORMATS[SUFFIXES[suffix]]
+
+
+def _explain(refusal: Refused, output: Output) -> None:
+    """Say why a delta was refused: the report of a 422 on stdout, the deltas of a 409 on stderr."""
+    report = refusal.body.get("report", refusal.body)
+    if refusal.status == 422 and isinstance(report, Mapping) and "results" in report:
+        show_report(report, output)
+    fail(str(refusal))
+    proposal = refusal.body.get("proposal", refusal.body.get("id"))
+    if isinstance(proposal, str) and proposal not in str(refusal):
+        say(f"It is kept as proposal {proposal}.")
+    for name, title in (("theirs", "Changed since then:"), ("yours", "What you proposed:")):
+        patch = refusal.body.get(name)
+        if isinstance(patch, str):
+            warn(title)
+            say(patch.rstrip("\n"))

@@ -1,0 +1,190 @@
+"""``fractalops proofs verify``: judge a proof bundle on this machine alone.
+
+Invariant: no server and no network is asked. The verdict rests on the keys the caller names; when
+the only key is the bundle's own, that is said loudly and the verdict is at most UNANCHORED.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from graph_api.cli_errors import CommandError
+from graph_api.cli_output import (
+    Output,
+    cell_text,
+    column,
+    show,
+    show_facts,
+    show_rows,
+    warn,
+)
+from graph_api.cli_session import DataOption, OutputOption, data_folder, output_format
+
+if TYPE_CHECKING:
+    from proofs.checkpoint import VerifierKey
+
+_MARKS = {True: "ok", False: "FAILED", None: "not checked"}
+_CHECK_COLUMNS = (column("check"), column("result"), column("detail"))
+_SHOWN_FACTS = (
+    ("index", "index"),
+    ("kind", "kind"),
+    ("proposal", "proposal"),
+    ("project", "project"),
+    ("principal", "principal"),
+    ("time", "time"),
+    ("graphs", "graphs"),
+    ("log", "origin"),
+    ("log size", "size"),
+    ("leaf hash", "leaf_hash"),
+    ("witnesses", "witnesses"),
+)
+
+
+def verify(
+    context: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="The bundle; - reads stdin.")],
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key",
+            metavar="KEY|FILE",
+            help="The log's verifier key, name+hash+base64 (default: $FRACTALOPS_LOG_KEY, "
+            "the data folder's keys/log.pub, else the bundle's own).",
+        ),
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witness", metavar="KEY|FILE", help="A witness's verifier key; may be repeated."
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint", metavar="FILE", help="A checkpoint of the log that you trust already."
+        ),
+    ] = None,
+    triple: Annotated[
+        str | None,
+        typer.Option("--triple", metavar="'S P O'", help="A triple that the entry must add."),
+    ] = None,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Check a bundle without any server: INVALID, DIVERGED, UNANCHORED or WITNESSED.
+
+    Ends with 0 for UNANCHORED (all is well, but nobody outside the log vouches for it) and
+    WITNESSED, with 1 for INVALID and DIVERGED, with 2 when a file cannot be read.
+
+    \b
+    Example:
+        fractalops proofs verify entry-12.json --key log.pub
+    """
+    from proofs.verify import Status, verify_bundle
+
+    shown = output_format(context, output)
+    bundle = _read(file)
+    log_key = _log_key(key, data_folder(context, data))
+    verdict = verify_bundle(
+        bundle,
+        log_key,
+        [_key(text) for text in witness or ()],
+        None if checkpoint is None else _read(str(checkpoint)).decode("utf-8", "replace"),
+        None if triple is None else _triple(triple),
+    )
+    if log_key is None:
+        warn(
+            "no key of the log is known here, so the bundle's own was used: anybody could have "
+            "made this bundle. Name the key you got from the log's owner with --key."
+        )
+    whole = {
+        "status": str(verdict.status),
+        "checks": [check._asdict() for check in verdict.checks],
+        "facts": verdict.facts,
+    }
+    rows = [
+        {"check": check.name, "result": _MARKS[check.ok], "detail": check.detail}
+        for check in verdict.checks
+    ]
+    if shown is Output.TABLE:
+        facts = {
+            name: cell_text(verdict.facts[member])
+            for name, member in _SHOWN_FACTS
+            if verdict.facts.get(member) not in (None, "", [])
+        }
+        if facts:
+            show_facts(facts, shown, whole=whole)
+            show("")
+        show_rows(rows, _CHECK_COLUMNS, shown)
+        show(f"\n{verdict.status}")
+    else:
+        show_rows(rows, _CHECK_COLUMNS, shown, whole=whole)
+    if verdict.status in (Status.INVALID, Status.DIVERGED):
+        raise CommandError(f"{verdict.status}: {'; '.join(verdict.reasons)}")
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
+
+
+def _log_key(
+    said: str | None, folder: Path, environ: Mapping[str, str] = os.environ
+) -> VerifierKey | None:
+    text = said or environ.get("FRACTALOPS_LOG_KEY")
+    if text:
+        return _key(text)
+    kept = folder / "keys" / "log.pub"
+    return _key(str(kept)) if kept.is_file() else None
+
+
+def _key(said: str) -> VerifierKey:
+    """The verifier key in a text or in the file of that name."""
+    from proofs.checkpoint import VerifierKey
+    from proofs.errors import MalformedKey
+
+    named = Path(said)
+    text = _read(said).decode("utf-8", "replace").strip() if _is_file(named) else said.strip()
+    try:
+        return VerifierKey.parse(text)
+    except MalformedKey as error:
+        raise typer.BadParameter(
+            f"{said} is neither a file with a verifier key nor one itself: {error}"
+        ) from error
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        # A key may be longer than any file name.
+        return False
+
+
+def _triple(text: str) -> str:
+    """The triple as the bundle writes it, common prefixes expanded."""
+    from pyoxigraph import RdfFormat, parse
+
+    from ontology.errors import OntologyError
+    from ontology.terms import canonical_quad
+    from ontology.vocab import PREFIXES
+
+    prologue = "".join(f"PREFIX {name}: <{iri}>\n" for name, iri in PREFIXES.items())
+    typed = text.strip().removesuffix(".")
+    try:
+        found = [canonical_quad(quad) for quad in parse(f"{prologue}{typed} .", RdfFormat.TURTLE)]
+    except (SyntaxError, ValueError, OntologyError) as error:
+        raise typer.BadParameter(f"--triple is not a triple such as '<s> fo:p <o>': {error}") from (
+            error
+        )
+    if len(found) != 1:
+        raise typer.BadParameter(f"--triple must be one triple, not {len(found)}")
+    return f"{found[0].subject} {found[0].predicate} {found[0].object}"
