@@ -3,6 +3,7 @@
 ::
 
     StewardError
+    ├── UnknownSteward       no steward of this name is at work
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -25,6 +26,10 @@ SHOWN_RESULTS = 3
 
 class StewardError(Exception):
     """Anything that ends a steward's cycle early; the message says what to do next."""
+
+
+class UnknownSteward(StewardError):
+    """No steward has this name; the message lists those at work."""
 
 
 class GateUnreachable(StewardError):

@@ -163,15 +163,15 @@ class GateClient:
         base: int | None,
     ) -> Json:
         """Submit a delta; the proposal, or ``{"id": None, "state": "unchanged", ...}``."""
-        body = _envelope(project, rationale, additions_nquads, removals_nquads, evidence, base)
+        body = {
+            "project": project,
+            "rationale": rationale,
+            "additions": additions_nquads,
+            "removals": removals_nquads,
+            "evidence": list(evidence),
+            "base": base,
+        }
         return _object(self._send("POST", "/proposals", json=body))
-
-    def validate(
-        self, project: str, rationale: str, additions_nquads: str, removals_nquads: str
-    ) -> Json:
-        """Ask for the validation report only; nothing is recorded."""
-        body = _envelope(project, rationale, additions_nquads, removals_nquads, (), None)
-        return _object(self._send("POST", "/validate", json=body))
 
     def proposals(self, *, state: str, project: str) -> Iterator[Json]:
         """The project's proposals in this state, newest first, page by page."""
@@ -222,24 +222,6 @@ class GateClient:
             wait = error_.retry_after
             self._sleep(min(USUAL_WAIT * attempt if wait is None else wait, LONGEST_WAIT))
         raise AssertionError("the last attempt returns or raises")
-
-
-def _envelope(
-    project: str,
-    rationale: str,
-    additions: str,
-    removals: str,
-    evidence: Sequence[str],
-    base: int | None,
-) -> Json:
-    return {
-        "project": project,
-        "rationale": rationale,
-        "additions": additions,
-        "removals": removals,
-        "evidence": list(evidence),
-        "base": base,
-    }
 
 
 def _object(answer: httpx.Response) -> Json:

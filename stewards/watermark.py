@@ -1,7 +1,7 @@
 """How far each steward has read, and what came of it.
 
-Invariant: everything here can be lost. A steward without a record reads its facts from the start and
-finds that the graph holds what they show; so a damaged file is moved away and begun again. A
+Invariant: everything here can be lost. A steward without a record reads its facts from the start
+and finds that the graph holds what they show; so a damaged file is moved away and begun again. A
 watermark is written only after the gate has answered for everything up to it.
 Source: https://www.sqlite.org/wal.html
 """

@@ -1,0 +1,196 @@
+"""Runs every steward, again and again, in one thread.
+
+Invariant: no error ends the thread, and none passes silently. A steward that fails waits longer each
+time, up to ``LONGEST_WAIT``, while the others go on; one that appears (a new project) starts within
+an interval, one that goes is closed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from ontology.ids import Ids
+from stewards.errors import UnknownSteward
+from stewards.gate_client import GateClient
+from stewards.loop import Clock, TelemetrySteward
+from stewards.outcome import Outcome
+from stewards.watermark import WatermarkStore
+
+LOGGER = logging.getLogger(__name__)
+
+INTERVAL = 5.0
+LONGEST_WAIT = 300.0
+JITTER = 0.2
+"""Part of the interval by which each waiting time differs, so that stewards don't march in step."""
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A steward, the project it looks after, and the bearer token it shows at the gate."""
+
+    name: str
+    project: str
+    token: str
+
+    def __repr__(self) -> str:
+        return f"Assignment({self.name!r}, {self.project!r})"
+
+
+@dataclass
+class _Seat:
+    assignment: Assignment
+    steward: TelemetrySteward
+    due: float = 0.0
+    failures: int = 0
+
+
+class StewardRunner:
+    """Keeps one steward at work for each assignment.
+
+    ``assignments`` is asked before each round. ``url`` is where the platform answers; stewards go
+    through its HTTP API like everyone else. ``monotonic`` gives seconds.
+    """
+
+    def __init__(
+        self,
+        assignments: Callable[[], Iterable[Assignment]],
+        url: str,
+        ids: Ids,
+        store: WatermarkStore,
+        clock: Clock,
+        *,
+        interval: float = INTERVAL,
+        random: Random | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._assignments = assignments
+        self._url = url
+        self._ids = ids
+        self._store = store
+        self._clock = clock
+        self._interval = interval
+        self._random = random or Random()
+        self._monotonic = monotonic
+        self._seats: dict[str, _Seat] = {}
+        self._seats_lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin; returns at once."""
+        self._thread = threading.Thread(target=self._run, name="stewards", daemon=True)
+        self._thread.start()
+
+    def stop(self, timeout: float = 30.0) -> bool:
+        """End after the page in hand; whether it ended in time (seconds)."""
+        self._stopping.set()
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(timeout)
+            if self._thread.is_alive():
+                LOGGER.warning("the stewards are still at work after %.0f s", timeout)
+                return False
+        with self._seats_lock:
+            for seat in self._seats.values():
+                seat.steward.close()
+            self._seats.clear()
+        return True
+
+    def wake(self) -> None:
+        """Look for new facts now rather than at the end of the interval."""
+        with self._seats_lock:
+            for seat in self._seats.values():
+                if not seat.failures:
+                    seat.due = 0.0
+        self._wake.set()
+
+    def trigger(self, name: str) -> dict[str, Any]:
+        """Run one cycle of this steward now, in this thread, and give its status.
+
+        Raises :class:`UnknownSteward`.
+        """
+        self._take_seats()
+        with self._seats_lock:
+            seat = self._seats.get(name)
+            known = sorted(self._seats)
+        if seat is None:
+            raise UnknownSteward(
+                f"there is no steward {name!r}; at work: {', '.join(known) or 'none, for there'}"
+                + ("" if known else " is no project yet")
+            )
+        self._cycle(seat)
+        return seat.steward.status()
+
+    def status(self) -> list[dict[str, Any]]:
+        """Every steward as ``GET /stewards`` shows it, by name."""
+        with self._seats_lock:
+            seats = sorted(self._seats.items())
+        return [seat.steward.status() for _, seat in seats]
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._take_seats()
+                with self._seats_lock:
+                    seats = list(self._seats.values())
+                for seat in seats:
+                    if self._stopping.is_set():
+                        return
+                    if seat.due <= self._monotonic():
+                        self._cycle(seat)
+            except Exception:
+                LOGGER.exception("the stewards' round failed; the next one follows")
+            self._wake.wait(self._rest())
+            self._wake.clear()
+
+    def _cycle(self, seat: _Seat) -> None:
+        try:
+            outcome: Outcome | None = seat.steward.run_once(self._stopping.is_set)
+        except Exception:
+            # A full disk, a fault of ours: the facts stay, and so does the watermark.
+            LOGGER.exception("steward %s failed", seat.assignment.name)
+            outcome = None
+        failed = outcome is None or outcome.state in ("failed", "refused")
+        seat.failures = seat.failures + 1 if failed else 0
+        wait = min(self._interval * 2 ** min(seat.failures, 16), LONGEST_WAIT)
+        seat.due = self._monotonic() + wait * (1 + JITTER * self._random.random())
+
+    def _rest(self) -> float:
+        with self._seats_lock:
+            due = min((seat.due for seat in self._seats.values()), default=float("inf"))
+        # New projects are looked for at least once in an interval.
+        return max(0.05, min(due - self._monotonic(), self._interval))
+
+    def _take_seats(self) -> None:
+        """Make the seats those of the assignments."""
+        wanted = {assignment.name: assignment for assignment in self._assignments()}
+        with self._seats_lock:
+            if self._stopping.is_set():
+                return
+            left = [
+                seat for name, seat in self._seats.items() if wanted.get(name) != seat.assignment
+            ]
+            for seat in left:
+                del self._seats[seat.assignment.name]
+            for name, assignment in wanted.items():
+                if name not in self._seats:
+                    self._seats[name] = _Seat(assignment, self._hire(assignment))
+        for seat in left:
+            seat.steward.close()
+
+    def _hire(self, assignment: Assignment) -> TelemetrySteward:
+        return TelemetrySteward(
+            assignment.name,
+            assignment.project,
+            GateClient.connect(self._url, assignment.token, self._stopping.wait),
+            self._ids,
+            self._store,
+            self._clock,
+        )
