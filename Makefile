@@ -62,7 +62,8 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.requirements: requirements.txt $(VENV)/.created
-	$(PIP) install --require-hashes -r requirements.txt
+	@echo "Installing requirements.txt, every file checked by its hash (a minute or two the first time)"
+	$(PIP) install --quiet --require-hashes -r requirements.txt
 	@touch $@
 
 # --no-build-isolation and --no-deps: everything needed is installed by now, so the network isn't.
