@@ -1,8 +1,8 @@
 """Runs every steward, again and again, in one thread.
 
-Invariant: no error ends the thread, and none passes silently. A steward that fails waits longer each
-time, up to ``LONGEST_WAIT``, while the others go on; one that appears (a new project) starts within
-an interval, one that goes is closed.
+Invariant: no error ends the thread, and none passes silently. A steward that fails waits longer
+each time, up to ``LONGEST_WAIT``, while the others go on; one that appears (a new project) starts
+within an interval, one that goes is closed.
 """
 
 from __future__ import annotations
