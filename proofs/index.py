@@ -186,11 +186,11 @@ class Index:
                 sql + " ORDER BY n DESC LIMIT ?",
                 (before if before is not None else 2**62, limit),
             ).fetchall()
-        return [EntryRow(*row[:7], restricted=bool(row[7])) for row in rows]
+        return [_entry_row(row) for row in rows]
 
     def entry(self, index: int) -> EntryRow | None:
         row = self._one("SELECT * FROM entries WHERE n = ?", (index,))
-        return None if row is None else EntryRow(*row[:7], restricted=bool(row[7]))
+        return None if row is None else _entry_row(row)
 
     def close(self) -> None:
         with self._lock:
@@ -199,6 +199,11 @@ class Index:
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
         with self._lock:
             return self._db.execute(sql, values).fetchone()
+
+
+def _entry_row(row: tuple[Any, ...]) -> EntryRow:
+    n, kind, time, proposal, project, principal, leaf_hash, restricted = row
+    return EntryRow(n, kind, time, proposal, project, principal, leaf_hash, bool(restricted))
 
 
 def _key(line: bytes) -> bytes:

@@ -1,14 +1,14 @@
 """The quads that the system itself writes about proposals and their proofs.
 
-Invariant: what ``graph/proposals`` and ``graph/proofs`` hold is a pure function of the journal: each
-entry's quads follow from the proposal as the entry leaves it. Texts stay in the journal; only
+Invariant: what ``graph/proposals`` and ``graph/proofs`` hold is a pure function of the journal:
+each entry's quads follow from the proposal as the entry leaves it. Texts stay in the journal; only
 what can be joined stands in the graph. What concerns a restricted graph goes to
 ``graph/proposals/restricted``, which no merge holds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pyoxigraph import Literal, NamedNode, Quad
 
@@ -26,19 +26,26 @@ Current = Callable[[str, str], Iterable[Quad]]
 
 
 def system_delta(
-    ids: Ids, index: int, leaf_hash: str, proof: Proof, view: ProposalView | None, current: Current
+    ids: Ids,
+    index: int,
+    leaf_hash: str,
+    proof: Proof,
+    views: Sequence[ProposalView],
+    current: Current,
 ) -> Delta:
-    """What entry ``index`` changes in the system graphs. ``current`` reads the store as it is."""
-    additions = set(_proof_quads(ids, index, leaf_hash, proof, view))
+    """What entry ``index`` changes in the system graphs.
+
+    ``views`` are the proposals as it leaves them, the one it is about first; ``current`` reads the
+    store as it is.
+    """
+    additions = set(_proof_quads(ids, index, leaf_hash, proof, views[0] if views else None))
     removals: set[Quad] = set()
-    if view is not None:
+    for view in views:
         graph = proposal_graph(ids, view)
         wanted = set(_proposal_quads(ids, graph, view))
-        present = set(current(view.iri, graph))
-        for number in range(len(view.decisions)):
-            present |= set(current(ids.decision(view.id, number), graph))
-        validation = ids.instance("validation", view.id)
-        present |= set(current(validation, graph))
+        nodes = [view.iri, ids.instance("validation", view.id)]
+        nodes += [ids.decision(view.id, number) for number in range(len(view.decisions))]
+        present = {quad for node in nodes for quad in current(node, graph)}
         additions |= wanted - present
         removals |= present - wanted
     return Delta(frozenset(additions), frozenset(removals))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad
 
@@ -97,6 +98,31 @@ class Overlay:
         return found
 
 
+@dataclass(frozen=True)
+class Footprint:
+    """What a change touches, as far as another change can be joined with it to break a shape.
+
+    ``joints`` are the objects that a shape reaches from the object's side; ``everything`` marks a
+    change of what validation itself rests on.
+    """
+
+    subjects: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
+    joints: frozenset[str] = frozenset()
+    everything: bool = False
+
+    def meets(self, other: Footprint) -> bool:
+        """Whether the two together may break what neither breaks alone."""
+        return (
+            self.everything
+            or other.everything
+            or not self.subjects.isdisjoint(other.subjects)
+            or not self.subjects.isdisjoint(other.objects)
+            or not self.objects.isdisjoint(other.subjects)
+            or not self.joints.isdisjoint(other.joints)
+        )
+
+
 @dataclass
 class _Shapes:
     """One version of the shapes, and what there is to know about where they look."""
@@ -134,6 +160,21 @@ class Validator:
         if not shapes.local or any(quad.predicate == SUBCLASS for quad in delta.quads):
             return self._whole(shapes, overlay)
         return self._neighbourhood(shapes, overlay, delta)
+
+    def footprint(self, delta: Delta) -> Footprint:
+        """What must not have changed between a validation of this delta and its commit."""
+        shapes = self._current()
+        joining = shapes.inverse | shapes.target_objects
+        graphs = {graph_of(quad) for quad in delta.quads}
+        objects = {(q.predicate.value, q.object.value) for q in delta.quads if _is_node(q.object)}
+        return Footprint(
+            frozenset(q.subject.value for q in delta.quads if isinstance(q.subject, NamedNode)),
+            frozenset(value for predicate, value in objects if predicate != Rdf.type),
+            frozenset(value for predicate, value in objects if predicate in joining),
+            not shapes.local
+            or self._graph in graphs
+            or any(quad.predicate == SUBCLASS for quad in delta.quads),
+        )
 
     def forget(self) -> None:
         """Drops the parsed shapes; call it when an entry changed them."""
@@ -216,6 +257,10 @@ class Validator:
                     classes.add(quad.object)
         for item in overlay.superclasses(classes):
             yield from overlay.about(item, SUBCLASS)
+
+
+def _is_node(term: object) -> TypeGuard[NamedNode]:
+    return isinstance(term, NamedNode)
 
 
 def _read_shapes(quads: list[Quad]) -> _Shapes:

@@ -1,0 +1,180 @@
+"""Appends entries to the journal: each one signed, hashed into the tree, under a signed checkpoint.
+
+Invariant: the leaf is signed first, then leaf, blobs, checkpoint and running hashes are committed as
+one transaction; memory moves on only after that. Whoever calls holds the writer lock.
+
+Crash windows: before the commit the entry never was; after it, it is complete, with its checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from ontology.terms import Delta, line, sha256, to_nquads
+from proofs.checkpoint import Checkpoint, SignerKey, VerifierKey, open_checkpoint, sign_checkpoint
+from proofs.delta import delta_digests, delta_subjects
+from proofs.digest import GraphState
+from proofs.errors import JournalBroken, JournalCorrupt
+from proofs.journal import Journal, Running
+from proofs.merkle import Frontier, leaf_hash
+from proofs.predicate import DecisionRecord, EvidenceDigest, Proof, ReportDigest
+from proofs.statement import build, envelope, open_envelope, statement
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What an entry will say, but for what the chain itself adds.
+
+    ``delta`` is the proposal's change; ``applies`` says whether this entry makes it.
+    """
+
+    kind: str
+    time: str
+    delta: Delta
+    applies: bool
+    proposal: str | None = None
+    project: str | None = None
+    principal: str | None = None
+    reverts: str | None = None
+    submission: str | None = None
+    transitions: tuple[str, ...] = ()
+    decisions: tuple[DecisionRecord, ...] = ()
+    report: ReportDigest | None = None
+    shapes: str | None = None
+    ontology: str | None = None
+    rules: str | None = None
+    evidence: tuple[str, ...] | EvidenceDigest = ()
+
+
+class Chain:
+    """The growing log of one organisation."""
+
+    def __init__(self, journal: Journal, signer: SignerKey, fatal: Callable[[str], None]) -> None:
+        self._journal = journal
+        self._signer = signer
+        self._fatal = fatal
+        self._verifier = signer.verifier
+        self._head = journal.head()
+        running = journal.running()
+        if running is None:
+            if self._head >= 0:
+                raise JournalCorrupt(
+                    "the journal has entries but no running hashes: restore a backup"
+                )
+            self._frontier, self._state = Frontier(), GraphState()
+            self._last: str | None = None
+            return
+        self._frontier = Frontier.from_bytes(running.frontier)
+        self._state = GraphState.from_bytes(running.graph_state)
+        self._last = self._check_end(running)
+
+    def _check_end(self, running: Running) -> str:
+        """The newest entry, its checkpoint and the running hashes must agree."""
+        leaf = self._journal.leaf(self._head)
+        checkpoint = open_checkpoint(self._journal.checkpoint(self._head + 1), self._verifier)
+        proof = read_proof(leaf, self._verifier)
+        problems = [
+            problem
+            for problem, wrong in (
+                ("the running hashes belong to another entry", running.n != self._head),
+                ("its index is another one", proof.index != self._head),
+                ("the checkpoint has another size", checkpoint.size != self._frontier.size),
+                ("the checkpoint has another root", checkpoint.root != self._frontier.root()),
+                ("the tree does not end with it", not self._ends_with(leaf_hash(leaf))),
+                ("the graph state is another one", proof.state_after != self._state.digest()),
+            )
+            if wrong
+        ]
+        if problems:
+            raise JournalCorrupt(
+                f"entry {self._head} of the journal does not fit: {'; '.join(problems)}. Keep the"
+                " folder as it is and restore a backup (fractalops restore)"
+            )
+        return leaf_hash(leaf).hex()
+
+    def _ends_with(self, last: bytes) -> bool:
+        stored = self._journal.leaf_hashes(self._head, self._head + 1)
+        return self._frontier.size == self._head + 1 and stored == [last]
+
+    @property
+    def head(self) -> int:
+        """Index of the newest entry, -1 before genesis."""
+        return self._head
+
+    @property
+    def verifier(self) -> VerifierKey:
+        return self._verifier
+
+    @property
+    def state_digest(self) -> str:
+        """The graph state digest after the newest entry."""
+        return self._state.digest()
+
+    def append(self, draft: Draft, blobs: Mapping[str, bytes]) -> tuple[int, Proof, str]:
+        """Commits one entry: its index, what it states and its leaf hash in hexadecimal.
+
+        Raises :class:`proofs.errors.JournalFull` with nothing changed. When it is unknown whether
+        the entry is on disk the process is ended.
+        """
+        index = self._head + 1
+        added = [line(quad) for quad in draft.delta.additions]
+        removed = [line(quad) for quad in draft.delta.removals]
+        state = self._state
+        if draft.applies:
+            state = state.copy()
+            state.add(added)
+            state.remove(removed)
+        proof = Proof(
+            kind=draft.kind,
+            index=index,
+            previous=self._last,
+            time=draft.time,
+            proposal=draft.proposal,
+            project=draft.project,
+            principal=draft.principal,
+            reverts=draft.reverts,
+            submission=draft.submission,
+            transitions=draft.transitions,
+            decisions=draft.decisions,
+            report=draft.report,
+            shapes=draft.shapes,
+            ontology=draft.ontology,
+            rules=draft.rules,
+            evidence=draft.evidence,
+            delta=delta_digests(added, removed),
+            state_before=self._state.digest(),
+            state_after=state.digest(),
+        )
+        payload = build(statement(delta_subjects(added, removed), proof.to_dict()))
+        leaf = envelope(payload, self._signer)
+        hashed = leaf_hash(leaf)
+        frontier = self._frontier.copy()
+        frontier.append(hashed)
+        checkpoint = Checkpoint(self._signer.name, frontier.size, frontier.root())
+        try:
+            self._journal.append(
+                index,
+                leaf,
+                hashed,
+                {**blobs, **delta_blobs(draft.delta)},
+                sign_checkpoint(checkpoint, self._signer),
+                Running(index, frontier.to_bytes(), state.to_bytes()),
+            )
+        except JournalBroken as error:
+            self._fatal(str(error))
+            raise
+        self._head, self._frontier, self._state = index, frontier, state
+        self._last = hashed.hex()
+        return index, proof, hashed.hex()
+
+
+def delta_blobs(delta: Delta) -> dict[str, bytes]:
+    """Both halves of a delta as canonical N-Quads, by digest."""
+    halves = (to_nquads(delta.additions), to_nquads(delta.removals))
+    return {sha256(half): half for half in halves}
+
+
+def read_proof(leaf: bytes, verifier: VerifierKey) -> Proof:
+    """What a leaf states; its signature is checked."""
+    return Proof.from_dict(open_envelope(leaf, [verifier]).statement["predicate"])

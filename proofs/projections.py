@@ -1,0 +1,266 @@
+"""Carries journal entries into the graph store and the index, live and in replay alike.
+
+Invariant: there is one road from an entry to the projections, so a replay gives what the live run
+gave. An entry's change reaches the store in one atomic update that moves its head; an entry that
+the store has already is not applied twice. Only one thread writes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from pyoxigraph import NamedNode, Quad
+
+from ontology.ids import Ids
+from ontology.store import GraphStore
+from ontology.terms import Delta, from_nquads, line, sha256, to_nquads
+from proofs.chain import read_proof
+from proofs.checkpoint import VerifierKey
+from proofs.errors import JournalCorrupt
+from proofs.governance import Governance, read_governance
+from proofs.index import EntryRow, Index
+from proofs.journal import Journal
+from proofs.merkle import leaf_hash
+from proofs.predicate import Proof
+from proofs.proposal import AWAITING, DRAFT, REVERTED, DecisionView, ProposalView, Submission
+from proofs.system_graphs import system_delta
+
+VERSIONED = ("shapes", "ontology", "rules")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One journal entry with all it refers to."""
+
+    index: int
+    leaf_hash: str
+    proof: Proof
+    submission: Submission | None
+    delta: Delta
+    report: dict[str, Any] | None
+    reasons: dict[str, str]
+
+    @property
+    def applies(self) -> bool:
+        return self.proof.kind in ("genesis", "applied")
+
+
+def load_entry(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> Entry:
+    """An entry from the journal, its signature and every digest checked."""
+    proof = read_proof(leaf, verifier)
+    if proof.index != index:
+        raise JournalCorrupt(f"entry {index} of the journal says it is entry {proof.index}")
+    report = None
+    if proof.report is not None:
+        report = _json(journal.blob(proof.report.sha256))
+    return Entry(
+        index=index,
+        leaf_hash=leaf_hash(leaf).hex(),
+        proof=proof,
+        submission=(
+            Submission.from_bytes(journal.blob(proof.submission)) if proof.submission else None
+        ),
+        delta=load_delta(journal, proof.delta.additions.sha256, proof.delta.removals.sha256),
+        report=report,
+        reasons={
+            decision.reason_sha256: journal.blob(decision.reason_sha256).decode()
+            for decision in proof.decisions
+            if decision.reason_sha256
+        },
+    )
+
+
+def load_delta(journal: Journal, additions: str, removals: str) -> Delta:
+    """The delta whose halves have these digests."""
+    return Delta(
+        frozenset(from_nquads(journal.blob(additions))),
+        frozenset(from_nquads(journal.blob(removals))),
+    )
+
+
+class Projections:
+    """Graph store and index of one organisation, and the views that are read from them."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: GraphStore,
+        index: Index,
+        ids: Ids,
+        verifier: VerifierKey,
+    ) -> None:
+        self._journal = journal
+        self.store = store
+        self.index = index
+        self._ids = ids
+        self._verifier = verifier
+        self._governance_graph = ids.graph("governance")
+        self._versioned = {ids.graph(name): name for name in VERSIONED}
+        self._governance_quads: set[Quad] = set()
+        self.governance = Governance()
+        self.versions: dict[str, str] = {}
+
+    def catch_up(self, progress: Callable[[int, int], None] | None = None) -> int:
+        """Brings store and index to the journal's head; how many entries that took."""
+        head = self._journal.head()
+        stored = self.store.head()
+        behind = -1 if stored is None else stored
+        if behind > head:
+            raise JournalCorrupt(
+                f"the graph store has entry {behind}, the journal ends with {head}: the journal is"
+                " older than the graph. Put the newer journal back, or move the graph folder away"
+                " if this journal is the one you mean"
+            )
+        start = min(behind, self.index.head()) + 1
+        for graph in self._versioned:
+            self._read_version(graph)
+        self._read_governance_at(start - 1, behind)
+        count = 0
+        for index, leaf in self._journal.leaves(start):
+            entry = load_entry(self._journal, index, leaf, self._verifier)
+            self.apply(entry, to_store=index > behind)
+            count += 1
+            if progress is not None:
+                progress(index, head)
+        return count
+
+    def apply(self, entry: Entry, to_store: bool = True) -> ProposalView | None:
+        """Applies one entry: the proposal it leaves.
+
+        Raises :class:`ontology.errors.StoreError`; the index is then untouched too.
+        """
+        before = self.governance
+        view = self._fold(entry, before)
+        views = [view] if view is not None else []
+        if view is not None and entry.applies and view.reverts:
+            reverted = self.index.proposal(view.reverts)
+            if reverted is not None and reverted.state != REVERTED:
+                at, index = entry.proof.time, entry.index
+                views.append(replace(reverted.reached([REVERTED], at, index), reverted_by=view.id))
+        delta = entry.delta if entry.applies else Delta()
+        if to_store:
+            system = system_delta(
+                self._ids, entry.index, entry.leaf_hash, entry.proof, views, self._about
+            )
+            self.store.apply(delta, system, entry.index, before.restricted)
+        self.index.take(
+            EntryRow(
+                entry.index,
+                entry.proof.kind,
+                entry.proof.time,
+                entry.proof.proposal,
+                entry.proof.project,
+                entry.proof.principal,
+                entry.leaf_hash,
+                bool(view and view.restricted),
+            ),
+            views,
+            [line(quad) for quad in delta.additions],
+            [line(quad) for quad in delta.removals],
+        )
+        changed = set(delta.graphs())
+        if self._governance_graph in changed:
+            of_graph = delta.in_graph(self._governance_graph)
+            self._governance_quads -= of_graph.removals
+            self._governance_quads |= of_graph.additions
+            self.governance = read_governance(self._governance_quads)
+        for graph in changed & set(self._versioned):
+            self._read_version(graph)
+        return view
+
+    def _about(self, subject: str, graph: str) -> list[Any]:
+        return list(self.store.match(NamedNode(subject), graph=NamedNode(graph)))
+
+    def _fold(self, entry: Entry, governance: Governance) -> ProposalView | None:
+        proof = entry.proof
+        if proof.proposal is None:
+            return None
+        view = None
+        if entry.submission is None:
+            view = self.index.proposal(proof.proposal)
+            if view is None:
+                raise JournalCorrupt(f"entry {entry.index} is about a proposal no entry submitted")
+            if any(step.proof >= entry.index for step in view.transitions):
+                return view
+        else:
+            view = self._first_view(entry.submission, proof, governance)
+        at = proof.time
+        view = view.reached(proof.transitions, at, entry.index)
+        decisions = tuple(
+            DecisionView(
+                by=item.by,
+                outcome=item.outcome,
+                reason=entry.reasons.get(item.reason_sha256 or "", ""),
+                at=item.at,
+                single_person=item.single_person,
+                policy=item.policy,
+            )
+            for item in proof.decisions
+        )
+        locked = view.state == AWAITING and governance.operators() <= {view.author}
+        return replace(
+            view,
+            decisions=(*view.decisions, *decisions),
+            report=entry.report if entry.report is not None else view.report,
+            proof=entry.index if entry.applies else view.proof,
+            time_lock_until=_later(at, governance.time_lock) if locked else None,
+        )
+
+    def _first_view(
+        self, submission: Submission, proof: Proof, governance: Governance
+    ) -> ProposalView:
+        return ProposalView(
+            id=submission.id,
+            iri=self._ids.proposal(submission.id),
+            state=DRAFT,
+            head=proof.index,
+            proof=None,
+            project=submission.project,
+            author=submission.principal,
+            rationale=submission.rationale,
+            graphs=submission.graphs,
+            additions=submission.additions_count,
+            removals=submission.removals_count,
+            evidence=submission.evidence,
+            submitted_at=submission.submitted_at,
+            reverts=submission.reverts,
+            restricted=bool(governance.restricted.intersection(submission.graphs)),
+            submission=proof.submission or "",
+        )
+
+    def _read_governance_at(self, index: int, stored: int) -> None:
+        """The governance as entry ``index`` left it, from a store that has entry ``stored``.
+
+        What an entry means (a time lock, a restriction) depends on the governance of its moment.
+        """
+        quads = set(self.store.match(graph=NamedNode(self._governance_graph)))
+        for later in range(stored, index, -1):
+            entry = load_entry(self._journal, later, self._journal.leaf(later), self._verifier)
+            if entry.applies:
+                of_graph = entry.delta.in_graph(self._governance_graph)
+                quads -= of_graph.additions
+                quads |= of_graph.removals
+        self._governance_quads = quads
+        self.governance = read_governance(quads)
+
+    def _read_version(self, graph: str) -> None:
+        quads = self.store.match(graph=NamedNode(graph))
+        self.versions[self._versioned[graph]] = sha256(to_nquads(quads))
+
+
+def _later(at: str, span: timedelta) -> str:
+    return format_time(datetime.fromisoformat(at) + span)
+
+
+def format_time(moment: datetime) -> str:
+    """RFC 3339 in UTC with microseconds, so that texts sort as times do."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _json(data: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(data)
+    return value
