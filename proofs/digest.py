@@ -12,7 +12,7 @@ It is a *set* hash: a caller adds a line once, since 65,536 copies of one line v
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from itertools import islice
 
 import numpy as np
@@ -54,13 +54,11 @@ class GraphState:
 
     def add(self, lines: Iterable[bytes]) -> None:
         """Add lines that are not in the set."""
-        for total in _sums(lines):
-            self._lanes += total
+        self._lanes += _sum(lines)
 
     def remove(self, lines: Iterable[bytes]) -> None:
         """Remove lines that are in the set."""
-        for total in _sums(lines):
-            self._lanes -= total
+        self._lanes -= _sum(lines)
 
     def copy(self) -> GraphState:
         """An independent state of the same set."""
@@ -81,8 +79,10 @@ class GraphState:
         return f"GraphState({self.digest()})"
 
 
-def _sums(lines: Iterable[bytes]) -> Iterator[npt.NDArray[np.uint16]]:
+def _sum(lines: Iterable[bytes]) -> npt.NDArray[np.uint16]:
+    """The lanes of all lines together; nothing is applied when one of them is refused."""
     shake = hashlib.shake_128
+    total = np.zeros(LANES, dtype=np.uint16)
     remaining = iter(lines)
     while batch := list(islice(remaining, _BATCH)):
         for line in batch:
@@ -93,4 +93,5 @@ def _sums(lines: Iterable[bytes]) -> Iterator[npt.NDArray[np.uint16]]:
                 )
         expanded = b"".join([shake(line).digest(STATE_SIZE) for line in batch])
         table = np.frombuffer(expanded, dtype="<u2").reshape(len(batch), LANES)
-        yield np.add.reduce(table, axis=0, dtype=np.uint16)
+        total += np.add.reduce(table, axis=0, dtype=np.uint16)
+    return total
