@@ -1,0 +1,128 @@
+"""The demonstration, whole: a real platform, a real shop, and the graph between them."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+
+def processes_of(session: int) -> list[str]:
+    """Command lines of the processes whose environment carries the session's mark."""
+    mark = f"DEMO_TEST_SESSION={session}".encode()
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            # It ended while we looked, or isn't ours to look at.
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("a demo")
+
+
+@pytest.fixture(scope="module")
+def demo(temporary: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "graph_api.cli", "demo", "--keep", str(temporary / "kept")],
+        env={**os.environ, "DEMO_TEST_SESSION": str(os.getpid()), "TMPDIR": str(temporary)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def test_it_ends_well(demo: subprocess.CompletedProcess[str]) -> None:
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+
+
+def test_it_shows_the_graph_of_the_shop(demo: subprocess.CompletedProcess[str]) -> None:
+    tree = demo.stdout.split("The graph found")[1].split("Question 1")[0]
+    for service in ("catalogue", "fulfilment", "orders", "storefront"):
+        assert re.search(rf"[├└]── {service}$", tree, re.MULTILINE), tree
+    for found in (
+        "calls POST /orders  orders",
+        "calls GET /products/<sku>  catalogue",
+        "calls PUT /orders/<int:number>/status  orders",
+        "writes order_lines",
+        "writes shipments",
+        "reads shipments",
+        "writes stock",
+        "reads products",
+    ):
+        assert found in tree, tree
+
+
+def test_it_answers_three_questions(demo: subprocess.CompletedProcess[str]) -> None:
+    answers = demo.stdout.split("Question ")
+    assert len(answers) == 4
+    assert {"orders", "storefront", "fulfilment"} <= set(answers[1].split())
+    assert {"shipments", "stock", "order_lines"} <= set(answers[2].split())
+    # Through a call and through the queue.
+    assert {"orders", "fulfilment", "stock", "shipments"} <= set(answers[3].split())
+
+
+def test_it_explains_and_verifies_one_triple(demo: subprocess.CompletedProcess[str]) -> None:
+    chain = demo.stdout.split("Why does the graph say")[1].split("The same traffic")[0]
+    for link in ("proposal", "decision", "rule", "evidence", "raw payload"):
+        assert link in chain, chain
+    assert "UNANCHORED: all is well" in chain
+    assert "with one letter changed: INVALID" in chain
+
+
+def test_steady_traffic_proposes_nothing(demo: subprocess.CompletedProcess[str]) -> None:
+    assert re.search(r"\d+ more spans are facts, and the stewards proposed nothing", demo.stdout)
+
+
+def test_it_shows_no_secret(demo: subprocess.CompletedProcess[str], temporary: Path) -> None:
+    token = (temporary / "kept" / "data" / "operator.token").read_text().strip()
+    assert token not in demo.stdout + demo.stderr
+    assert not re.search(r"foi_[A-Za-z0-9_-]{20,}", demo.stdout + demo.stderr)
+
+
+def test_it_leaves_no_process(demo: subprocess.CompletedProcess[str]) -> None:
+    assert demo.returncode == 0
+    assert processes_of(os.getpid()) == []
+
+
+def test_what_it_kept_is_verified_by_the_command(
+    demo: subprocess.CompletedProcess[str], temporary: Path
+) -> None:
+    kept = temporary / "kept"
+    command = [sys.executable, "-m", "graph_api.cli", "proofs", "verify", str(kept / "bundle.json")]
+    done = subprocess.run(
+        [*command, "--key", str(kept / "data" / "keys" / "log.pub")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "UNANCHORED" in done.stdout
+
+
+def test_a_folder_in_use_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("keep me", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "graph_api.cli", "demo", "--keep", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "isn't an empty folder" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
