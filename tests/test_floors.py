@@ -16,7 +16,9 @@ import pytest
 # Offline verification rests on these alone, so that it runs where there is no platform.
 VERIFY_MAY_IMPORT = {
     "proofs",
+    "proofs.bundle",
     "proofs.checkpoint",
+    "proofs.delta",
     "proofs.errors",
     "proofs.merkle",
     "proofs.note",
