@@ -1,0 +1,188 @@
+"""Gives every event its ontology class, the rule that chose it and the thing it is about.
+
+Invariant: the answer depends on the event and the rules alone. Of the rules that fit, the highest
+priority wins, of equals the IRI that comes first; what no rule fits keeps an empty class. Names are
+bounded and hold nothing that differs from one request to the next (ids in paths, literals in
+statements), because each one becomes a node of the graph.
+The rules are graph data: https://w3id.org/fractalops/ns#ClassificationRule
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from prometheus_client import Counter
+from pyoxigraph import Literal, NamedNode, Quad
+
+from ingest.events import Event
+from ingest.names import derived, low_cardinality
+from ontology.ids import Ids
+from ontology.vocab import Fo, Rdf
+
+MAX_NAME = 200
+
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
+_SPAN_NAME = "span.name"
+
+RULES_LEFT_OUT = Counter(
+    "fractalops_classification_rules_left_out_total", "Rules in the graph that can't be used."
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One classification rule. Of ``keys`` in a condition any may be present or match.
+
+    ``present`` holds alternatives of attribute keys, of which each group needs one; ``equal`` pairs
+    of alternative keys and the values one of them must have. ``kinds`` empty means any kind.
+    """
+
+    iri: str
+    priority: int
+    source: str
+    event_class: str
+    operation_kind: str
+    kinds: frozenset[str]
+    present: tuple[tuple[str, ...], ...]
+    equal: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
+    name_template: str
+
+
+def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
+    """The usable rules among the quads of the rules graph, in the order they are tried.
+
+    A rule that lacks what it needs is left out, logged and counted: it must not stop the others.
+    """
+    properties: dict[str, dict[str, list[str]]] = {}
+    for quad in quads:
+        if isinstance(quad.subject, NamedNode) and isinstance(quad.object, NamedNode | Literal):
+            of_subject = properties.setdefault(quad.subject.value, {})
+            of_subject.setdefault(quad.predicate.value, []).append(quad.object.value)
+    rules = []
+    for iri, values in properties.items():
+        if Fo.ClassificationRule in values.get(Rdf.type, ()):
+            try:
+                rules.append(_rule(iri, values))
+            except ValueError as error:
+                RULES_LEFT_OUT.inc()
+                log.error("classification rule %s is not used: %s", iri, error)
+    return tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
+
+
+class Classifier:
+    """Applies rules; safe to use from any thread."""
+
+    def __init__(self, rules: Sequence[Rule], ids: Ids) -> None:
+        self._ids = ids
+        self._rules = tuple(
+            (rule, _name_of(rule.name_template))
+            for rule in sorted(rules, key=lambda rule: (-rule.priority, rule.iri))
+        )
+        self._by_kind: dict[tuple[str, str], tuple[tuple[Rule, _Namer], ...]] = {}
+
+    def classify(self, event: Event) -> Event:
+        """The event with class, rule and subject; unchanged where no rule fits."""
+        attributes = event.attributes
+        for rule, name_of in self._candidates(event.source, event.kind):
+            if _fits(rule, attributes):
+                name = name_of(event) or low_cardinality(event.name) or event.kind
+                return replace(
+                    event,
+                    event_class=rule.event_class,
+                    rule=rule.iri,
+                    subject=self._ids.operation(
+                        event.project, event.service, rule.operation_kind, name[:MAX_NAME]
+                    ),
+                )
+        return event
+
+    def _candidates(self, source: str, kind: str) -> tuple[tuple[Rule, _Namer], ...]:
+        key = (source, kind)
+        found = self._by_kind.get(key)
+        if found is None:
+            found = self._by_kind[key] = tuple(
+                pair
+                for pair in self._rules
+                if pair[0].source == source and (not pair[0].kinds or kind in pair[0].kinds)
+            )
+        return found
+
+
+_Namer = Callable[[Event], str]
+
+
+def _fits(rule: Rule, attributes: Mapping[str, str]) -> bool:
+    return all(any(attributes.get(key) for key in keys) for keys in rule.present) and all(
+        any(attributes.get(key) in values for key in keys) for keys, values in rule.equal
+    )
+
+
+def _name_of(template: str) -> _Namer:
+    """A function that fills the template in; what is missing leaves no gap behind."""
+    parts = _PLACEHOLDER.split(template)
+    # Odd parts are placeholders, each with its alternatives.
+    pieces = [
+        tuple(key.strip() for key in part.split("|")) if index % 2 else part
+        for index, part in enumerate(parts)
+    ]
+
+    def name(event: Event) -> str:
+        filled = (piece if isinstance(piece, str) else _value(event, piece) for piece in pieces)
+        return " ".join("".join(filled).split())
+
+    return name
+
+
+def _value(event: Event, keys: tuple[str, ...]) -> str:
+    for key in keys:
+        value = event.name if key == _SPAN_NAME else event.attributes.get(key, "")
+        if value:
+            return low_cardinality(value, key)
+    for key in keys:
+        value = derived(key, event.attributes)
+        if value:
+            return low_cardinality(value, key)
+    return ""
+
+
+def _rule(iri: str, values: Mapping[str, list[str]]) -> Rule:
+    template = _single(values, Fo.nameTemplate, "fo:nameTemplate")
+    if "{" in _PLACEHOLDER.sub("", template) or "}" in _PLACEHOLDER.sub("", template):
+        raise ValueError("fo:nameTemplate has a brace without its partner")
+    return Rule(
+        iri=iri,
+        priority=int(_single(values, Fo.priority, "fo:priority")),
+        source=_single(values, Fo.source, "fo:source"),
+        event_class=_single(values, Fo.classifiesAs, "fo:classifiesAs"),
+        operation_kind=_single(values, Fo.operationKind, "fo:operationKind"),
+        kinds=frozenset(values.get(Fo.whenKind, ())),
+        present=tuple(_alternatives(text) for text in sorted(values.get(Fo.whenAttribute, ()))),
+        equal=tuple(_equals(text) for text in sorted(values.get(Fo.whenAttributeEquals, ()))),
+        name_template=template,
+    )
+
+
+def _single(values: Mapping[str, list[str]], predicate: str, name: str) -> str:
+    found = values.get(predicate, [])
+    if len(found) != 1 or not found[0]:
+        raise ValueError(f"it needs exactly one {name}")
+    return found[0]
+
+
+def _alternatives(text: str) -> tuple[str, ...]:
+    keys = tuple(key.strip() for key in text.split("|") if key.strip())
+    if not keys:
+        raise ValueError("fo:whenAttribute names no attribute")
+    return keys
+
+
+def _equals(text: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    keys, separator, values = text.partition("=")
+    if not separator:
+        raise ValueError(f"fo:whenAttributeEquals needs key=value, not {text!r}")
+    return _alternatives(keys), frozenset(value.strip() for value in values.split("|"))

@@ -1,0 +1,49 @@
+"""One normalised event: the row that every source ends up as.
+
+Invariant: an event is a pure function of the payload it came from, and (project, source, event_id)
+is its key, so that decoding a payload again or taking in a retried one never counts twice.
+Times are integers in nanoseconds since 1970-01-01 UTC, within what the warehouse can hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SPAN_SOURCE = "otel.span"
+
+# DateTime64(9) ends here (2262-04-11); the wire format's unsigned 64 bits reach further.
+LATEST_TIME = 2**63 - 1
+
+UNKNOWN_SERVICE = "unknown_service"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened.
+
+    ``event_class``, ``rule`` and ``subject`` are IRIs chosen by the classifier, empty until then
+    and for good where no rule fits. ``seq`` and ``batch`` name the evidence batch it came in.
+    """
+
+    project: str
+    source: str
+    event_id: str
+    time: int
+    duration_ns: int
+    name: str
+    kind: str
+    status: str
+    service: str
+    release: str
+    environment: str
+    session: str
+    trace_id: str
+    span_id: str
+    parent_span_id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    seq: int = 0
+    batch: str = ""
+    event_class: str = ""
+    rule: str = ""
+    subject: str = ""

@@ -1,0 +1,367 @@
+"""The durable queue between receivers and facts, and the store of raw evidence.
+
+Invariant: `submit` answers only after the batch is committed and fsynced; batches are numbered in
+the order of their commit, never change, and are never lost by a crash. Each is encrypted under a
+key of its own, which lives in another table so that it can be destroyed alone.
+Source: https://www.sqlite.org/pragma.html#pragma_synchronous
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ingest.errors import EvidenceErased, InboxBehind, InboxError, InboxUnusable
+from ingest.evidence import EvidenceBatch, Sealed, Secret, seal, unseal
+from ingest.group_commit import GroupCommit, end_process
+
+FORMAT_VERSION: Final = 1
+_APPLICATION_ID: Final = 0x666F6962  # "foib"
+
+_SCHEMA = """
+CREATE TABLE batch (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, project TEXT NOT NULL,
+    source TEXT NOT NULL, content_type TEXT NOT NULL, size INTEGER NOT NULL,
+    received_at INTEGER NOT NULL, ciphertext BLOB NOT NULL);
+CREATE TABLE batch_key (
+    seq INTEGER PRIMARY KEY REFERENCES batch, key BLOB NOT NULL, salt BLOB NOT NULL,
+    payload_sha256 TEXT NOT NULL);
+CREATE TABLE set_aside (seq INTEGER PRIMARY KEY REFERENCES batch, reason TEXT NOT NULL);
+CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_BATCH = (
+    "SELECT batch.seq, digest, project, source, content_type, size, received_at, payload_sha256"
+    " FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq "
+)
+
+MAX_BACKLOG = 1 << 30
+_BEHIND_RETRY_AFTER = 5
+# Small files are looked through at every start; larger ones when they are read or audited.
+_CHECKED_AT_START = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A batch is durable: its number and its commitment (``sha256:...``)."""
+
+    seq: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class Counts:
+    """``pending`` batches of ``pending_bytes`` are not facts yet; ``set_aside`` never will be."""
+
+    batches: int
+    pending: int
+    pending_bytes: int
+    set_aside: int
+
+
+class Inbox:
+    """The inbox in one SQLite file. Safe to use from any thread.
+
+    ``clock`` gives nanoseconds since 1970-01-01 UTC, ``random(n)`` n secret bytes. ``fatal`` is
+    called when it is unknown what reached the disk and must not return in production.
+    Raises :class:`InboxUnusable` for a file that is damaged, foreign or of a newer version.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], int] = time.time_ns,
+        random: Callable[[int], bytes] = secrets.token_bytes,
+        fatal: Callable[[str], None] = end_process,
+        max_backlog: int = MAX_BACKLOG,
+        connect: Callable[[Path], sqlite3.Connection] | None = None,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._random = random
+        self._max_backlog = max_backlog
+        self._connect = connect or _connect
+        self._reader = self._open()
+        self._reading = threading.Lock()
+        self._arrived = threading.Condition()
+        self._cursor = int(self._state("cursor") or 0)
+        self._pending, self._pending_bytes = self._one(
+            "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ?", (self._cursor,)
+        )
+        self._reserved = 0
+        self._writer = GroupCommit(lambda: self._connect(path), fatal)
+
+    async def submit(self, project: str, source: str, content_type: str, payload: bytes) -> Receipt:
+        """Store a batch; returns once it is durable.
+
+        Raises :class:`InboxBehind` when facts lag by more than the backlog allows,
+        :class:`InboxFull` when the disk has no room, :class:`InboxClosed` at the end.
+        """
+        return await asyncio.wrap_future(
+            await asyncio.to_thread(self._hand_in, project, source, content_type, payload)
+        )
+
+    def submit_blocking(
+        self, project: str, source: str, content_type: str, payload: bytes
+    ) -> Receipt:
+        """As :meth:`submit`, for threads."""
+        return self._hand_in(project, source, content_type, payload).result()
+
+    def pending(self, after: int, limit: int) -> tuple[EvidenceBatch, ...]:
+        """The next batches after this number, in order."""
+        rows = self._all(_BATCH + "WHERE batch.seq > ? ORDER BY batch.seq LIMIT ?", (after, limit))
+        return tuple(EvidenceBatch(*row) for row in rows)
+
+    def payload(self, seq: int) -> bytes:
+        """The bytes of a batch. Raises :class:`EvidenceErased`, or :class:`EvidenceCorrupt`."""
+        row = self._one(
+            "SELECT digest, ciphertext, key, salt, payload_sha256 FROM batch"
+            " LEFT JOIN batch_key ON batch_key.seq = batch.seq WHERE batch.seq = ?",
+            (seq,),
+        )
+        if row is None:
+            raise InboxError(f"there is no batch {seq}")
+        digest, ciphertext, key, salt, payload_sha256 = row
+        if key is None:
+            raise EvidenceErased(f"the payload of {digest} was erased; its commitment stays valid")
+        return unseal(digest, ciphertext, Secret(key, salt, payload_sha256))
+
+    def evidence(self, digest: str) -> EvidenceBatch | None:
+        """The batch with this commitment (``sha256:...``), ``None`` if there is none."""
+        row = self._one(_BATCH + "WHERE digest = ?", (digest,))
+        return EvidenceBatch(*row) if row else None
+
+    def destroy_key(self, digest: str) -> bool:
+        """Erase a payload for good by destroying what opens it; ``False`` if it is gone already."""
+
+        def job(connection: sqlite3.Connection) -> int:
+            return connection.execute(
+                "DELETE FROM batch_key WHERE seq = (SELECT seq FROM batch WHERE digest = ?)",
+                (digest,),
+            ).rowcount
+
+        destroyed = self._writer.submit(job).result() > 0
+        # The write-ahead log still holds the page as it was until it is folded into the file.
+        with self._reading:
+            self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return destroyed
+
+    @property
+    def cursor(self) -> int:
+        """The number of the last batch whose facts are in the warehouse; 0 before the first."""
+        return self._cursor
+
+    def advance(self, seq: int) -> None:
+        """Move the cursor, durably; backwards to have batches turned into facts again."""
+
+        def job(connection: sqlite3.Connection) -> tuple[int, int]:
+            _set_state(connection, "cursor", str(seq))
+            row = connection.execute(
+                "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ? AND seq <= ?",
+                (min(self._cursor, seq), max(self._cursor, seq)),
+            ).fetchone()
+            return int(row[0]), int(row[1])
+
+        batches, size = self._writer.submit(job).result()
+        sign = 1 if seq < self._cursor else -1
+        with self._arrived:
+            self._cursor = seq
+            self._pending += sign * batches
+            self._pending_bytes += sign * size
+
+    def set_aside(self, seq: int, reason: str) -> None:
+        """Note, durably, that a batch can't be turned into facts, and why."""
+
+        def job(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO set_aside VALUES (?, ?)", (seq, reason))
+
+        self._writer.submit(job).result()
+
+    def aside(self) -> tuple[tuple[int, str], ...]:
+        """(number, reason) of every batch that was set aside."""
+        return tuple(self._all("SELECT seq, reason FROM set_aside ORDER BY seq", ()))
+
+    def state(self, name: str) -> str | None:
+        """A value that a reader of the queue keeps here, next to its cursor."""
+        return self._state(name)
+
+    def set_state(self, name: str, value: str) -> None:
+        """Keep such a value, durably."""
+        self._writer.submit(lambda connection: _set_state(connection, name, value)).result()
+
+    @property
+    def last_seq(self) -> int:
+        """The number of the newest batch, 0 before the first."""
+        row = self._one("SELECT coalesce(max(seq), 0) FROM batch", ())
+        return int(row[0])
+
+    def wait(self, after: int, timeout: float) -> bool:
+        """Wait for a batch with a higher number, at most ``timeout`` seconds; whether there is."""
+        with self._arrived:
+            if self.last_seq > after:
+                return True
+            self._arrived.wait(timeout)
+        return self.last_seq > after
+
+    def wake(self) -> None:
+        """Make :meth:`wait` return."""
+        with self._arrived:
+            self._arrived.notify_all()
+
+    def counts(self) -> Counts:
+        batches = self._one("SELECT count(*) FROM batch", ())[0]
+        aside = self._one("SELECT count(*) FROM set_aside", ())[0]
+        with self._arrived:
+            return Counts(batches, self._pending, self._pending_bytes, aside)
+
+    def close(self) -> None:
+        """Finish what was handed in, then close the file."""
+        self._writer.close()
+        with self._reading:
+            self._reader.close()
+
+    def _hand_in(
+        self, project: str, source: str, content_type: str, payload: bytes
+    ) -> Future[Receipt]:
+        self._reserve(len(payload))
+        try:
+            sealed = seal(payload, self._random)
+            received_at = self._clock()
+            future = self._writer.submit(
+                lambda connection: _insert(
+                    connection, project, source, content_type, received_at, sealed
+                )
+            )
+        except BaseException:
+            self._release(len(payload))
+            raise
+        future.add_done_callback(lambda done: self._settled(done, len(payload)))
+        return future
+
+    def _reserve(self, size: int) -> None:
+        with self._arrived:
+            # An empty queue takes whatever the limit of a single body lets through.
+            waiting = self._pending_bytes + self._reserved
+            if waiting and waiting + size > self._max_backlog:
+                raise InboxBehind(
+                    f"{self._pending} batches wait to become facts; send this again later",
+                    retry_after=_BEHIND_RETRY_AFTER,
+                )
+            self._reserved += size
+
+    def _release(self, size: int) -> None:
+        with self._arrived:
+            self._reserved -= size
+
+    def _settled(self, done: Future[Receipt], size: int) -> None:
+        with self._arrived:
+            self._reserved -= size
+            if not done.cancelled() and done.exception() is None:
+                self._pending += 1
+                self._pending_bytes += size
+                self._arrived.notify_all()
+
+    def _state(self, name: str) -> str | None:
+        row = self._one("SELECT value FROM state WHERE name = ?", (name,))
+        return str(row[0]) if row else None
+
+    def _one(self, sql: str, values: tuple[object, ...]) -> Any:
+        rows = self._all(sql, values)
+        return rows[0] if rows else None
+
+    def _all(self, sql: str, values: tuple[object, ...]) -> list[Any]:
+        with self._reading:
+            try:
+                return self._reader.execute(sql, values).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise InboxError(
+                    f"{self.path.name} could not be read ({error}); stop the server and restore"
+                    " the file from a backup"
+                ) from error
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            connection = self._connect(self.path)
+            _check(connection, self.path)
+        except sqlite3.DatabaseError as error:
+            raise InboxUnusable(
+                f"{self.path.name} is damaged or not an inbox ({error}): restore it from a backup;"
+                " or move it away to start with an empty one, which loses the evidence in it and"
+                " what had not become facts"
+            ) from error
+        return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute(f"PRAGMA journal_size_limit = {_CHECKED_AT_START}")
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if not tables:
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID};"
+            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} COMMIT;"
+        )
+        return
+    if application_id != _APPLICATION_ID:
+        raise InboxUnusable(f"{path.name} is not an inbox; move it away or name another folder")
+    if version > FORMAT_VERSION:
+        raise InboxUnusable(
+            f"{path.name} has format {version}, this version reads up to {FORMAT_VERSION}: install"
+            " the version that wrote it, or a newer one"
+        )
+    if path.stat().st_size <= _CHECKED_AT_START:
+        (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        if finding != "ok":
+            raise sqlite3.DatabaseError(finding)
+
+
+def _insert(
+    connection: sqlite3.Connection,
+    project: str,
+    source: str,
+    content_type: str,
+    received_at: int,
+    sealed: Sealed,
+) -> Receipt:
+    seq = connection.execute(
+        "INSERT INTO batch (digest, project, source, content_type, size, received_at, ciphertext)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            sealed.digest,
+            project,
+            source,
+            content_type,
+            sealed.size,
+            received_at,
+            sealed.ciphertext,
+        ),
+    ).lastrowid
+    secret = sealed.secret
+    connection.execute(
+        "INSERT INTO batch_key VALUES (?, ?, ?, ?)",
+        (seq, secret.key, secret.salt, secret.payload_sha256),
+    )
+    assert seq is not None
+    return Receipt(seq, sealed.digest)
+
+
+def _set_state(connection: sqlite3.Connection, name: str, value: str) -> None:
+    connection.execute("INSERT OR REPLACE INTO state VALUES (?, ?)", (name, value))

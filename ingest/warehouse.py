@@ -1,0 +1,306 @@
+"""The facts: the only module that talks to ClickHouse.
+
+Invariant: what `insert` returned from is on disk; a row with the key of an earlier one replaces it,
+so that nothing counts twice; a query can neither change anything nor see more than the facts it was
+granted, and ends at its limits.
+
+The embedded engine keeps what a failed query had produced so far and hands it out with the next
+answer of the same connection, so a connection on which anything failed is thrown away.
+Source: https://clickhouse.com/docs/engines/table-engines/mergetree-family/replacingmergetree,
+https://clickhouse.com/docs/chdb
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import re
+import threading
+import uuid
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+
+from ingest.engine_errors import clean, explain
+from ingest.errors import (
+    QueryInvalid,
+    WarehouseBusy,
+    WarehouseError,
+    WarehouseUnavailable,
+)
+from ingest.events import Event
+from ingest.read_only_sql import Functions, check, not_a_select
+
+FORMAT_VERSION: Final = 1
+TABLES: Final = frozenset({"events", "proof_entries", "steward_lifecycle"})
+
+MAX_SECONDS = 30.0
+MAX_ROWS = 10_000
+MAX_MEMORY = 512 * 1024 * 1024
+MAX_RESULT_BYTES = 64 * 1024 * 1024
+READERS = 2
+MAX_QUERY = 64 * 1024
+
+_COLUMN_NAMES = """
+    seq batch project source event_id time duration_ns class rule subject name kind status service
+    release environment session trace_id span_id parent_span_id attributes
+"""
+_COLUMNS = _COLUMN_NAMES.split()
+_ATTRIBUTES = ["event_class" if name == "class" else name for name in _COLUMNS]
+
+
+@dataclass(frozen=True)
+class Result:
+    """Column names, their ClickHouse types and rows of JSON values (64-bit integers as numbers,
+    times as ISO 8601 text). ``truncated`` says that there was more than the limit."""
+
+    columns: tuple[str, ...]
+    types: tuple[str, ...]
+    rows: tuple[tuple[Any, ...], ...]
+    truncated: bool
+
+
+class Warehouse:
+    """The facts in a folder (embedded engine) or on a server (a clickhouse-connect DSN).
+
+    All calls block; call them in threads. One engine serves one process and one folder.
+    """
+
+    def __init__(self, location: Path | str, *, readers: int = READERS) -> None:
+        self._dsn = f"chdb:///{location.resolve()}" if isinstance(location, Path) else location
+        self._folder = str(location.resolve()) if isinstance(location, Path) else location
+        if isinstance(location, Path):
+            location.mkdir(parents=True, exist_ok=True)
+        self._writing = threading.Lock()
+        self._writer: Client | None = None
+        self._closed = False
+        try:
+            with self._write() as client:
+                self.identity = _apply_schema(client)
+                self._database = str(client.command("SELECT currentDatabase()"))
+                self._functions = _functions(client)
+        except ClickHouseError as error:
+            raise self._unopened(error) from error
+        # Connections that wait for a query; None stands for one that is opened when it is needed.
+        self._readers: queue.LifoQueue[Client | None] = queue.LifoQueue()
+        for _ in range(readers):
+            self._readers.put(None)
+        self._reader_count = readers
+
+    def insert(self, events: Sequence[Event]) -> None:
+        """Add events, durably. Raises :class:`WarehouseUnavailable`; then trying again is safe."""
+        if events:
+            columns = [[getattr(event, name) for event in events] for name in _ATTRIBUTES]
+            self._insert("events", _COLUMNS, columns)
+
+    def insert_rows(
+        self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> None:
+        """Add rows to one of the other tables, durably. Times are ``datetime`` or integers in the
+        column's own unit."""
+        if table not in TABLES:
+            raise WarehouseError(f"there is no table {table}")
+        if rows:
+            self._insert(table, columns, [list(column) for column in zip(*rows, strict=True)])
+
+    def query(
+        self,
+        sql: str,
+        *,
+        max_seconds: float = MAX_SECONDS,
+        max_rows: int = MAX_ROWS,
+        max_memory: int = MAX_MEMORY,
+        hidden_projects: Collection[str] = (),
+    ) -> Result:
+        """Answer one SELECT; rows of ``hidden_projects`` are not there for it.
+
+        Raises :class:`QueryInvalid`, :class:`QueryRefused`, :class:`QueryLimitReached`,
+        :class:`WarehouseBusy`, :class:`WarehouseUnavailable`.
+        """
+        if len(sql) > MAX_QUERY:
+            raise QueryInvalid(f"a query may have {MAX_QUERY} characters")
+        settings: dict[str, str | float] = {
+            "readonly": 1,
+            "final": 1,
+            "limit": max_rows + 1,
+            "max_execution_time": max_seconds,
+            "timeout_overflow_mode": "throw",
+            "max_memory_usage": max_memory,
+            "max_result_bytes": MAX_RESULT_BYTES,
+            "result_overflow_mode": "throw",
+            "max_threads": 2,
+            "date_time_output_format": "iso",
+            "output_format_json_quote_64bit_integers": 0,
+            "output_format_json_quote_denormals": 0,
+            "output_format_json_validate_utf8": 1,
+        }
+        if hidden_projects:
+            settings["additional_table_filters"] = _filters(self._database, hidden_projects)
+            # Conditions of the query must not run on rows before that filter did.
+            settings["optimize_move_to_prewhere"] = 0
+        try:
+            with self._reader(max_seconds) as client:
+                checked = self._checked(client, sql)
+                # The filter and the limits bind at the outermost SELECT, also for a UNION.
+                answer = client.raw_query(
+                    f"SELECT * FROM ({checked})\nSETTINGS {_clause(settings)}",
+                    fmt="JSONCompactEachRowWithNamesAndTypes",
+                )
+        except ClickHouseError as error:
+            raise self._explained(error, show_values=not hidden_projects) from error
+        lines = answer.splitlines()
+        if not lines:
+            return Result((), (), (), False)
+        names, types = json.loads(lines[0]), json.loads(lines[1])
+        rows = [tuple(json.loads(line)) for line in lines[2:]]
+        return Result(tuple(names), tuple(types), tuple(rows[:max_rows]), len(rows) > max_rows)
+
+    def counts(self) -> dict[str, int]:
+        """``events`` in all and how many of them are ``unclassified``."""
+        result = self.query("SELECT count() AS events, countIf(class = '') AS none FROM events")
+        return {"events": int(result.rows[0][0]), "unclassified": int(result.rows[0][1])}
+
+    def close(self) -> None:
+        """Let go of the engine, after running queries have ended."""
+        self._closed = True
+        for _ in range(self._reader_count):
+            client = self._readers.get()
+            if client is not None:
+                client.close()
+        with self._writing:
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
+
+    def _insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+        try:
+            with self._write() as client:
+                client.insert(table, values, column_names=list(columns), column_oriented=True)
+        except (ClickHouseError, OSError) as error:
+            raise WarehouseUnavailable(
+                f"the facts could not be written ({clean(str(error), self._folder)});"
+                " they are kept in the inbox"
+            ) from error
+
+    def _checked(self, client: Client, sql: str) -> str:
+        """The query as written back from its syntax tree, after the tree was checked."""
+        if "\x00" in sql:
+            raise QueryInvalid("the query holds a NUL character; leave it out")
+        try:
+            parsed = client.raw_query(f"SELECT parseQueryToJSON({_text(sql)})", fmt="RawBLOB")
+        except ClickHouseError as error:
+            if "not supported by parseQueryToJSON" in str(error):
+                raise not_a_select() from error
+            raise
+        try:
+            tree = parsed.decode()
+        except UnicodeDecodeError:
+            raise QueryInvalid("write bytes that are not UTF-8 with unhex('...')") from None
+        check(json.loads(tree), self._functions, self._database, TABLES)
+        written = client.raw_query(f"SELECT formatQueryFromJSON({_text(tree)})", fmt="RawBLOB")
+        return written.decode()
+
+    @contextmanager
+    def _write(self) -> Iterator[Client]:
+        with self._writing:
+            if self._closed:
+                raise WarehouseUnavailable("the server is shutting down", retry_after=5)
+            client, self._writer = self._writer or self._connect(), None
+            try:
+                yield client
+            except BaseException:
+                client.close()
+                raise
+            self._writer = client
+
+    @contextmanager
+    def _reader(self, patience: float) -> Iterator[Client]:
+        try:
+            client = self._readers.get(timeout=patience)
+        except queue.Empty:
+            raise WarehouseBusy(
+                "every reader of the facts is busy; ask again later", retry_after=5
+            ) from None
+        try:
+            if self._closed:
+                raise WarehouseUnavailable("the server is shutting down", retry_after=5)
+            client = client or self._connect()
+            yield client
+        except BaseException:
+            if client is not None:
+                client.close()
+                client = None
+            raise
+        finally:
+            self._readers.put(client)
+
+    def _connect(self) -> Client:
+        try:
+            return clickhouse_connect.get_client(dsn=self._dsn)
+        except ClickHouseError as error:
+            raise self._unopened(error) from error
+
+    def _explained(self, error: ClickHouseError, *, show_values: bool) -> WarehouseError:
+        return explain(str(error), hide=self._folder, show_values=show_values)
+
+    def _unopened(self, error: ClickHouseError) -> WarehouseUnavailable:
+        return WarehouseUnavailable(
+            f"the facts could not be opened ({clean(str(error), self._folder)}); if the folder is"
+            " damaged, stop the server and move it away: it is rebuilt from the inbox"
+        )
+
+
+def _apply_schema(client: Client) -> str:
+    """Create what is missing; the identity of the tables, made when they were."""
+    script = re.sub(r"--[^\n]*", "", (files("ingest") / "schema.sql").read_text())
+    for statement in script.split(";"):
+        if statement.strip():
+            client.command(statement)
+    rows = client.query("SELECT id, format FROM warehouse_identity FINAL").result_rows
+    if not rows:
+        rows = [(str(uuid.uuid4()), FORMAT_VERSION)]
+        client.insert("warehouse_identity", rows, column_names=["id", "format"])
+    identity, version = rows[0]
+    if version > FORMAT_VERSION:
+        raise WarehouseError(
+            f"the facts have format {version}, this version reads up to {FORMAT_VERSION}: install"
+            " the version that wrote them, or a newer one"
+        )
+    return str(identity)
+
+
+def _functions(client: Client) -> Functions:
+    rows = client.query(
+        "SELECT name, is_aggregate, case_insensitive, alias_to, categories, toString(origin)"
+        " FROM system.functions"
+    ).result_rows
+    combinators = client.query("SELECT name FROM system.aggregate_function_combinators").result_rows
+    return Functions(
+        [
+            (name, bool(a), bool(b), alias, group, origin)
+            for name, a, b, alias, group, origin in rows
+        ],
+        [name for (name,) in combinators],
+    )
+
+
+def _filters(database: str, hidden: Collection[str]) -> str:
+    condition = f"project NOT IN ({', '.join(_text(slug) for slug in sorted(hidden))})"
+    tables = (f"{_text(f'{database}.{table}')}: {_text(condition)}" for table in sorted(TABLES))
+    return "{" + ", ".join(tables) + "}"
+
+
+def _clause(settings: dict[str, str | float]) -> str:
+    return ", ".join(f"{name} = {_text(str(value))}" for name, value in settings.items())
+
+
+def _text(value: str) -> str:
+    """A string literal."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
