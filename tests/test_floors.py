@@ -103,3 +103,18 @@ def test_only_the_store_module_opens_a_store(checkout: Path, settings: dict[str,
                     assert "Store" not in {alias.name for alias in node.names}, path
                 if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
                     assert (node.value.id, node.attr) != ("pyoxigraph", "Store"), path
+
+
+def test_the_examples_know_nothing_of_the_platform(
+    checkout: Path, settings: dict[str, Any]
+) -> None:
+    own = set(settings["importlinter"]["root_packages"])
+    found = 0
+    for path in (checkout / "examples").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module:
+                names = [node.module]
+            found += len(names)
+            assert not {name.split(".")[0] for name in names} & own, path
+    assert found
