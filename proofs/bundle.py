@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from proofs.checkpoint import VerifierKey, decode_base64
-from proofs.errors import MalformedBundle, MalformedStatement
+from proofs.errors import FormatError, MalformedBundle
 from proofs.statement import Members, canonical_json, load_canonical_json
 
 BUNDLE_MEDIA_TYPE = "application/vnd.fractalops.bundle+json"
@@ -101,10 +101,9 @@ def make_bundle(
 
 def read_bundle(data: bytes) -> Bundle:
     """The parts of a bundle, its format checked to the byte; nothing is verified here."""
-    document = load_document(data)
     try:
-        return parts(document)
-    except (MalformedStatement, ValueError) as error:
+        return parts(load_document(data))
+    except (FormatError, ValueError) as error:
         raise MalformedBundle(str(error)) from error
 
 

@@ -31,6 +31,9 @@ KINDS = frozenset(
 )
 """What an entry can be about."""
 
+APPLYING_KINDS = frozenset({"genesis", "applied"})
+"""Entries of these kinds make their delta true; in any other it is only what was asked for."""
+
 MAX_LISTED_EVIDENCE = 64
 """With more evidence batches than this, the entry commits to the sorted list by its digest."""
 
@@ -135,6 +138,11 @@ class Proof:
     ontology: str | None = None
     rules: str | None = None
     evidence: tuple[str, ...] | EvidenceDigest = ()
+
+    @property
+    def applies(self) -> bool:
+        """Whether this entry changes the graph by its delta."""
+        return self.kind in APPLYING_KINDS
 
     def to_dict(self) -> dict[str, Any]:
         """The predicate as JSON members; every member is always there."""

@@ -256,12 +256,20 @@ class _Verification:
                 if linked
                 else "the entry names another leaf before it than the log has there",
             )
+        changed = proof.state_before != proof.state_after
+        expected = proof.applies and proof.delta.additions.count + proof.delta.removals.count > 0
+        self._note(
+            "graph state",
+            changed == expected,
+            f"an entry of kind {proof.kind} with {'another' if changed else 'the same'} graph state "
+            "after it",
+        )
         if bundle.delta is None:
             self._note("delta", None, "not in this bundle: it was withheld from its reader")
         else:
             self._delta(bundle.delta, proof, opened.statement["subject"])
         if self._triple is not None:
-            self._contains(bundle.delta, self._triple)
+            self._contains(bundle.delta, proof, self._triple)
 
     def _delta(self, delta: Delta, proof: Proof, subjects: list[dict[str, Any]]) -> None:
         try:
@@ -283,11 +291,19 @@ class _Verification:
         self._note(
             "delta",
             True,
-            f"{found.additions.count} quads added and {found.removals.count} removed, "
-            "as the entry commits to",
+            f"{found.additions.count} quads to add and {found.removals.count} to remove, as the "
+            f"entry commits to; {'applied' if proof.applies else 'asked for, not applied'}",
         )
 
-    def _contains(self, delta: Delta | None, triple: str) -> None:
+    def _contains(self, delta: Delta | None, proof: Proof, triple: str) -> None:
+        if not proof.applies:
+            self._note(
+                "triple",
+                False,
+                f"the entry is of kind {proof.kind}: what its proposal asked for is not in the "
+                "graph by this entry",
+            )
+            return
         if delta is None:
             self._note("triple", False, "the delta was withheld, so no triple can be shown in it")
             return

@@ -3,6 +3,8 @@
 ::
 
     RuntimeFloorError
+    ├── SettingsError           a setting has a value it cannot have
+    ├── AccessError             the credentials cannot be read or kept
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
         ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
@@ -16,6 +18,14 @@ from collections.abc import Sequence
 
 class RuntimeFloorError(Exception):
     """Anything this floor refuses or cannot do; the message says what to do next."""
+
+
+class SettingsError(RuntimeFloorError):
+    """A setting has a value it cannot have; the message names it."""
+
+
+class AccessError(RuntimeFloorError):
+    """The credentials cannot be read or kept."""
 
 
 class ProcessError(RuntimeFloorError):

@@ -1,0 +1,103 @@
+"""Proposals as JSON, and gate errors as problems: the one place that knows both sides.
+
+Invariant: a proposal looks the same wherever it is shown, and every refusal of the gate has one
+status and one stable type.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graph_api.problems import Problem
+from proofs import errors
+from proofs.proposal import ProposalView
+
+_STATUS: dict[str, int] = {
+    "unsupported-media-type": 415,
+    "too-large": 413,
+    "unknown-graph": 404,
+    "unknown-head": 409,
+    "update-not-data": 400,
+}
+
+_TITLES: dict[type[errors.GateError], tuple[int, str, str]] = {
+    errors.Forbidden: (403, "forbidden", "You may not do this"),
+    errors.UnknownProject: (404, "unknown-project", "There is no such project"),
+    errors.UnknownGraph: (404, "unknown-graph", "There is no such graph"),
+    errors.UnknownProposal: (404, "unknown-proposal", "There is no such proposal"),
+    errors.WrongState: (409, "wrong-state", "The proposal is past that point"),
+    errors.WritingStopped: (503, "writing-stopped", "Changes are not taken at the moment"),
+}
+
+
+def proposal_json(view: ProposalView, published: int) -> dict[str, Any]:
+    """The resource. ``published`` is how many log entries are published: an applied proposal whose
+    entry is among them is proven."""
+    state = view.state
+    if state == "applied" and view.proof is not None and view.proof < published:
+        state = "proven"
+    return {
+        "id": view.id,
+        "iri": view.iri,
+        "state": state,
+        "head": view.head,
+        "proof": view.proof,
+        "report": view.report,
+        "project": view.project,
+        "graphs": list(view.graphs),
+        "author": view.author,
+        "rationale": view.rationale,
+        "submitted_at": view.submitted_at,
+        "additions": view.additions,
+        "removals": view.removals,
+        "evidence": list(view.evidence),
+        "decisions": [
+            {
+                "by": item.by,
+                "outcome": item.outcome,
+                "reason": item.reason,
+                "at": item.at,
+                "single_person": item.single_person,
+                "policy": item.policy,
+            }
+            for item in view.decisions
+        ],
+        "time_lock_until": view.time_lock_until,
+        "reverts": view.reverts,
+        "reverted_by": view.reverted_by,
+        "transitions": [
+            {"state": item.state, "at": item.at, "proof": item.proof} for item in view.transitions
+        ],
+    }
+
+
+def problem_of(error: errors.ProofError) -> Problem:
+    """The answer to a refusal of the gate or the journal."""
+    if isinstance(error, errors.BadSubmission):
+        place = {name: getattr(error, name) for name in ("line", "column") if getattr(error, name)}
+        return Problem(
+            _STATUS.get(error.kind, 400),
+            error.kind,
+            "The submission cannot be taken",
+            str(error),
+            extra=place,
+        )
+    if isinstance(error, errors.Conflict):
+        return Problem(
+            409,
+            "conflict",
+            "What it is about has changed",
+            str(error),
+            extra={"theirs": error.theirs, "yours": error.yours},
+        )
+    if isinstance(error, errors.JournalFull):
+        return Problem(
+            507, "disk-full", "The disk is full", str(error), headers={"Retry-After": "60"}
+        )
+    for kind, (status, name, title) in _TITLES.items():
+        if isinstance(error, kind):
+            headers = {"Retry-After": "30"} if status == 503 else {}
+            return Problem(status, name, title, str(error), headers=headers)
+    if isinstance(error, errors.JournalMissing):
+        return Problem(404, "not-in-the-log", "The log has no such entry", str(error))
+    return Problem(500, "journal-damaged", "The journal cannot be used", str(error))

@@ -1,0 +1,121 @@
+"""Publishes the log: tiles and the signed checkpoint, into its folder and its mirrors.
+
+Invariant: a follower of the journal. What is published never runs ahead of the journal and never
+contradicts it; where it does at start, the journal is an old copy, and going on would sign a second
+history under the same key, so the start is refused.
+Source: https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint, parse_note
+from proofs.errors import LogForked, ProofError
+from proofs.journal import Journal
+from proofs.tiles import CHECKPOINT_PATH, TileWriter, read_checkpoint
+
+LOGGER = logging.getLogger(__name__)
+
+PAUSE = 0.05
+"""Seconds between two publications, so that a burst of commits is one of them."""
+
+
+def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey) -> None:
+    """Compares what was published with the journal. Raises :class:`LogForked`."""
+    head = journal.head()
+    for folder in folders:
+        note = read_checkpoint(folder)
+        if note is None:
+            continue
+        place = folder / CHECKPOINT_PATH
+        try:
+            published = open_checkpoint(note, verifier)
+        except ProofError as error:
+            raise LogForked(
+                f"{place} is not a checkpoint of this log ({error}). If its key was replaced, or the"
+                " file damaged, move that folder away: it is written again from the journal"
+            ) from error
+        if published.size > head + 1:
+            raise LogForked(
+                f"{place} shows {published.size} entries, the journal has {head + 1}: this journal is"
+                " an older copy, and going on would fork the log under the same key. Put the newer"
+                " journal back (fractalops restore refuses such a copy too)"
+            )
+        if published.size:
+            ours = Checkpoint.parse(parse_note(journal.checkpoint(published.size)).text)
+            if ours.root != published.root:
+                raise LogForked(
+                    f"{place} and the journal disagree about the first {published.size} entries: one"
+                    " of them was changed. Nothing is written; run 'fractalops proofs audit'"
+                )
+
+
+class Publisher:
+    """Keeps the published folders at the journal's head, in a thread of its own."""
+
+    def __init__(
+        self, journal: Journal, folders: Sequence[Path], published: Callable[[int], None]
+    ) -> None:
+        self._journal = journal
+        self._writers = {folder: TileWriter(folder) for folder in folders}
+        self._published = published
+        self._wake = threading.Event()
+        self._stopping = threading.Event()
+        self._reached = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
+        self.size = 0
+        self.problems: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Publishes what is there, then follows."""
+        self._publish()
+        self._thread.start()
+
+    def notify(self, _head: int) -> None:
+        """Tells that the journal has grown, or a checkpoint was cosigned."""
+        self._wake.set()
+
+    def wait_for(self, size: int, timeout: float) -> bool:
+        """Waits until this many entries are published; whether they are."""
+        with self._reached:
+            return self._reached.wait_for(lambda: self.size >= size, timeout)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+        self._publish()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._wake.wait()
+            self._wake.clear()
+            if self._stopping.wait(PAUSE):
+                return
+            self._publish()
+
+    def _publish(self) -> None:
+        size = self._journal.head() + 1
+        if size == 0:
+            return
+        note = self._journal.checkpoint(size)
+        root = Checkpoint.parse(parse_note(note).text).root
+        for folder, writer in self._writers.items():
+            try:
+                writer.grow(size, self._journal.leaf, root, note.encode())
+            except (ProofError, OSError) as error:
+                if self.problems.get(str(folder)) != str(error):
+                    LOGGER.error("the log is not published in %s: %s", folder, error)
+                self.problems[str(folder)] = str(error)
+            else:
+                self.problems.pop(str(folder), None)
+        if not self.problems:
+            with self._reached:
+                self.size = size
+                self._reached.notify_all()
+            self._published(size)

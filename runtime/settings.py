@@ -1,0 +1,77 @@
+"""Runtime settings: URLs, paths, limits and names, in one place.
+
+Invariant: only composition roots (the server's and the command's) read this; everybody else is
+handed values. Each setting may come from the environment as ``FRACTALOPS_<NAME>``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ontology.ids import DEFAULT_BASE
+from runtime.errors import SettingsError
+
+ENVIRONMENT_PREFIX = "FRACTALOPS_"
+
+MEBIBYTE = 1024 * 1024
+
+
+class Settings(BaseModel):
+    """What a server is started with. Sizes are bytes, times seconds.
+
+    ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
+    starts take them from the journal and the graph.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    data: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    base: str = DEFAULT_BASE
+    organisation: str = Field(default="organisation", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    operator: str = Field(default="operator", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    time_lock_seconds: int = Field(default=24 * 3600, ge=0)
+    mirror: Path | None = None
+    witness_keys: tuple[str, ...] = ()
+
+    query_workers: int = Field(default=max(2, min(8, os.cpu_count() or 2)), ge=2, le=64)
+    query_seconds: float = Field(default=30.0, gt=0)
+    query_memory: int = Field(default=1024 * MEBIBYTE, ge=64 * MEBIBYTE)
+    query_result_bytes: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE)
+    snapshot_bytes: int = Field(default=4096 * MEBIBYTE, ge=MEBIBYTE)
+
+    proposal_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
+    otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
+    steward_seconds: float = Field(default=5.0, gt=0)
+    facts_seconds: float = Field(default=20.0, gt=0)
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
+        """Settings from what was given explicitly, then the environment, then the defaults.
+
+        Raises :class:`runtime.errors.SettingsError` naming the setting that is wrong.
+        """
+        environment = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for name in cls.model_fields:
+            from_environment = environment.get(ENVIRONMENT_PREFIX + name.upper())
+            if given.get(name) is not None:
+                values[name] = given[name]
+            elif from_environment:
+                several = name == "witness_keys"
+                values[name] = from_environment.split() if several else from_environment
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]) if first["loc"] else "settings"
+            raise SettingsError(
+                f"{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()}): {first['msg']},"
+                f" not {first.get('input')!r}"
+            ) from error
