@@ -1,4 +1,4 @@
-"""Fulfilment: takes shipments from the queue, keeps ``shipments`` and ``stock``, tells orders."""
+"""Fulfilment: takes orders from the queue, keeps ``shipments`` and ``stock``, tells orders."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from celery import Celery
 
-QUEUE = "shipments"
+QUEUE = "orders-to-ship"
 SHIP = "shop.ship"
 
 

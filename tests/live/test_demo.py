@@ -59,7 +59,8 @@ def test_it_shows_the_graph_of_the_shop(demo: subprocess.CompletedProcess[str]) 
         "calls PUT /orders/<int:number>/status  orders",
         "writes order_lines",
         "writes shipments",
-        "reads shipments",
+        "writes orders-to-ship",
+        "reads orders-to-ship",
         "writes stock",
         "reads products",
     ):
