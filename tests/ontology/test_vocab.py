@@ -19,6 +19,16 @@ PROPERTY_KINDS = {Owl.ObjectProperty, Owl.DatatypeProperty, Owl.AnnotationProper
 STORE_KEEPS = {Xsd.string, Xsd.integer, Xsd.boolean, Xsd.dateTime, Xsd.anyURI, Rdfs.Literal}
 
 
+NOUNS = """
+Organisation Project Principal Person Agent ServiceAccount Steward Grant
+Service Operation HttpRoute RpcMethod DatabaseOperation MessageOperation Dependency
+DeploymentEnvironment Release DataStore Dataset Topic Job Run
+ProductEventType Feature Page ErrorIssue
+RuntimeAsset LxcAsset KubernetesAsset PublicUrl ExecutorUrl InternalUrl
+EvidenceBatch ClassificationRule Proposal Validation Decision Proof
+"""
+
+
 def triples_of(data: bytes) -> list[Triple]:
     parsed = parse(data, format=RdfFormat.TURTLE, rename_blank_nodes=True)
     return [quad.triple for quad in parsed]
@@ -145,9 +155,5 @@ def test_the_header_names_its_version() -> None:
 
 
 def test_the_nouns_of_the_issue_are_classes() -> None:
-    wanted = """Organisation Project Principal Person Agent ServiceAccount Steward Grant Service
-    Operation HttpRoute RpcMethod DatabaseOperation MessageOperation Dependency
-    DeploymentEnvironment Release DataStore Dataset Topic Job Run ProductEventType Feature Page
-    ErrorIssue RuntimeAsset LxcAsset KubernetesAsset PublicUrl ExecutorUrl InternalUrl
-    EvidenceBatch ClassificationRule Proposal Validation Decision Proof""".split()
+    wanted = re.findall(r"\w+", NOUNS)
     assert {FO + name for name in wanted} <= CLASSES
