@@ -114,9 +114,9 @@ class Proof:
     """Everything an entry states; digests are 64 hexadecimal digits, times RFC 3339.
 
     ``previous`` is the leaf hash of the entry before this one, ``state_before`` and
-    ``state_after`` are graph state digests, ``reverts`` names the proposal whose inverse this is, and
-    ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest of
-    the bytes as they came.
+    ``state_after`` are graph state digests, ``reverts`` names the proposal whose inverse this is,
+    and ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest
+    of the bytes as they came.
     """
 
     kind: str

@@ -4,16 +4,6 @@ Invariant: the verdict rests on the bundle's bytes and on the keys the caller br
 else. A bundle has one spelling (canonical JSON that carries its own digest), so every changed byte
 shows, also in parts that no signature covers; the checks then name the place.
 
-The verdicts:
-
-- ``INVALID``: a signature, hash, proof or format fails.
-- ``DIVERGED``: everything is signed by the log's key, but contradicts another checkpoint under the
-  same key: two views of one log exist.
-- ``UNANCHORED``: all is well, but nobody outside the log vouches for the checkpoint, or the log's
-  key was taken from the bundle itself.
-- ``WITNESSED``: all is well, and a configured witness has cosigned a checkpoint that covers the
-  entry.
-
 Specifications: RFC 6962, https://c2sp.org/tlog-checkpoint, https://c2sp.org/tlog-cosignature,
 https://github.com/secure-systems-lab/dsse; the bundle is described in ``docs/proofs.md``.
 """
@@ -21,10 +11,8 @@ https://github.com/secure-systems-lab/dsse; the bundle is described in ``docs/pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 from proofs.bundle import (
     BUNDLE_MEDIA_TYPE,
@@ -49,6 +37,7 @@ from proofs.statement import (
     open_envelope,
     parse_quad,
 )
+from proofs.verdict import Check, Status, Verdict
 
 __all__ = [
     "BUNDLE_MEDIA_TYPE",
@@ -64,38 +53,6 @@ __all__ = [
     "verify_bundle",
     "verify_triple_in_delta",
 ]
-
-
-class Status(StrEnum):
-    """What a verification can come to."""
-
-    INVALID = "INVALID"
-    DIVERGED = "DIVERGED"
-    UNANCHORED = "UNANCHORED"
-    WITNESSED = "WITNESSED"
-
-
-class Check(NamedTuple):
-    """One thing that was looked at; ``ok`` is None where it could not be looked at."""
-
-    name: str
-    ok: bool | None
-    detail: str
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome, every check in order, and what the entry says, for printing."""
-
-    status: Status
-    checks: tuple[Check, ...]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """What failed, or what keeps the verdict from being better."""
-        failed = tuple(f"{c.name}: {c.detail}" for c in self.checks if c.ok is False)
-        return failed or tuple(f"{c.name}: {c.detail}" for c in self.checks if c.ok is None)
 
 
 def verify_bundle(
@@ -261,8 +218,8 @@ class _Verification:
         self._note(
             "graph state",
             changed == expected,
-            f"an entry of kind {proof.kind} with {'another' if changed else 'the same'} graph state "
-            "after it",
+            f"the entry is of kind {proof.kind} and the graph's state after it is "
+            + ("another one" if changed else "the same"),
         )
         if bundle.delta is None:
             self._note("delta", None, "not in this bundle: it was withheld from its reader")

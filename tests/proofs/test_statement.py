@@ -236,7 +236,8 @@ class TestStatement:
     def test_every_member_is_checked(self) -> None:
         good = proof().to_dict()
         for name in good:
-            for wrong in (object, -1.5, "not a digest nor a time \u2028", {"x": 1}, [[]]):
+            wrongs: list[Any] = [object, -1.5, "no digest and no time", {"x": 1}, [[]]]
+            for wrong in wrongs:
                 text = isinstance(wrong, str)
                 if text and name in {"kind", "proposal", "project", "principal", "reverts"}:
                     continue

@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-import proofs.tiles
 from proofs.checkpoint import Checkpoint, SignerKey, sign_checkpoint
 from proofs.errors import FolderAhead, FormatError, LeafTooLarge, TileConflict, TileMissing
 from proofs.merkle import (
@@ -257,8 +256,8 @@ class TestWriter:
             order.append(f"fsync {path.relative_to(tmp_path).as_posix()}")
             real_fsync(descriptor)
 
-        monkeypatch.setattr(proofs.tiles.os, "replace", replace)
-        monkeypatch.setattr(proofs.tiles.os, "fsync", fsync)
+        monkeypatch.setattr(os, "replace", replace)
+        monkeypatch.setattr(os, "fsync", fsync)
         grow(TileWriter(tmp_path), 300)
         renamed = [step for step in order if not step.startswith("fsync")]
         assert renamed[-1] == "checkpoint"
@@ -284,7 +283,7 @@ class TestWriter:
                 raise OSError(28, "No space left on device")
             real(source, target)
 
-        monkeypatch.setattr(proofs.tiles.os, "replace", dies)
+        monkeypatch.setattr(os, "replace", dies)
         with pytest.raises(OSError, match="No space"):
             grow(writer, 20)
         monkeypatch.undo()
@@ -586,7 +585,7 @@ class GrowingFolder(RuleBasedStateMachine):
         # The journal holds the new entries in any case; only the folder may lag behind.
         self.size += more
         with pytest.MonkeyPatch.context() as patch, suppress(OSError):
-            patch.setattr(proofs.tiles.os, "replace", dies)
+            patch.setattr(os, "replace", dies)
             grow(self.writer, self.size)
         self.whole = not died
 
