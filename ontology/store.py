@@ -47,6 +47,11 @@ def open_scratch(path: Path) -> Store:
         raise StoreError(f"the scratch copy {path.name} cannot be opened: {error}") from error
 
 
+def open_memory() -> Store:
+    """An empty store in memory, for what one query needs and nobody keeps."""
+    return Store()
+
+
 class GraphStore:
     """The graph of the organisation, on disk, or in memory when ``path`` is ``None``."""
 

@@ -152,11 +152,13 @@ def spawn(
     cwd: Path | None = None,
     log: Path | None = None,
     pipe: bool = False,
+    pass_fds: Sequence[int] = (),
 ) -> Running:
     """Start a program and return at once. It reads nothing; use the result as a context manager.
 
     Output and errors are appended to ``log``, or with ``pipe=True`` the output can be read from
     :attr:`Running.stdout` (errors then go where ours go); otherwise both go where ours go.
+    ``pass_fds`` are open in the program under the same numbers; every other descriptor is closed.
     ``env`` and ``inherit`` as in :func:`capture`. Raises :class:`ProgramMissing`.
     """
     if log is not None and pipe:
@@ -171,6 +173,7 @@ def spawn(
             stderr=opened,
             env=environment(env, inherit=inherit),
             cwd=cwd,
+            pass_fds=pass_fds,
         )
     finally:
         if opened is not None:
@@ -199,6 +202,7 @@ def _start(
     stderr: int | IO[bytes] | None,
     env: dict[str, str],
     cwd: Path | None,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
@@ -209,6 +213,7 @@ def _start(
             env=env,
             cwd=cwd,
             start_new_session=True,
+            pass_fds=tuple(pass_fds),
         )
     except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
         missing = str(cwd) if cwd is not None and not cwd.is_dir() else arguments[0]
