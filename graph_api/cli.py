@@ -30,7 +30,7 @@ from graph_api import (
 )
 from graph_api.cli_errors import CommandError, OutputClosed
 from graph_api.cli_output import Output, fail, show_line
-from graph_api.cli_session import Choices
+from graph_api.cli_session import Choices, data_folder
 
 app = typer.Typer(
     name="fractalops",
@@ -41,25 +41,18 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for _module in (
-    cli_server,
-    cli_projects,
-    cli_query,
-    cli_propose,
-    cli_proposals,
-    cli_proofs,
-    cli_ontology,
-    cli_stewards,
-    cli_backup,
-):
-    _module.register(app)
-
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        show_line(f"fractalops {version('fractalops')}")
+        try:
+            show_line(f"fractalops {version('fractalops')}")
+        except PackageNotFoundError:
+            raise CommandError(
+                "fractalops runs from a folder and isn't installed, so it has no version. Install "
+                "it with: make setup"
+            ) from None
         raise typer.Exit()
 
 
@@ -102,6 +95,150 @@ def common(
         fractalops --data data status
     """
     context.obj = Choices(url=url, data=data, output=output)
+
+
+@app.command("up")
+def up(
+    context: typer.Context,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The data folder (default: ./data)."),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help="The address to listen on (default: 127.0.0.1).")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="0 picks a free one (default: 8080)."),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base", metavar="IRI", help="What every IRI starts with; fixed at the first start."
+        ),
+    ] = None,
+    organisation: Annotated[
+        str | None,
+        typer.Option("--organisation", metavar="SLUG", help="The organisation; fixed as well."),
+    ] = None,
+    operator: Annotated[
+        str | None,
+        typer.Option("--operator", metavar="SLUG", help="The founding operator; fixed as well."),
+    ] = None,
+    time_lock: Annotated[
+        str | None,
+        typer.Option(
+            "--time-lock",
+            metavar="DURATION",
+            help="While there is one operator, what needs two people waits this long: 0, 90s, 30m, "
+            "24h, 7d; fixed as well (default: 24h).",
+        ),
+    ] = None,
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            "--mirror",
+            metavar="DIR",
+            help="A folder that the public log is mirrored to, and compared with at every start.",
+        ),
+    ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--witness", metavar="KEY", help="The verifier key of a witness; may be repeated."
+        ),
+    ] = None,
+    query_seconds: Annotated[
+        float | None,
+        typer.Option("--query-seconds", help="How long a query may run at most (default: 30)."),
+    ] = None,
+    steward_seconds: Annotated[
+        float | None,
+        typer.Option("--steward-seconds", help="How often stewards look for facts (default: 5)."),
+    ] = None,
+) -> None:
+    """Run the platform until Ctrl-C.
+
+    A new data folder gets a log key and an operator token, which is printed once and kept in
+    DIR/operator.token. Every limit may also be set by a variable, such as FRACTALOPS_QUERY_MEMORY.
+
+    \b
+    Example:
+        fractalops up --data data --port 8080
+    """
+    folder = data_folder(context, data)
+    from graph_api.restore import MARKER, interrupted
+
+    if interrupted(folder):
+        raise CommandError(
+            f"a restore into {folder} was cut short ({MARKER} is there): run fractalops restore "
+            "again, then start"
+        )
+    from ingest.errors import IngestError
+    from ontology.errors import OntologyError
+    from proofs.errors import ProofError
+    from runtime.errors import RuntimeFloorError, SettingsError
+    from runtime.settings import Settings
+    from shapes.errors import ShapesError
+    from stewards.errors import StewardError
+
+    try:
+        settings = Settings.read(
+            {
+                "data": folder,
+                "host": host,
+                "port": port,
+                "base": base,
+                "organisation": organisation,
+                "operator": operator,
+                "time_lock_seconds": None if time_lock is None else seconds(time_lock),
+                "mirror": mirror,
+                "witness_keys": tuple(witness) if witness else None,
+                "query_seconds": query_seconds,
+                "steward_seconds": steward_seconds,
+            }
+        )
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    from graph_api.app import serve
+
+    try:
+        code = serve(settings, show_line)
+    except (
+        IngestError,
+        OntologyError,
+        ProofError,
+        RuntimeFloorError,
+        ShapesError,
+        StewardError,
+    ) as error:
+        raise CommandError(str(error)) from error
+    raise typer.Exit(code)
+
+
+for _module in (
+    cli_server,
+    cli_projects,
+    cli_query,
+    cli_propose,
+    cli_proposals,
+    cli_proofs,
+    cli_ontology,
+    cli_stewards,
+    cli_backup,
+):
+    _module.register(app)
+
+
+def seconds(duration: str) -> int:
+    """A duration such as 90s, 30m, 24h or 7d in seconds; a bare number is seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = duration[:-1], duration[-1:]
+    if duration.isascii() and duration.isdigit():
+        number, unit = duration, "s"
+    if unit not in units or not (number.isascii() and number.isdigit()):
+        raise typer.BadParameter(f"{duration!r} is no duration; write 0, 90s, 30m, 24h or 7d")
+    return int(number) * units[unit]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

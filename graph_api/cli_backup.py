@@ -54,6 +54,7 @@ def restore(
         typer.Option(
             "--mirror",
             metavar="DIR",
+            envvar="FRACTALOPS_MIRROR",
             help="A mirror of the public log: refused when it is ahead of the backup.",
         ),
     ] = None,

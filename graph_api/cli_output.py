@@ -197,21 +197,18 @@ def show_line(text: str) -> None:
 
 
 def write(text: str) -> None:
-    """Write to stdout and flush; the one place that meets a reader who went away."""
-    stream = sys.stdout
-    try:
-        # Lone surrogates and encodings without a character must not end a command.
-        encoding = stream.encoding or "utf-8"
-        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
-        stream.flush()
-    except BrokenPipeError as error:
-        raise OutputClosed from error
+    """Write to stdout; characters that its encoding lacks are spelled out."""
+    _write_bytes(text.encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
 
 
 def _write_bytes(data: bytes) -> None:
+    """Write all of it and flush: the one place that meets a reader who went away."""
+    rest = memoryview(data)
     try:
         sys.stdout.flush()
-        sys.stdout.buffer.write(data)
+        while rest:
+            # An unbuffered stream (PYTHONUNBUFFERED) writes what the pipe takes and says how much.
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error

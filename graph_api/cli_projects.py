@@ -30,6 +30,7 @@ TOKEN_COLUMNS = (
     column("role"),
     column("project"),
     column("created", "created_at"),
+    column("revoked", "revoked_at"),
 )
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The project's short name.")]
@@ -153,7 +154,7 @@ def create_token(
 def list_tokens(
     context: typer.Context, data: DataOption = None, output: OutputOption = None
 ) -> None:
-    """List the tokens that are in use, without the tokens themselves.
+    """List the tokens, revoked ones too, without their secrets.
 
     \b
     Example:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
 
+from graph_api.cli_errors import Refused
 from graph_api.cli_output import (
     Column,
     Output,
     column,
+    fail,
     say,
     show,
     show_facts,
@@ -94,6 +98,26 @@ def show_outcome(proposal: Mapping[str, Any], output: Output) -> None:
         raise typer.Exit(1)
 
 
+@contextmanager
+def explained(output: Output) -> Iterator[None]:
+    """Say why the gate refused: the report of a 422 on stdout, the deltas of a 409 on stderr."""
+    try:
+        yield
+    except Refused as refusal:
+        report = refusal.body.get("report", refusal.body)
+        if isinstance(report, Mapping) and "results" in report:
+            show_report(report, output)
+        fail(str(refusal))
+        identifier = refusal.body.get("id")
+        if isinstance(identifier, str) and refusal.status == 422:
+            say(f"It is kept: fractalops proposals show {identifier}")
+        for name, title in (("theirs", "Changed meanwhile:"), ("yours", "What you proposed:")):
+            patch = refusal.body.get(name)
+            if isinstance(patch, str):
+                say(f"{title}\n{patch.rstrip()}")
+        raise typer.Exit(1) from refusal
+
+
 def show_report(report: Mapping[str, Any], output: Output) -> None:
     """Print a validation report's results, one per row."""
     results = [result for result in report.get("results") or [] if isinstance(result, Mapping)]
@@ -109,7 +133,10 @@ def list_proposals(
         typer.Option("--state", help='Only this state, such as "awaiting decision" or applied.'),
     ] = None,
     project: Annotated[str | None, typer.Option("--project", help="Only this project.")] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="How many at most.")] = 50,
+    before: Annotated[
+        int | None, typer.Option("--before", metavar="N", help="Only older ones than this.")
+    ] = None,
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -121,10 +148,10 @@ def list_proposals(
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        page = client.proposals(state=state, project=project, limit=limit)
+        page = client.proposals(state=state, project=project, limit=limit, before=before)
     show_rows(page.get("items") or [], PROPOSAL_COLUMNS, shown, nothing="No such proposals.")
-    if page.get("next"):
-        say(f"There are older ones: ask for more with --limit {limit * 4}.")
+    if page.get("next") is not None:
+        say(f"There are older ones: --before {page['next']}")
 
 
 @proposals.command("show")
@@ -195,8 +222,6 @@ def show_changes(changes: Mapping[str, Any], output: Output) -> None:
 
 def show_patch(changes: Mapping[str, Any]) -> None:
     """Print a delta as an RDF Patch, coloured on a terminal."""
-    import sys
-
     if not sys.stdout.isatty():
         show_text("".join(f"{change} {quad}\n" for change, quad in _lines(changes)))
         return
@@ -226,7 +251,7 @@ def _decide(
     output: OutputOption,
 ) -> None:
     shown = output_format(context, output)
-    with connect(context, data) as client:
+    with explained(shown), connect(context, data) as client:
         proposal = client.decide(identifier, outcome, reason)
     show_outcome(proposal, shown)
 
@@ -299,6 +324,6 @@ def revert(
         fractalops proposals revert 01JD3Z8Y --rationale "the deployment was rolled back"
     """
     shown = output_format(context, output)
-    with connect(context, data) as client:
+    with explained(shown), connect(context, data) as client:
         proposal = client.revert(identifier, rationale or f"Reverts proposal {identifier}")
     show_outcome(proposal, shown)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from graph_api.cli_errors import Refused
-from graph_api.cli_output import Output, fail, say, show_facts, warn, working
-from graph_api.cli_proposals import show_outcome, show_report
+from graph_api.cli_output import Output, show_facts, working
+from graph_api.cli_proposals import explained, show_outcome, show_report
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 
 FORMATS = {
@@ -120,19 +118,19 @@ def propose(
     )
     if graph is None and project is not None and not carries_graphs:
         graph = f"lineage/{project}"
-    try:
-        with working("Validating" if dry_run else "Proposing"), connect(context, data) as client:
-            answer = client.submit(
-                content,
-                media_type,
-                {"project": project, "graph": graph, "rationale": rationale or None},
-                evidence=tuple(evidence or ()),
-                base=base,
-                dry_run=dry_run,
-            )
-    except Refused as refusal:
-        _explain(refusal, shown)
-        raise typer.Exit(1) from refusal
+    with (
+        explained(shown),
+        working("Validating" if dry_run else "Proposing"),
+        connect(context, data) as client,
+    ):
+        answer = client.submit(
+            content,
+            media_type,
+            {"project": project, "graph": graph, "rationale": rationale or None},
+            evidence=tuple(evidence or ()),
+            base=base,
+            dry_run=dry_run,
+        )
     if dry_run:
         conforms = bool(answer.get("conforms"))
         if shown is Output.TABLE:
@@ -161,19 +159,3 @@ def media_type_of(file: str, format_: str | None) -> str:
             f"{file} has no suffix that says its format; add --format, one of {', '.join(FORMATS)}"
         )
     return FORMATS[SUFFIXES[suffix]]
-
-
-def _explain(refusal: Refused, output: Output) -> None:
-    """Say why a delta was refused: the report of a 422 on stdout, the deltas of a 409 on stderr."""
-    report = refusal.body.get("report", refusal.body)
-    if refusal.status == 422 and isinstance(report, Mapping) and "results" in report:
-        show_report(report, output)
-    fail(str(refusal))
-    proposal = refusal.body.get("proposal", refusal.body.get("id"))
-    if isinstance(proposal, str) and proposal not in str(refusal):
-        say(f"It is kept as proposal {proposal}.")
-    for name, title in (("theirs", "Changed since then:"), ("yours", "What you proposed:")):
-        patch = refusal.body.get(name)
-        if isinstance(patch, str):
-            warn(title)
-            say(patch.rstrip("\n"))

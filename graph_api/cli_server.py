@@ -1,4 +1,4 @@
-"""``fractalops up``, ``demo`` and ``status``: run the platform, see it, ask how it is."""
+"""``fractalops demo`` and ``status``: see the platform at work, and ask how it is."""
 
 from __future__ import annotations
 

@@ -175,8 +175,11 @@ class Client:
     def revoke_token(self, identifier: str) -> None:
         self.send("DELETE", f"/tokens/{segment(identifier)}")
 
-    def proposals(self, *, state: str | None, project: str | None, limit: int) -> Json:
-        return self.get("/proposals", {"state": state, "project": project, "limit": limit})
+    def proposals(
+        self, *, state: str | None, project: str | None, limit: int, before: int | None = None
+    ) -> Json:
+        parameters = {"state": state, "project": project, "limit": limit, "before": before}
+        return self.get("/proposals", parameters)
 
     def proposal(self, identifier: str) -> Json:
         return self.get(f"/proposals/{segment(identifier)}")
