@@ -203,7 +203,7 @@ def _rationale(claims: Sequence[Claim], batches: int) -> str:
             links += 1
     found = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
     if links:
-        found.append(f"{links} {'link' if links == 1 else 'links'} between them and what is known")
+        found.append(f"{links} {'link' if links == 1 else 'links'}")
     seen = ", ".join(found) or f"{len(claims)} further details of what is known"
     where = "1 evidence batch" if batches == 1 else f"{batches} evidence batches"
     return f"First seen in the traces of {where}: {seen}."

@@ -138,5 +138,6 @@ def report_results(body: Mapping[str, Any]) -> tuple[ReportResult, ...]:
     return tuple(
         ReportResult(*(str(result.get(key) or "") for key in ("focus", "path", "value", "message")))
         for result in given
-        if isinstance(result, Mapping)
+        # Warnings and infos are told, and stop nothing.
+        if isinstance(result, Mapping) and result.get("severity") in (None, "Violation")
     )

@@ -80,7 +80,7 @@ def database(page: Page) -> str:
     """
     statement = _first("db.query.text", "db.statement", limit=MAX_STATEMENT)
     return f"""
-SELECT service, subject,
+SELECT service, subject, class,
        {_first("db.system.name", "db.system")} AS system,
        {
         _first("server.address", "net.peer.name", "net.peer.ip", "network.peer.address")
@@ -95,8 +95,8 @@ SELECT service, subject,
           normalizeQueryKeepNames({statement}), {statement}) AS statement,
        min(seq) AS first_seq, argMin(batch, seq) AS first_batch
 FROM events WHERE {_in(page)} AND subject != '' AND system != ''
-GROUP BY service, subject, system, address, port, namespace, collection, verb, statement
-ORDER BY service, subject, system, address, port, namespace, collection, verb, statement"""
+GROUP BY service, subject, class, system, address, port, namespace, collection, verb, statement
+ORDER BY service, subject, class, system, address, port, namespace, collection, verb, statement"""
 
 
 def messages(page: Page) -> str:

@@ -40,6 +40,7 @@ class OperationRow:
 class DatabaseRow:
     service: str
     subject: str
+    event_class: str
     system: str
     address: str
     port: str

@@ -6,8 +6,9 @@ twice proposes nothing, for the graph holds it.
 
 What holds the watermark, and what doesn't:
 
-- The platform doesn't answer, is busy or fails (5xx), or the token or grant is missing (401, 403):
-  the watermark stays, the runner waits longer each time, and the outcome says why. Nothing is lost.
+- The platform doesn't answer, is busy or fails (429, 5xx), or the token, the grant or the project
+  is missing (401, 403, 404): the watermark stays, the runner waits longer each time, and the
+  outcome says why. Nothing is lost.
 - A shape is broken (422): the things that the report names are set aside for a day, with whatever
   can't be said without them, and the rest is proposed.
 - A refusal that names nothing (400, 413, 422), of the draft or of the page's facts: tried again in
@@ -33,9 +34,7 @@ from stewards.claims import Claims, claims
 from stewards.draft import Draft, Drafts, Limits, drafts
 from stewards.errors import (
     DraftRefused,
-    GateBusy,
     GateRefused,
-    NotAllowed,
     OutdatedDraft,
     StewardError,
     UnexpectedAnswer,
@@ -55,6 +54,8 @@ Clock = Callable[[], datetime]
 """The time now, with its zone."""
 
 MAX_REFUSALS = 3
+REFUSAL_STATUSES = frozenset({400, 408, 413, 422})
+"""What speaks of the request itself, so that the same request would be refused again."""
 MAX_ROUNDS = 10
 """How often one page is drafted anew after a conflict or a refusal, in one cycle."""
 ASIDE = timedelta(days=1)
@@ -151,7 +152,7 @@ class TelemetrySteward:
                 self._save(replace(self._record, watermark=page.until, refusals=0))
                 pages += 1
         except GateRefused as error:
-            if isinstance(error, NotAllowed | OutdatedDraft | GateBusy) or error.status >= 500:
+            if error.status not in REFUSAL_STATUSES:
                 return self._ended("failed", error, tally, pages)
             return self._refused(page, error, tally, pages)
         except StewardError as error:

@@ -34,7 +34,7 @@ Key = TypeVar("Key")
 
 NO_SERVICE_NAME = "spans without a service name: set OTEL_SERVICE_NAME"
 LONG_NAME = f"names of more than {MAX_NAME} characters"
-NOT_UNDERSTOOD = "database operations of which no table could be read"
+NOT_UNDERSTOOD = "kinds of database statements that could not be parsed"
 
 
 @dataclass(frozen=True, order=True)
@@ -178,20 +178,22 @@ class _Observer:
         _see(self.operations, operation, evidence)
 
     def _database(self, row: DatabaseRow) -> None:
-        if not is_named(row.service):
+        # A message that travels through a database is still a message, and the other way round.
+        if not is_named(row.service) or row.event_class in _MESSAGES:
             return
         system = _NEW_SPELLING.get(row.system.lower(), row.system.lower())
         touched = tables(system, row.statement, row.collection, row.verb)
-        if not touched:
+        if touched is None:
             self.set_aside[NOT_UNDERSTOOD] += 1
             return
+        # A connection, a transaction or a ping touches no table.
         evidence = ((row.first_seq, row.first_batch),)
         store = _store(system, row.address, row.port, row.namespace)
         self._access(row, "reads", "dataset", store, touched.reads, evidence)
         self._access(row, "writes", "dataset", store, touched.writes, evidence)
 
     def _message(self, row: MessageRow) -> None:
-        if not is_named(row.service):
+        if not is_named(row.service) or row.event_class == Fo.DatabaseOperation:
             return
         if row.event_class == Fo.PublishOperation:
             way: Literal["reads", "writes"] = "writes"
@@ -246,6 +248,7 @@ def role(event_class: str, kind: str) -> Literal["offers", "performs"]:
 
 _CALLS = frozenset({Fo.HttpCall, Fo.RpcCall})
 _CALLED = frozenset({Fo.HttpRoute, Fo.RpcMethod})
+_MESSAGES = frozenset({Fo.PublishOperation, Fo.ConsumeOperation, Fo.MessageOperation})
 _CARRIED_OUT = _CALLS | {Fo.DatabaseOperation, Fo.PublishOperation, Fo.InternalOperation}
 
 # `db.system` values that `db.system.name` spells differently.

@@ -102,27 +102,27 @@ def speaks_sql(system: str) -> bool:
     return system in _DIALECTS
 
 
-def tables(system: str, statement: str, collection: str, verb: str) -> Tables:
+def tables(system: str, statement: str, collection: str, verb: str) -> Tables | None:
     """What a database operation touches, from the attributes of its span.
 
     ``statement`` is ``db.query.text``, ``collection`` ``db.collection.name`` and ``verb``
     ``db.operation.name``; each may be empty. The statement says most, so it is asked first.
+    ``None`` when there is a statement and nothing of it could be understood.
     """
+    found: Tables | None = NO_TABLES
     if statement and speaks_sql(system):
         found = _parsed(_DIALECTS[system], statement[:MAX_STATEMENT])
         if found:
             return found
     name = collection_name(system, collection)
-    if not name:
-        return NO_TABLES
     # An operation's name may carry more than the verb ("SELECT shop.orders").
     word = (verb or statement).strip().split(maxsplit=1)
     action = word[0].lower().replace("_", "") if word else ""
-    if action in _READ_VERBS:
+    if name and action in _READ_VERBS:
         return Tables(reads=frozenset({name}))
-    if action in _WRITE_VERBS:
+    if name and action in _WRITE_VERBS:
         return Tables(writes=frozenset({name}))
-    return NO_TABLES
+    return found
 
 
 def collection_name(system: str, collection: str) -> str:
@@ -139,18 +139,19 @@ def collection_name(system: str, collection: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parsed(dialect: str, statement: str) -> Tables:
-    """Nothing for a text that the parser can't make sense of as a whole."""
+def _parsed(dialect: str, statement: str) -> Tables | None:
+    """``None`` for a text that the parser can't make sense of as a whole."""
     text = _LITERALS.sub("?", _REPLACE.sub("INSERT ", statement))
     try:
         trees = sqlglot.parse(text, dialect=dialect or None)
     except (SqlglotError, RecursionError, ValueError):
-        return NO_TABLES
+        return None
     reads: set[str] = set()
     writes: set[str] = set()
     for tree in trees:
         if isinstance(tree, exp.Command):
-            return NO_TABLES
+            # What the grammar has no rule for: EXPLAIN, VACUUM, a trigger's definition.
+            continue
         if isinstance(tree, exp.Expression):
             found = _tables_of(tree, dialect)
             reads |= found.reads
