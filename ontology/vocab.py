@@ -374,6 +374,8 @@ class Sh:
     class_: Final = _SH + "class"
     in_: Final = _SH + "in"
     or_: Final = _SH + "or"
+    not_: Final = _SH + "not"
+    minInclusive: Final = _SH + "minInclusive"
     sparql: Final = _SH + "sparql"
     ValidationReport: Final = _SH + "ValidationReport"
     ValidationResult: Final = _SH + "ValidationResult"

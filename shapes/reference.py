@@ -18,9 +18,6 @@ from rdflib.term import Node
 from shapes.errors import MalformedShapes
 from shapes.report import Report, Result
 
-# pySHACL looks foci up in a list: many small rounds are faster than one large one.
-FOCI_PER_ROUND = 400
-
 
 class ReferenceShapes:
     """Shapes, parsed once, to be run over any number of data graphs."""
@@ -36,12 +33,11 @@ class ReferenceShapes:
         """
         graph = rdflib.Graph()
         graph.parse(data=data, format="nt11")
-        if foci is None:
-            return Report(tuple(sorted(self._round(graph, None))))
-        results: set[Result] = set()
-        for start in range(0, len(foci), FOCI_PER_ROUND):
-            results.update(self._round(graph, list(foci[start : start + FOCI_PER_ROUND])))
-        return Report(tuple(sorted(results, key=_order)))
+        results = self._round(graph)
+        if foci is not None:
+            wanted = {f"<{focus}>" for focus in foci}
+            results = [result for result in results if result.focus in wanted]
+        return Report(tuple(sorted(set(results), key=_order)))
 
     def check(self) -> Report:
         """The shapes against SHACL's own shapes for shapes."""
@@ -50,7 +46,9 @@ class ReferenceShapes:
             raise MalformedShapes(f"the shapes are not well formed: {text}")
         return Report()
 
-    def _round(self, data: rdflib.Graph, foci: list[str] | None) -> list[Result]:
+    def _round(self, data: rdflib.Graph) -> list[Result]:
+        # Not by pySHACL's own focus_nodes: 0.40 leaves every other node out of sh:or, sh:not and
+        # sh:node too, so that a value in breach of one passes, and it is slower from 100 foci on.
         try:
             _, found, _ = validate(
                 data,
@@ -58,7 +56,6 @@ class ReferenceShapes:
                 inplace=True,
                 allow_infos=True,
                 allow_warnings=True,
-                focus_nodes=foci,
             )
         except (ConstraintLoadError, ShapeLoadError, ReportableRuntimeError) as error:
             raise MalformedShapes(f"the shapes cannot be used: {error}") from error
