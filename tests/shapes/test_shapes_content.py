@@ -108,7 +108,8 @@ SOUND = {
         fo:system "postgresql" ; fo:reads ex:table ; fo:writes ex:table .""",
     "publish": 'ex:x a fo:PublishOperation ; rdfs:label "x" ; fo:writes ex:queue .',
     "consume": 'ex:x a fo:ConsumeOperation ; rdfs:label "x" ; fo:reads ex:queue .',
-    "dependency": "ex:x a fo:Dependency ; fo:caller ex:web ; fo:callee ex:orders ; fo:via ex:route .",
+    "dependency": """ex:x a fo:Dependency ; fo:caller ex:web ; fo:callee ex:orders ;
+        fo:via ex:route .""",
     "data store": """ex:x a fo:DataStore ; rdfs:label "x" ; fo:system "postgresql" ;
         fo:namespace "shop" ; fo:address "db.example.org:5433" .""",
     "dataset": """ex:x a fo:Dataset ; rdfs:label "x" ; fo:storedIn ex:store ;
@@ -127,8 +128,8 @@ SOUND = {
         fo:errorType "TimeoutError" ; fo:culprit "shop.orders in place" .""",
     "evidence": f"""ex:x a fo:EvidenceBatch ; fo:digest "sha256:{"0a" * 32}" ;
         fo:receivedAt "2026-11-01T10:00:00Z"^^xsd:dateTime .""",
-    "lxc": """ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:assetRole "shop_web" ; fo:locatorVmid 104 ;
-        fo:locatorNode "node-a" ; fo:hosts ex:web , ex:store ; fo:publicUrl ex:public ;
+    "lxc": """ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:assetRole "shop_web" ;
+        fo:locatorVmid 104 ; fo:locatorNode "node-a" ; fo:hosts ex:web , ex:store ; fo:publicUrl ex:public ;
         fo:executorUrl ex:executor ; fo:internalUrl ex:internal .""",
     "lxc by name": 'ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:locatorContainer "web" .',
     "kubernetes": """ex:x a fo:KubernetesAsset ; fo:assetId "web-2" ; fo:locatorNamespace "shop" ;
