@@ -160,10 +160,12 @@ class Inbox:
         return self._cursor
 
     def advance(self, seq: int) -> None:
-        """Move the cursor, durably; backwards to have batches turned into facts again."""
+        """Move the cursor, durably; backwards to have batches turned into facts again, those that
+        were set aside included."""
 
         def job(connection: sqlite3.Connection) -> tuple[int, int]:
             _set_state(connection, "cursor", str(seq))
+            connection.execute("DELETE FROM set_aside WHERE seq > ?", (seq,))
             row = connection.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ? AND seq <= ?",
                 (min(self._cursor, seq), max(self._cursor, seq)),

@@ -38,6 +38,8 @@ MAX_ATTRIBUTES = 128
 MAX_KEY = 256
 MAX_VALUE = 8_192
 MAX_NAME = 512
+# Characters of all resource attributes together: each span repeats them.
+MAX_SHARED = 16_384
 
 DROPPED = "fractalops.dropped_attributes"
 REDACTED = "[redacted]"
@@ -105,17 +107,32 @@ def empty_answer(encoding: str) -> bytes:
     return b"{}" if encoding == JSON else ExportTraceServiceResponse().SerializeToString()
 
 
-def decode(payload: bytes, encoding: str, *, project: str) -> tuple[Event, ...]:
+def refusal(code: int, message: str, encoding: str) -> bytes:
+    """A ``google.rpc.Status``, which is what an OTLP client expects in an error's body."""
+    if encoding == JSON:
+        return json.dumps({"code": code, "message": message}).encode()
+    text_bytes = message.encode()
+    # Field 1 is the code, a varint below 128; field 2 the message.
+    return bytes((0x08, code, 0x12)) + _to_varint(len(text_bytes)) + text_bytes
+
+
+def decode(
+    payload: bytes, encoding: str, *, project: str, seq: int = 0, batch: str = ""
+) -> tuple[Event, ...]:
     """Every span of a payload as an event of the project, in the order they were sent.
 
     Raises as :func:`parse` does.
     """
-    return tuple(_events(parse(payload, encoding), project))
+    return tuple(events_of(parse(payload, encoding), project=project, seq=seq, batch=batch))
 
 
-def _events(request: ExportTraceServiceRequest, project: str) -> Iterator[Event]:
+def events_of(
+    request: ExportTraceServiceRequest, *, project: str, seq: int = 0, batch: str = ""
+) -> Iterator[Event]:
+    """As :func:`decode`, one at a time: the attributes of a resource are repeated in every event
+    of it, so that a small request may make large events."""
     for resource_spans in request.resource_spans:
-        shared = attributes_of(resource_spans.resource.attributes)
+        shared = attributes_of(resource_spans.resource.attributes, MAX_SHARED)
         service = _first(shared, "service.name") or UNKNOWN_SERVICE
         release = _first(shared, "service.version")
         environment = _first(shared, "deployment.environment.name", "deployment.environment")
@@ -144,27 +161,31 @@ def _events(request: ExportTraceServiceRequest, project: str) -> Iterator[Event]
                     span_id=_identifier(span.span_id, 8),
                     parent_span_id=_identifier(span.parent_span_id, 8),
                     attributes=shared | attributes,
+                    seq=seq,
+                    batch=batch,
                 )
 
 
-def attributes_of(pairs: Iterable[KeyValue]) -> dict[str, str]:
-    """Attributes as text: bounded in number and length, without credentials."""
+def attributes_of(pairs: Iterable[KeyValue], room: int = 1 << 30) -> dict[str, str]:
+    """Attributes as text: bounded in number and length, without credentials.
+
+    ``room`` is how many characters keys and values may have together; what is over is dropped.
+    """
     found: dict[str, str] = {}
     dropped = 0
     for pair in pairs:
         key = text(pair.key, MAX_KEY)
         if not key or key in _LEFT_OUT:
             continue
-        if len(found) >= MAX_ATTRIBUTES and key not in found:
-            dropped += 1
-            continue
-        if _SECRET_HEADER.search(key):
-            found[key] = REDACTED
-            continue
-        value = _plain(pair.value)
+        value = REDACTED if _SECRET_HEADER.search(key) else _plain(pair.value)
         if "://" in value:
             value = _USERINFO.sub("", value)
-        found[key] = text(value, MAX_VALUE)
+        value = text(value, MAX_VALUE)
+        room -= len(key) + len(value)
+        if room < 0 or (len(found) >= MAX_ATTRIBUTES and key not in found):
+            dropped += 1
+            continue
+        found[key] = value
     if dropped:
         found[DROPPED] = str(dropped)
     return found
@@ -340,3 +361,12 @@ def _varint(payload: bytes, position: int) -> tuple[int, int]:
             break
         shift += 7
     return value, position
+
+
+def _to_varint(number: int) -> bytes:
+    encoded = bytearray()
+    while number > 127:
+        encoded.append(number & 127 | 128)
+        number >>= 7
+    encoded.append(number)
+    return bytes(encoded)
