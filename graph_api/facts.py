@@ -1,0 +1,165 @@
+"""Read-only SQL over the facts: ``GET`` and ``POST /facts``.
+
+Invariant: a query changes nothing, sees no row of a project that its caller may not read, and ends
+at the limits of time, memory and rows; what it can't do is refused with a problem that says so.
+Dialect: https://clickhouse.com/docs/sql-reference/statements/select
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Depends, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from graph_api.auth import Authenticator, Caller
+from graph_api.problems import Problem
+from ingest.bodies import read_body
+from ingest.errors import IngestError
+from ingest.warehouse import MAX_ROWS, Result, Warehouse
+
+JSON = "application/json"
+CSV = "text/csv"
+SQL_TYPES = ("application/sql", "text/plain")
+
+_MAX_SQL = 256 * 1024
+_LINEAGE = "/graph/lineage/"
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The rows; `truncated` says that there were more than `limit`.",
+        "content": {
+            JSON: {"example": {"columns": ["service"], "rows": [["web"]], "truncated": False}},
+            CSV: {},
+        },
+    },
+    400: {"description": "The SQL is not valid."},
+    403: {"description": "The SQL does more than read the facts."},
+    503: {"description": "The query reached its limit of time or memory, or all readers are busy."},
+}
+
+
+def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRouter:
+    """The routes, for callers of every role."""
+    router = APIRouter(tags=["facts"])
+    reader = Depends(authenticator.require())
+    limit = Query(ge=1, le=MAX_ROWS, description="The most rows to answer with.")
+
+    @router.get("/facts", summary="Ask the facts with SQL", responses=_ANSWERS)
+    async def get_facts(
+        request: Request,
+        query: Annotated[str, Query(description="One SELECT in ClickHouse's dialect.")],
+        limit: Annotated[int, limit] = MAX_ROWS,
+        caller: Caller = reader,
+    ) -> Response:
+        return await _answer(warehouse, request, caller, query, limit)
+
+    @router.post(
+        "/facts",
+        summary="Ask the facts with SQL",
+        responses=_ANSWERS,
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/sql": {"schema": {"type": "string"}}},
+            }
+        },
+    )
+    async def post_facts(
+        request: Request,
+        limit: Annotated[int, limit] = MAX_ROWS,
+        caller: Caller = reader,
+    ) -> Response:
+        return await _answer(warehouse, request, caller, await _sql(request), limit)
+
+    return router
+
+
+async def _sql(request: Request) -> str:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in SQL_TYPES:
+        raise Problem(
+            415,
+            "content-type-unsupported",
+            "The Content-Type is not supported",
+            f"Send the SQL as {SQL_TYPES[0]}.",
+        )
+    try:
+        return (await read_body(request.stream(), request.headers, _MAX_SQL)).decode()
+    except IngestError as error:
+        raise _problem(error) from error
+    except UnicodeDecodeError as error:
+        raise Problem(
+            400, "facts-query-invalid", "The query is not valid SQL here", "Send it in UTF-8."
+        ) from error
+    except ClientDisconnect as error:
+        # Nobody reads this answer; it only ends the request.
+        raise Problem(400, "client-gone", "The client hung up", "Send the whole body.") from error
+
+
+async def _answer(
+    warehouse: Warehouse, request: Request, caller: Caller, sql: str, limit: int
+) -> Response:
+    media_type = _media_type(request.headers.get("accept", ""))
+    hidden = {
+        unquote(graph.rpartition(_LINEAGE)[2])
+        for graph in caller.hidden_graphs
+        if _LINEAGE in graph
+    }
+
+    def run() -> Response:
+        result = warehouse.query(sql, max_rows=limit, hidden_projects=hidden)
+        body = _csv(result) if media_type == CSV else _json(result)
+        headers = {"Vary": "Accept", "Cache-Control": "no-store"}
+        if media_type == CSV:
+            # CSV has no room for it in the body.
+            headers["Fractalops-Truncated"] = "true" if result.truncated else "false"
+        return Response(body, media_type=media_type, headers=headers)
+
+    try:
+        return await run_in_threadpool(run)
+    except IngestError as error:
+        raise _problem(error) from error
+
+
+def _media_type(accept: str) -> str:
+    """CSV where it is asked for and JSON is not; JSON for whoever takes anything."""
+    asked = [part.partition(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
+    for media_type in asked or [JSON]:
+        if media_type in (JSON, "application/*", "*/*"):
+            return JSON
+        if media_type in (CSV, "text/*"):
+            return CSV
+    raise Problem(
+        406, "not-acceptable", "No such format", f"Facts come as {JSON} or {CSV}: ask for one."
+    )
+
+
+def _json(result: Result) -> bytes:
+    document = {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _csv(result: Result) -> bytes:
+    """RFC 4180; arrays, tuples and maps are written as JSON, a missing value as nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(result.columns)
+    writer.writerows(
+        [
+            json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else value
+            for value in row
+        ]
+        for row in result.rows
+    )
+    return text.getvalue().encode()
+
+
+def _problem(error: IngestError) -> Problem:
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return Problem(error.status, error.kind, error.title, error.detail, headers=headers)
