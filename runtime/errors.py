@@ -4,6 +4,7 @@
 
     RuntimeFloorError
     ├── SettingsError           a setting has a value it cannot have
+    ├── FolderError             the data folder is in use, foreign, newer or half restored
     ├── AccessError             the credentials cannot be read or kept
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
@@ -22,6 +23,10 @@ class RuntimeFloorError(Exception):
 
 class SettingsError(RuntimeFloorError):
     """A setting has a value it cannot have; the message names it."""
+
+
+class FolderError(RuntimeFloorError):
+    """The data folder is in use, foreign, of a newer version or half restored."""
 
 
 class AccessError(RuntimeFloorError):

@@ -1,0 +1,256 @@
+"""The HTTP application, and the server that runs it.
+
+Invariant: every answer but health, the API description and its page needs a token; every error is
+one RFC 9457 problem; what a handler does not expect is logged here in full and told to the caller
+without internals.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import Depends, FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from graph_api import facts, operations, proofs, proposals
+from graph_api.assembly import Assembly, version
+from graph_api.problems import Problem, handle_problem
+from graph_api.reading import add_reading_routes
+from ingest.receivers import TracesReceiver
+from ontology.errors import OntologyError
+from proofs.errors import ProofError
+from runtime.errors import RuntimeFloorError
+from runtime.settings import Settings
+
+LOGGER = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 10
+HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
+PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
+
+_HINTS = {
+    404: "GET /docs lists what there is.",
+    405: "GET /docs lists the methods of each path.",
+}
+
+
+def create_app(assembly: Assembly) -> FastAPI:
+    """The application over what an assembly has opened."""
+    app = FastAPI(
+        title="FractalOps Semantics",
+        version=version(),
+        description="A governed, provable knowledge graph of an organisation. Every change is a"
+        " proposal; every triple can be explained and verified offline.",
+        redoc_url=None,
+    )
+    app.add_exception_handler(Problem, handle_problem)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(Exception, _unexpected)
+
+    authenticator = assembly.authenticator
+    settings = assembly.settings
+    receiver = TracesReceiver(
+        assembly.inbox, assembly.access.project_of_key, max_body=settings.otlp_bytes
+    )
+    app.add_route("/v1/traces", receiver.post, methods=["POST"])
+    add_reading_routes(app, assembly)
+
+    def published() -> int:
+        return assembly.publisher.size
+
+    app.include_router(
+        proposals.build_router(
+            assembly.ledger,
+            authenticator,
+            assembly.ids,
+            body_limit=settings.proposal_bytes,
+            published=published,
+            committed=assembly.committed,
+            proposals=assembly.index.proposals,
+        )
+    )
+    app.include_router(
+        proofs.build_router(
+            journal=assembly.journal,
+            index=assembly.index,
+            explainer=assembly.explainer,
+            authenticator=authenticator,
+            ids=assembly.ids,
+            folder=assembly.folder.log,
+            published=published,
+            trace=assembly.trace,
+            audit=assembly.audit,
+            rebuild=assembly.audit,
+            witnesses=assembly.witnesses,
+            cosigned=assembly.publisher.notify,
+        )
+    )
+    app.include_router(
+        operations.build_router(
+            ledger=assembly.ledger,
+            access=assembly.access,
+            authenticator=authenticator,
+            ids=assembly.ids,
+            stewards=assembly.stewards,
+            status=assembly.status,
+            url=lambda: assembly.url,
+            published=published,
+            committed=assembly.committed,
+        )
+    )
+    app.include_router(facts.build_router(assembly.warehouse, authenticator))
+    _add_health(app, assembly)
+    return app
+
+
+def _add_health(app: FastAPI, assembly: Assembly) -> None:
+    @app.get("/healthz", tags=["health"])
+    def healthy() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["health"])
+    def ready() -> Response:
+        """Whether everything works; 503 says what does not."""
+        found = assembly.problems()
+        state = {"status": "not ready" if found else "ready", "problems": len(found)}
+        return JSONResponse(state, 503 if found else 200)
+
+    @app.get("/metrics", tags=["health"], dependencies=[Depends(assembly.authenticator.require())])
+    def metrics() -> Response:
+        """Prometheus metrics."""
+        HEAD.set(assembly.ledger.head)
+        PUBLISHED.set(assembly.publisher.size)
+        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [
+        {
+            "where": ".".join(str(part) for part in item["loc"]),
+            "message": item["msg"],
+        }
+        for item in error.errors()
+    ]
+    first = found[0] if found else {"where": "the request", "message": "is not valid"}
+    return Problem(
+        422,
+        "invalid-request",
+        "The request is not valid",
+        f"{first['where']}: {first['message']}",
+        extra={"errors": found},
+    ).response()
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    return Problem(
+        error.status_code,
+        kind,
+        str(error.detail),
+        f"{request.method} {request.url.path}: {error.detail}. {_HINTS.get(error.status_code, '')}",
+        headers=dict(error.headers or {}),
+    ).response()
+
+
+async def _gone(request: Request, error: Exception) -> Response:
+    return Problem(
+        400, "client-gone", "The client hung up", "The body ended early; nothing was stored."
+    ).response()
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    LOGGER.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return Problem(
+        500,
+        "internal",
+        "Something went wrong here",
+        "The server's log has the details; whether the request took effect can be read back.",
+    ).response()
+
+
+Announce = Callable[[str], None]
+
+
+def serve(settings: Settings, announce: Announce) -> int:
+    """Runs the server until it is told to stop; the exit code.
+
+    ``announce`` is handed each line the operator should see. Errors that keep it from starting are
+    announced, and the code is 1.
+    """
+    try:
+        listening = _listen(settings)
+    except OSError as error:
+        announce(
+            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. Give"
+            " another port with --port, or 0 for any free one"
+        )
+        return 1
+    with listening:
+        try:
+            with Assembly(settings, announce) as assembly:
+                return _run(assembly, listening, announce)
+        except (ProofError, OntologyError, RuntimeFloorError, ValueError, OSError) as error:
+            LOGGER.debug("the server did not start", exc_info=error)
+            announce(f"cannot start: {error}")
+            return 1
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listening = socket.socket(family)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((settings.host, settings.port))
+    except OSError:
+        listening.close()
+        raise
+    return listening
+
+
+def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> int:
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    url = f"http://{shown}:{port}"
+    config = uvicorn.Config(
+        create_app(assembly),
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+    )
+    server = _Server(config, lambda: _ready(assembly, url, announce))
+    server.run(sockets=[listening])
+    assembly.folder.retire()
+    announce("stopped")
+    return 0
+
+
+def _ready(assembly: Assembly, url: str, announce: Announce) -> None:
+    assembly.folder.announce(url)
+    assembly.start_stewards(url)
+    announce(f"ready at {url} (head {assembly.ledger.head}); Ctrl-C stops it")
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that says when it answers."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self._ready()

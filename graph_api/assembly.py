@@ -1,0 +1,480 @@
+"""Opens a data folder and brings up everything that runs on it, in order.
+
+Invariant: this is the composition root: it reads the settings and hands values on. What is derived
+is brought to the journal's head before anything is answered; what is opened is closed in reverse
+order, however the start ends.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from pyoxigraph import NamedNode
+
+from graph_api.auth import Authenticator
+from graph_api.problems import Problem
+from graph_api.proof_facts import ProofFacts
+from graph_api.query_workers import QueryWorkers
+from ingest.classify import Classifier, rules_from_quads
+from ingest.inbox import Inbox
+from ingest.pump import Pump
+from ingest.warehouse import Warehouse
+from ontology.ids import Ids
+from ontology.snapshots import Snapshots
+from ontology.store import GraphStore
+from proofs.audit import Auditor, AuditReport
+from proofs.canonicaliser import Canonicaliser
+from proofs.chain import Chain
+from proofs.checkpoint import SignerKey, VerifierKey
+from proofs.errors import JournalCorrupt
+from proofs.explain import Explainer
+from proofs.genesis import genesis_delta, steward_slug
+from proofs.governance import OPERATOR, STEWARD
+from proofs.index import Index
+from proofs.journal import Journal
+from proofs.ledger import Ledger
+from proofs.policy import Policy
+from proofs.projections import Projections, load_entry
+from proofs.publish import Publisher, refuse_fork
+from runtime.access import Access
+from runtime.data_folder import DataFolder, write_whole
+from runtime.errors import FolderError
+from runtime.settings import Settings
+from shapes.validator import Validator
+from stewards.runner import Assignment, StewardRunner
+from stewards.watermark import WatermarkStore
+
+LOGGER = logging.getLogger(__name__)
+
+TICK = 1.0
+"""Seconds between two looks for time locks that ran out."""
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_proposal_id(moment: datetime) -> str:
+    """A short identifier that sorts by day: ``20261122-1cb8bef4a2``."""
+    return f"{moment:%Y%m%d}-{secrets.token_hex(5)}"
+
+
+def end_process(reason: str) -> None:
+    """Ends the process at once: what reached the disk is unknown, and the next start finds out."""
+    LOGGER.critical("stopping: %s", reason)
+    logging.shutdown()
+    os._exit(70)
+
+
+class Assembly:
+    """Everything that runs on one data folder. Use it as a context manager."""
+
+    def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
+        self.settings = settings
+        self.folder = DataFolder(settings.data.resolve())
+        self.announce = announce
+        self.url = ""
+        self._closing = ExitStack()
+        self._committed: dict[str, int] = {}
+        self._steward_tokens: dict[str, str] = {}
+        self.runner: StewardRunner | None = None
+
+    def __enter__(self) -> Assembly:
+        try:
+            self._open()
+        except BaseException:
+            self._closing.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    # --- opening, in order
+
+    def _open(self) -> None:
+        closing, folder, settings = self._closing, self.folder, self.settings
+        closing.callback(folder.open().close)
+        fresh = not folder.journal.exists()
+        shutil.rmtree(folder.scratch, ignore_errors=True)
+        folder.scratch.mkdir()
+        closing.callback(shutil.rmtree, folder.scratch, ignore_errors=True)
+
+        self.journal = Journal(folder.journal)
+        closing.callback(self.journal.close)
+        self.ids = Ids(self._base())
+        self.signer = self._log_key(fresh)
+        self.verifier = self.signer.verifier
+        self.log_folders = [folder.log, *([settings.mirror] if settings.mirror else [])]
+        refuse_fork(self.journal, self.log_folders, self.verifier)
+
+        self.store = GraphStore(folder.graph, self.ids)
+        self.index = Index(folder.index)
+        closing.callback(self.index.close)
+        self.projections = Projections(
+            self.journal, self.store, self.index, self.ids, self.verifier
+        )
+        self._catch_up()
+        chain = Chain(self.journal, self.signer, end_process)
+        canonicaliser = Canonicaliser()
+        closing.callback(canonicaliser.close)
+        self.ledger = Ledger(
+            self.journal,
+            chain,
+            self.projections,
+            Validator(self.store),
+            Policy(self.ids),
+            self.ids,
+            clock=utc_now,
+            new_id=new_proposal_id,
+            canonicalise=canonicaliser,
+        )
+        if self.ledger.head < 0:
+            self._found()
+        folder.write_format(self.ids.base)
+        self.access = Access(folder.access, utc_now, secrets.token_bytes)
+        closing.callback(self.access.close)
+        self.authenticator = Authenticator(self.access, lambda: self.ledger.governance)
+        self._operator_token()
+        self.explainer = Explainer(self.journal, self.index, self.store, self.verifier)
+        self._open_readers()
+        self._open_telemetry()
+        self._start_clock()
+
+    def _base(self) -> str:
+        base = self.journal.meta("base")
+        if base is None:
+            base = self.settings.base
+            self.journal.set_meta({"base": Ids(base).base})
+        return base
+
+    def _log_key(self, fresh: bool) -> SignerKey:
+        path = self.folder.log_key
+        if path.exists():
+            path.chmod(0o600)
+            signer = SignerKey.parse(path.read_text().strip())
+        elif fresh or self.journal.head() < 0:
+            host = urlsplit(self.ids.base).netloc
+            name = f"{host}/{self.settings.organisation}/{secrets.token_hex(4)}"
+            signer = SignerKey.generate(name)
+            write_whole(path, signer.export() + "\n", 0o600)
+        else:
+            raise FolderError(
+                f"the log's key {path} is missing: put it back from a backup. Without it the log"
+                " cannot go on, since a new key would be a new log"
+            )
+        if not self.folder.log_verifier.exists():
+            write_whole(self.folder.log_verifier, f"{signer.verifier}\n", 0o644)
+        return signer
+
+    def _catch_up(self) -> None:
+        head = self.journal.head()
+        behind = head - min(self.store.head() or -1, self.index.head())
+
+        def progress(index: int, last: int) -> None:
+            if behind > 500 and index % 500 == 0:
+                self.announce(f"rebuilding from the journal: entry {index} of {last}")
+
+        applied = self.projections.catch_up(progress)
+        if applied > 1:
+            LOGGER.info("brought graph and index to entry %d (%d entries)", head, applied)
+
+    def _found(self) -> None:
+        settings = self.settings
+        operator = self.ids.principal(settings.operator)
+        delta = genesis_delta(
+            self.ids,
+            settings.organisation,
+            settings.operator,
+            timedelta(seconds=settings.time_lock_seconds),
+        )
+        self.ledger.found(operator, delta, f"{settings.organisation} is founded")
+
+    def _operator_token(self) -> None:
+        path = self.folder.operator_token
+        if any(item.role == OPERATOR and not item.revoked_at for item in self.access.all()):
+            return
+        operators = sorted(self.ledger.governance.operators())
+        if not operators:
+            raise JournalCorrupt("the governance graph names no operator: restore a backup")
+        principal = operators[0]
+        _, token = self.access.issue(principal.rpartition("/")[2], OPERATOR, principal)
+        write_whole(path, token + "\n", 0o600)
+        self.announce(f"operator token (shown once, kept in {path}): {token}")
+
+    def _open_readers(self) -> None:
+        closing, settings = self._closing, self.settings
+        self.snapshots = Snapshots(
+            self.folder.snapshots,
+            self._cut,
+            self._rebuild_at,
+            settings.snapshot_bytes,
+            identity=lambda head: self._identity(head),
+        )
+        self.snapshots.start()
+        closing.callback(self.snapshots.close)
+        self.workers = QueryWorkers(
+            self.folder.scratch / "results",
+            workers=settings.query_workers,
+            memory_bytes=settings.query_memory,
+            result_bytes=settings.query_result_bytes,
+        )
+        self.workers.start()
+        closing.callback(self.workers.close)
+        self.publisher = Publisher(self.journal, self.log_folders, lambda size: None)
+        self.publisher.start()
+        closing.callback(self.publisher.stop)
+        self.ledger.on_commit(self.snapshots.notify)
+        self.ledger.on_commit(self.publisher.notify)
+
+    def _open_telemetry(self) -> None:
+        closing = self._closing
+        self.inbox = Inbox(self.folder.inbox, fatal=end_process)
+        closing.callback(self.inbox.close)
+        self.warehouse = Warehouse(self.folder.facts)
+        closing.callback(self.warehouse.close)
+        self._classifier: tuple[str | None, Classifier] | None = None
+        self.pump = Pump(
+            self.inbox, self.warehouse, self.classifier, on_facts=lambda seq: self._wake_stewards()
+        )
+        self.pump.start()
+        closing.callback(self.pump.stop)
+        self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
+        self.proof_facts.start()
+        closing.callback(self.proof_facts.stop)
+        self.ledger.on_commit(self.proof_facts.notify)
+
+    def start_stewards(self, url: str) -> None:
+        """Lets the stewards begin; ``url`` is where this server answers."""
+        self.url = url
+        marks = WatermarkStore(self.folder.stewards)
+        self.runner = StewardRunner(
+            self._assignments,
+            url,
+            self.ids,
+            marks,
+            utc_now,
+            interval=self.settings.steward_seconds,
+        )
+        self.runner.start()
+        self._closing.callback(marks.close)
+        self._closing.callback(self.runner.stop)
+
+    def stewards(self) -> StewardRunner:
+        """The stewards' runner; there is one from the moment the server answers."""
+        if self.runner is None:
+            raise Problem(
+                503,
+                "starting",
+                "The server is starting",
+                "The stewards are not at work yet; try again in a moment.",
+                headers={"Retry-After": "1"},
+            )
+        return self.runner
+
+    def _start_clock(self) -> None:
+        stopping = threading.Event()
+
+        def run() -> None:
+            while not stopping.wait(TICK):
+                try:
+                    self.ledger.tick()
+                except Exception:
+                    LOGGER.exception("a time-locked proposal could not be applied")
+
+        thread = threading.Thread(target=run, name="time-locks", daemon=True)
+        thread.start()
+        self._closing.callback(thread.join, 10)
+        self._closing.callback(stopping.set)
+
+    # --- what the parts ask for
+
+    def _is_steward(self, principal: str) -> bool:
+        return self.ledger.governance.has_role(principal, STEWARD)
+
+    def _wake_stewards(self) -> None:
+        if self.runner is not None:
+            self.runner.wake()
+
+    def _assignments(self) -> list[Assignment]:
+        found = []
+        for project in self.ledger.governance.projects.values():
+            name = steward_slug(project.slug)
+            principal = self.ids.principal(name)
+            if principal not in project.stewards:
+                continue
+            token = self._steward_tokens.get(name)
+            if token is None:
+                token = self.access.lend(name, STEWARD, principal, project.slug)
+                self._steward_tokens[name] = token
+            found.append(Assignment(name, project.slug, token))
+        return found
+
+    def classifier(self) -> Classifier:
+        """The classifier of the rules as they stand in the graph."""
+        version = self.projections.versions.get("rules")
+        held = self._classifier
+        if held is None or held[0] != version:
+            graph = NamedNode(self.ids.graph("rules"))
+            rules = rules_from_quads(self.store.match(graph=graph))
+            held = self._classifier = (version, Classifier(rules, self.ids))
+        return held[1]
+
+    def committed(self, principal: str, head: int) -> None:
+        """Remembers what a caller changed last, so that they read their own writes."""
+        self._committed[principal] = max(head, self._committed.get(principal, -1))
+
+    def min_head_for(self, principal: str) -> int:
+        """The head this caller's reads must have reached, -1 for any."""
+        return self._committed.get(principal, -1)
+
+    def _identity(self, head: int) -> str:
+        return self.journal.leaf_hashes(head, head + 1)[0].hex()
+
+    def _cut(self, path: Path) -> int:
+        with self.ledger.writer_lock:
+            self.store.checkpoint(path)
+            return self.ledger.head
+
+    def _rebuild_at(self, head: int, path: Path) -> None:
+        """Writes the graph as of ``head`` at ``path``, from the journal."""
+        with ExitStack() as stack:
+            index_path = self.folder.scratch / f"index-{secrets.token_hex(4)}.sqlite"
+            store = self._replay(path, index_path, head, stack)
+            store.optimise()
+
+    def _replay(self, path: Path, index_path: Path, head: int, stack: ExitStack) -> GraphStore:
+        index = Index(index_path)
+        stack.callback(_remove_database, index_path)
+        stack.callback(index.close)
+        store = GraphStore(path, self.ids)
+        projections = Projections(self.journal, store, index, self.ids, self.verifier)
+        for number, leaf in self.journal.leaves(0, head + 1):
+            projections.apply(load_entry(self.journal, number, leaf, self.verifier))
+        return store
+
+    def audit(self) -> AuditReport:
+        """Audits everything, the derived graphs against a store built anew."""
+        path = self.folder.scratch / f"audit-{secrets.token_hex(4)}"
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, path, ignore_errors=True)
+            stack.enter_context(self.ledger.writer_lock)
+            self.publisher.wait_for(self.ledger.head + 1, 10.0)
+            rebuilt = self._replay(path, path.with_suffix(".sqlite"), self.ledger.head, stack)
+            auditor = Auditor(self.journal, self.store, self.ids, self.verifier, self.log_folders)
+            return auditor.run(rebuilt=rebuilt)
+
+    def trace(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> dict[str, Any]:
+        """The evidence batches of a proposal, and the rules that classified what is in them."""
+        batches = []
+        for digest in evidence:
+            found = self.inbox.evidence(digest)
+            if found is None:
+                batches.append({"digest": digest, "known": False})
+                continue
+            batches.append(
+                {
+                    "digest": digest,
+                    "known": True,
+                    "received_at": datetime.fromtimestamp(found.received_at / 1e9, UTC).isoformat(),
+                    "source": found.source,
+                    "project": found.project,
+                    "content_type": found.content_type,
+                    "size": found.size,
+                    "payload_sha256": found.payload_sha256,
+                }
+            )
+        return {"evidence": batches, "rules": self._rules_of(evidence, subjects)}
+
+    def _rules_of(
+        self, evidence: tuple[str, ...], subjects: tuple[str, ...]
+    ) -> list[dict[str, Any]]:
+        if not evidence:
+            return []
+        listed = ", ".join(_sql(item) for item in evidence[:64])
+        result = self.warehouse.query(
+            "SELECT rule, class, count() AS events,"
+            f" max(subject IN ({', '.join(map(_sql, subjects)) or _sql('')})) AS direct"
+            f" FROM events WHERE batch IN ({listed}) AND rule != ''"
+            " GROUP BY rule, class ORDER BY direct DESC, events DESC, rule"
+        )
+        rows = [
+            {"rule": rule, "class": class_, "events": int(events), "direct": bool(direct)}
+            for rule, class_, events, direct in result.rows
+        ]
+        direct = [row for row in rows if row["direct"]]
+        return direct or rows
+
+    def status(self) -> dict[str, Any]:
+        """What ``GET /status`` shows."""
+        governance = self.ledger.governance
+        inbox = self.inbox.counts()
+        return {
+            "version": version(),
+            "base": self.ids.base,
+            "url": self.url,
+            "head": self.ledger.head,
+            "published": self.publisher.size,
+            "snapshot": self.snapshots.current().head,
+            "quads": self.index.quads(),
+            "state_digest": self.ledger.state_digest,
+            "log_key": {
+                "name": self.verifier.label,
+                "verifier": str(self.verifier),
+                "custody": "file (0600): whoever can read it can sign as this log",
+            },
+            "organisation": governance.organisation,
+            "single_operator": governance.single_operator,
+            "projects": [
+                {"slug": item.slug, "label": item.label, "restricted": item.restricted}
+                for item in governance.projects.values()
+            ],
+            "proposals": self.index.counts(),
+            "inbox": {
+                "batches": inbox.batches,
+                "pending": inbox.pending,
+                "set_aside": inbox.set_aside,
+            },
+            "facts": self.warehouse.counts(),
+            "stewards": self.runner.status() if self.runner else [],
+            "workers": self.workers.status(),
+            "problems": self.problems(),
+        }
+
+    def problems(self) -> list[str]:
+        """What keeps the platform from doing all of its work, in sentences."""
+        found = [
+            f"the log is not published in {k}: {v}" for k, v in self.publisher.problems.items()
+        ]
+        if self.ledger.stopped:
+            found.append(f"no changes are taken: {self.ledger.stopped}")
+        return found
+
+    @property
+    def witnesses(self) -> tuple[VerifierKey, ...]:
+        return tuple(VerifierKey.parse(text) for text in self.settings.witness_keys)
+
+
+def version() -> str:
+    from importlib.metadata import version as installed
+
+    return installed("fractalops")
+
+
+def _sql(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _remove_database(path: Path) -> None:
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)

@@ -1,0 +1,287 @@
+"""Running the platform over HTTP: status, projects, tokens, stewards.
+
+Invariant: creating a project or naming a principal is a proposal like any other and goes through
+the same gate; a secret is answered once and never again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.responses import JSONResponse
+
+from graph_api.auth import Authenticator, Caller
+from graph_api.problems import Problem
+from graph_api.proposal_json import problem_of, proposal_json
+from ontology.ids import Ids
+from proofs.errors import Invalid, ProofError
+from proofs.genesis import principal_delta, project_delta, steward_slug
+from proofs.governance import OPERATOR, STEWARD, Governance, Project
+from proofs.ledger import Ledger
+from proofs.proposal import ProposalView
+from proofs.submission import Request
+from runtime.access import INGEST, Access, Credential
+from stewards.errors import UnknownSteward
+from stewards.runner import StewardRunner
+
+SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+
+
+class ProjectBody(BaseModel):
+    """A project to create."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    slug: str = Field(pattern=SLUG)
+    label: str | None = Field(default=None, min_length=1, max_length=200)
+    restricted: bool = False
+
+
+class TokenBody(BaseModel):
+    """A token to make. A steward's token acts as the steward of its project."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(pattern=SLUG)
+    role: Literal["analyst", "steward", "operator", "auditor"]
+    project: str | None = None
+
+
+def build_router(
+    *,
+    ledger: Ledger,
+    access: Access,
+    authenticator: Authenticator,
+    ids: Ids,
+    stewards: Callable[[], StewardRunner],
+    status: Callable[[], dict[str, Any]],
+    url: Callable[[], str],
+    published: Callable[[], int],
+    committed: Callable[[str, int], None],
+) -> APIRouter:
+    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``."""
+    router = APIRouter(tags=["operations"])
+    anybody = Depends(authenticator.require())
+    operators = Depends(authenticator.require(OPERATOR))
+
+    def submit(caller: Caller, request: Request) -> ProposalView | None:
+        try:
+            view = ledger.submit(caller.principal, request)
+        except Invalid as error:
+            raise Problem(
+                422,
+                "shapes-violated",
+                "The shapes refuse it",
+                str(error),
+                extra=proposal_json(ledger.proposal(error.proposal), published()),
+            ) from error
+        except ProofError as error:
+            raise problem_of(error) from error
+        if view is not None:
+            committed(caller.principal, view.head)
+        return view
+
+    def project(slug: str) -> Project:
+        found = ledger.governance.projects.get(slug)
+        if found is None:
+            raise Problem(
+                404,
+                "unknown-project",
+                "There is no such project",
+                f"there is no project {slug!r}: 'fractalops projects create {slug}' makes it",
+            )
+        return found
+
+    def principal_for(body: TokenBody, caller: Caller) -> tuple[str, ProposalView | None]:
+        """The principal a token acts as, proposed to the governance graph where it is new."""
+        if body.role == STEWARD:
+            if body.project is None:
+                raise Problem(
+                    422,
+                    "project-missing",
+                    "A steward belongs to a project",
+                    "Name the project: a steward's token acts as the steward of that project.",
+                )
+            return ids.principal(steward_slug(project(body.project).slug)), None
+        if body.project is not None:
+            raise Problem(
+                422,
+                "project-not-taken",
+                "Only a steward belongs to a project",
+                f"Leave the project out: {body.role} is a role in the whole organisation.",
+            )
+        principal = ids.principal(body.name)
+        if ledger.governance.has_role(principal, body.role):
+            return principal, None
+        delta = principal_delta(ids, ledger.governance.organisation, body.name, body.role)
+        request = Request(
+            delta.additions,
+            delta.removals,
+            rationale=f"name {body.name} as {body.role}",
+            media_type="application/x-principal",
+            source=body.model_dump_json().encode(),
+        )
+        return principal, submit(caller, request)
+
+    def new_key(slug: str) -> dict[str, Any]:
+        _, key = access.issue(f"{slug} telemetry", INGEST, ids.project(slug), slug)
+        return {"ingest_key": key, "environment": _environment(url(), slug, key)}
+
+    @router.get("/status")
+    def show_status(caller: Caller = anybody) -> dict[str, Any]:
+        """How the platform is."""
+        found = status()
+        if caller.hidden_graphs:
+            visible = {p["slug"] for p in _projects(ledger.governance, caller)}
+            found["projects"] = [p for p in found["projects"] if p["slug"] in visible]
+            found["stewards"] = [s for s in found["stewards"] if s.get("project") in visible]
+        return found
+
+    @router.get("/projects")
+    def list_projects(caller: Caller = anybody) -> dict[str, Any]:
+        """The projects you may read."""
+        return {"items": _projects(ledger.governance, caller)}
+
+    @router.post("/projects", status_code=201)
+    def create_project(body: ProjectBody, caller: Caller = operators) -> Response:
+        """Found a project; the answer holds its ingest key, which is shown this once."""
+        governance = ledger.governance
+        if body.slug in governance.projects:
+            raise Problem(
+                409,
+                "project-exists",
+                "The project exists already",
+                f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes another"
+                " ingest key for it",
+            )
+        delta = project_delta(
+            ids,
+            governance.organisation,
+            body.slug,
+            body.label or body.slug,
+            restricted=body.restricted,
+        )
+        view = submit(
+            caller,
+            Request(
+                delta.additions,
+                delta.removals,
+                rationale=f"found project {body.slug}",
+                media_type="application/x-project",
+                source=body.model_dump_json().encode(),
+            ),
+        )
+        assert view is not None
+        answer: dict[str, Any] = {
+            "project": {
+                "slug": body.slug,
+                "label": body.label or body.slug,
+                "iri": ids.project(body.slug),
+                "graph": ids.lineage_graph(body.slug),
+                "restricted": body.restricted,
+            },
+            "proposal": proposal_json(view, published()),
+        }
+        return JSONResponse(
+            {**answer, **new_key(body.slug)},
+            201,
+            headers={"Location": f"/id/project/{body.slug}", "Cache-Control": "no-store"},
+        )
+
+    @router.post("/projects/{slug}/keys", status_code=201)
+    def create_key(slug: str, caller: Caller = operators) -> Response:
+        """Another ingest key for a project; it is shown this once."""
+        return JSONResponse(new_key(project(slug).slug), 201, headers={"Cache-Control": "no-store"})
+
+    @router.get("/tokens")
+    def list_tokens(caller: Caller = operators) -> dict[str, Any]:
+        """Tokens and ingest keys, without their secrets."""
+        return {"items": [_credential(item) for item in access.all()]}
+
+    @router.post("/tokens", status_code=201)
+    def create_token(body: TokenBody, caller: Caller = operators) -> Response:
+        """A new token; it is shown this once."""
+        principal, view = principal_for(body, caller)
+        credential, token = access.issue(body.name, body.role, principal, body.project)
+        answer = {**_credential(credential), "token": token}
+        if view is not None and view.state != "applied":
+            answer["proposal"] = proposal_json(view, published())
+            answer["note"] = (
+                f"the token works once proposal {view.id} is applied: giving this role is decided"
+                " by a person other than its author"
+            )
+        return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
+
+    @router.delete("/tokens/{identifier}", status_code=204)
+    def revoke_token(identifier: str, caller: Caller = operators) -> Response:
+        """Ends a token or an ingest key at once."""
+        if access.revoke(identifier) is None:
+            raise Problem(
+                404,
+                "unknown-token",
+                "There is no such token",
+                f"no token has the id {identifier!r}; 'fractalops tokens list' shows them",
+            )
+        return Response(status_code=204)
+
+    @router.get("/stewards")
+    def list_stewards(caller: Caller = anybody) -> dict[str, Any]:
+        """The stewards at work here, and how far each has read."""
+        visible = {p["slug"] for p in _projects(ledger.governance, caller)}
+        return {"items": [s for s in stewards().status() if s.get("project") in visible]}
+
+    @router.post("/stewards/{name}/run")
+    def run_steward(name: str, caller: Caller = operators) -> dict[str, Any]:
+        """Lets a steward look for new facts now; answers when it is done."""
+        try:
+            return stewards().trigger(name)
+        except UnknownSteward as error:
+            raise Problem(404, "unknown-steward", "There is no such steward", str(error)) from error
+
+    return router
+
+
+def _projects(governance: Governance, caller: Caller) -> list[dict[str, Any]]:
+    return [
+        {
+            "slug": item.slug,
+            "label": item.label,
+            "iri": item.iri,
+            "graph": item.graph,
+            "restricted": item.restricted,
+        }
+        for item in sorted(governance.projects.values(), key=lambda item: item.slug)
+        if caller.may_read(item.graph)
+    ]
+
+
+def _credential(item: Credential) -> dict[str, Any]:
+    return {
+        "id": item.id,
+        "name": item.name,
+        "role": item.role,
+        "principal": item.principal,
+        "project": item.project,
+        "created_at": item.created_at,
+        "revoked_at": item.revoked_at,
+    }
+
+
+def _environment(url: str, slug: str, key: str) -> dict[str, str]:
+    """What an OpenTelemetry SDK reads; header values there are percent-encoded.
+
+    Source: https://opentelemetry.io/docs/specs/otel/protocol/exporter/
+    """
+    return {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": url,
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=" + quote(f"Bearer {key}", safe=""),
+        "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
+        "OTEL_TRACES_EXPORTER": "otlp",
+        "OTEL_METRICS_EXPORTER": "none",
+        "OTEL_LOGS_EXPORTER": "none",
+    }

@@ -1,0 +1,126 @@
+"""Log entries and what became of the stewards' proposals, as facts in the warehouse.
+
+Invariant: a follower of the journal. Its cursor is what the warehouse holds, so whatever is lost is
+written again, and rows with the same key collapse.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from ingest.errors import WarehouseError
+from ingest.warehouse import Warehouse
+from proofs.checkpoint import VerifierKey
+from proofs.journal import Journal
+from proofs.projections import Entry, load_entry
+
+LOGGER = logging.getLogger(__name__)
+
+PAGE = 500
+RETRY = 5.0
+
+_ENTRY_COLUMNS = (
+    *("index", "kind", "time", "proposal", "project", "principal", "leaf_hash", "graphs"),
+)
+_LIFECYCLE_COLUMNS = ("time", "steward", "project", "event", "proposal", "detail")
+
+
+class ProofFacts:
+    """Follows the journal in a thread of its own.
+
+    ``is_steward`` says whether a principal's proposals belong to the steward lifecycle.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        warehouse: Warehouse,
+        verifier: VerifierKey,
+        is_steward: Callable[[str], bool],
+    ) -> None:
+        self._journal = journal
+        self._warehouse = warehouse
+        self._verifier = verifier
+        self._is_steward = is_steward
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="proof-facts", daemon=True)
+
+    def start(self) -> None:
+        self._wake.set()
+        self._thread.start()
+
+    def notify(self, _head: int) -> None:
+        self._wake.set()
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        cursor: int | None = None
+        while not self._stopping:
+            self._wake.wait()
+            self._wake.clear()
+            try:
+                cursor = self._follow(self._cursor() if cursor is None else cursor)
+            except WarehouseError as error:
+                LOGGER.warning("log entries wait to become facts: %s", error)
+                cursor = None
+                threading.Timer(RETRY, self._wake.set).start()
+
+    def _cursor(self) -> int:
+        result = self._warehouse.query("SELECT count(), max(`index`) FROM proof_entries")
+        count, last = result.rows[0]
+        # A gap would mean lost rows: then everything is written again, and collapses.
+        return int(last) + 1 if count and int(count) == int(last) + 1 else 0
+
+    def _follow(self, cursor: int) -> int:
+        head = self._journal.head()
+        while cursor <= head and not self._stopping:
+            stop = min(cursor + PAGE, head + 1)
+            entries = [
+                load_entry(self._journal, index, leaf, self._verifier)
+                for index, leaf in self._journal.leaves(cursor, stop)
+            ]
+            lifecycle = [row for entry in entries for row in self._lifecycle(entry)]
+            self._warehouse.insert_rows("steward_lifecycle", _LIFECYCLE_COLUMNS, lifecycle)
+            rows = [_entry_row(entry) for entry in entries]
+            self._warehouse.insert_rows("proof_entries", _ENTRY_COLUMNS, rows)
+            cursor = stop
+        return cursor
+
+    def _lifecycle(self, entry: Entry) -> list[tuple[object, ...]]:
+        proof = entry.proof
+        if proof.principal is None or not self._is_steward(proof.principal):
+            return []
+        return [
+            (
+                datetime.fromisoformat(proof.time),
+                proof.principal,
+                proof.project or "",
+                state,
+                proof.proposal or "",
+                f"entry {entry.index}",
+            )
+            for state in proof.transitions
+        ]
+
+
+def _entry_row(entry: Entry) -> tuple[object, ...]:
+    proof = entry.proof
+    return (
+        entry.index,
+        proof.kind,
+        datetime.fromisoformat(proof.time),
+        proof.proposal or "",
+        proof.project or "",
+        proof.principal or "",
+        entry.leaf_hash,
+        entry.delta.graphs(),
+    )

@@ -1,0 +1,293 @@
+"""The proof log over HTTP: checkpoint and tiles as published, entries, chains, bundles, audit.
+
+Invariant: tiles and checkpoint are served byte for byte from the published folder, so any client of
+the C2SP ecosystem verifies them unchanged.
+Source: https://c2sp.org/tlog-tiles
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pyoxigraph import NamedNode, Quad, RdfFormat, parse
+
+from graph_api.auth import Authenticator, Caller
+from graph_api.problems import Problem
+from graph_api.proposal_json import problem_of, proposal_json
+from ontology.errors import TermError
+from ontology.ids import Ids
+from ontology.terms import canonical_quad
+from proofs.audit import AuditReport
+from proofs.bundle import BUNDLE_MEDIA_TYPE
+from proofs.checkpoint import VerifierKey, add_cosignature
+from proofs.errors import BadSubmission, JournalMissing, ProofError
+from proofs.explain import Explainer, Statement
+from proofs.governance import AUDITOR, OPERATOR
+from proofs.index import Index
+from proofs.journal import Journal
+from proofs.merkle import leaf_hash
+from proofs.predicate import EvidenceDigest
+from proofs.statement import parse_envelope
+from proofs.submission import graph_iri
+from proofs.tiles import CHECKPOINT_PATH, Tile, TileReader
+
+Trace = Callable[[tuple[str, ...], tuple[str, ...]], dict[str, Any]]
+"""``trace(evidence, subjects)``: the evidence batches and the rules that read them as something."""
+
+FOREVER = "public, max-age=31536000, immutable"
+
+
+def build_router(
+    *,
+    journal: Journal,
+    index: Index,
+    explainer: Explainer,
+    authenticator: Authenticator,
+    ids: Ids,
+    folder: Path,
+    published: Callable[[], int],
+    trace: Trace,
+    audit: Callable[[], AuditReport],
+    rebuild: Callable[[], AuditReport],
+    witnesses: tuple[VerifierKey, ...],
+    cosigned: Callable[[int], None],
+) -> APIRouter:
+    """Routes below ``/proofs``."""
+    router = APIRouter(prefix="/proofs", tags=["proofs"])
+    anybody = Depends(authenticator.require())
+    inspectors = Depends(authenticator.require(OPERATOR, AUDITOR))
+    operators = Depends(authenticator.require(OPERATOR))
+    reader = TileReader(folder)
+
+    def visible(entry: int, caller: Caller) -> None:
+        row = index.entry(entry)
+        if row is None:
+            raise problem_of(
+                JournalMissing(f"there is no entry {entry}; the newest is {journal.head()}")
+            )
+        if row.restricted and caller.hidden_graphs:
+            raise Problem(
+                403,
+                "restricted",
+                "The entry concerns a restricted graph",
+                f"entry {entry} can be read by operators, auditors and the project's own stewards",
+            )
+
+    @router.get("/checkpoint")
+    def checkpoint(caller: Caller = anybody) -> Response:
+        """The signed checkpoint, with the cosignatures it has."""
+        try:
+            note = (folder / CHECKPOINT_PATH).read_bytes()
+        except FileNotFoundError as error:
+            raise Problem(
+                503,
+                "not-published",
+                "The log is not published yet",
+                "Try again in a moment; if it stays so, see 'fractalops status'.",
+                headers={"Retry-After": "1"},
+            ) from error
+        return Response(
+            note, media_type="text/plain; charset=utf-8", headers={"Cache-Control": "no-cache"}
+        )
+
+    @router.get("/tile/{path:path}")
+    def tile(path: str, caller: Caller = anybody) -> Response:
+        """A tile or an entry bundle, as tlog-tiles names them."""
+        try:
+            wanted = Tile.parse(f"tile/{path}")
+            if wanted.path.startswith("tile/entries") and caller.hidden_graphs:
+                raise Problem(
+                    403,
+                    "restricted",
+                    "Entries of restricted graphs are among these",
+                    "Read single entries at /proofs/entries/N, or ask an auditor.",
+                )
+            data = reader.read(wanted)
+        except ProofError as error:
+            raise Problem(
+                404, "no-such-tile", "The log has no such tile", f"tile/{path}: {error}"
+            ) from error
+        return Response(
+            data,
+            media_type="application/octet-stream",
+            headers={"Cache-Control": FOREVER if wanted.full else "no-cache"},
+        )
+
+    @router.get("/log")
+    def log(
+        caller: Caller = anybody,
+        limit: int = Query(50, ge=1, le=1000),
+        before: int | None = None,
+    ) -> dict[str, Any]:
+        """Entries, newest first."""
+        rows = index.entries(limit, before, restricted=not caller.hidden_graphs)
+        return {
+            "size": index.head() + 1,
+            "items": [
+                {
+                    "index": row.index,
+                    "kind": row.kind,
+                    "time": row.time,
+                    "proposal": row.proposal,
+                    "project": row.project,
+                    "principal": row.principal,
+                    "leaf_hash": row.leaf_hash,
+                }
+                for row in rows
+            ],
+            "next": rows[-1].index if len(rows) == limit and rows[-1].index else None,
+        }
+
+    @router.get("/entries/{entry}")
+    def entry(entry: int, caller: Caller = anybody) -> dict[str, Any]:
+        """One entry: its statement, and the signed envelope as it is hashed."""
+        visible(entry, caller)
+        leaf = _gate(journal.leaf, entry)
+        payload, _ = parse_envelope(leaf)
+        return {
+            "index": entry,
+            "leaf_hash": leaf_hash(leaf).hex(),
+            "statement": json.loads(payload),
+            "envelope": json.loads(leaf),
+            "leaf": base64.b64encode(leaf).decode(),
+        }
+
+    @router.get("/explain")
+    def explain(
+        s: str, p: str, o: str, g: str | None = None, caller: Caller = anybody
+    ) -> dict[str, Any]:
+        """The chain behind a triple, for each graph that states it. Terms are in N-Triples form."""
+        quad = _triple(s, p, o)
+        graphs = [graph_iri(g, ids)] if g else _gate(lambda: explainer.graphs(quad))
+        statements = []
+        for graph in graphs:
+            if not caller.may_read(graph):
+                continue
+            named = Quad(quad.subject, quad.predicate, quad.object, NamedNode(graph))
+            found = _gate(explainer.explain, named)
+            if found is not None:
+                statements.append(_chain(found, named, published(), trace))
+        if not statements:
+            raise Problem(
+                404,
+                "not-stated",
+                "The graph does not state this triple",
+                "No graph you may read states it now. Mind the exact form: IRIs in angle brackets,"
+                " literals with their datatype or language, as a query shows them in N-Triples.",
+            )
+        return {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
+
+    @router.get("/bundle/{entry}")
+    def bundle(entry: int, caller: Caller = anybody) -> Response:
+        """Everything needed to verify one entry offline."""
+        visible(entry, caller)
+        return Response(
+            _gate(explainer.bundle, entry),
+            media_type=BUNDLE_MEDIA_TYPE,
+            headers={"Content-Disposition": f'attachment; filename="entry-{entry}.bundle.json"'},
+        )
+
+    @router.post("/cosignatures")
+    async def cosign(request: Request, caller: Caller = operators) -> dict[str, Any]:
+        """Attaches a configured witness's cosignature line to the newest checkpoint."""
+        line = (await request.body()).decode(errors="replace")
+        size = journal.head() + 1
+        try:
+            note = add_cosignature(journal.checkpoint(size), line, witnesses)
+        except ProofError as error:
+            raise Problem(
+                400, "cosignature-refused", "The cosignature is not taken", str(error)
+            ) from error
+        journal.cosign(size, note)
+        cosigned(size)
+        return {"size": size, "checkpoint": note}
+
+    @router.post("/audit")
+    def run_audit(caller: Caller = inspectors) -> dict[str, Any]:
+        """Checks journal, tiles and graph against each other and every signature."""
+        return _audit_json(audit())
+
+    @router.post("/rebuild")
+    def run_rebuild(caller: Caller = operators) -> dict[str, Any]:
+        """Builds the graph anew from the journal, compares, and says what it found."""
+        return _audit_json(rebuild())
+
+    return router
+
+
+def _gate(function: Callable[..., Any], *arguments: Any) -> Any:
+    try:
+        return function(*arguments)
+    except ProofError as error:
+        raise problem_of(error) from error
+
+
+def _triple(s: str, p: str, o: str) -> Quad:
+    text = f"{s} {p} {o} ."
+    try:
+        quads = list(parse(text, format=RdfFormat.N_TRIPLES))
+        if len(quads) != 1:
+            raise BadSubmission("that is more than one triple", "unparsable-rdf")
+        return canonical_quad(quads[0])
+    except (SyntaxError, TermError, BadSubmission) as error:
+        raise Problem(
+            400,
+            "unparsable-rdf",
+            "That is no triple",
+            f"{error}. Give s, p and o in N-Triples form, IRIs in angle brackets.",
+        ) from error
+
+
+def _chain(found: Statement, quad: Quad, published: int, trace: Trace) -> dict[str, Any]:
+    proof = found.proof
+    proposal = proposal_json(found.proposal, published)
+    nodes = tuple(term.value for term in (quad.subject, quad.object) if isinstance(term, NamedNode))
+    commitment = proof.evidence
+    listed = found.proposal.evidence
+    return {
+        "graph": found.graph,
+        "proof": found.index,
+        "kind": proof.kind,
+        "time": proof.time,
+        "proposal": proposal,
+        "decisions": proposal["decisions"],
+        "shapes": proof.shapes,
+        "ontology": proof.ontology,
+        "rules_version": proof.rules,
+        "report": proof.report
+        and {"sha256": proof.report.sha256, "conforms": proof.report.conforms},
+        "state_before": proof.state_before,
+        "state_after": proof.state_after,
+        "evidence_commitment": (
+            {"sha256": commitment.sha256, "count": commitment.count}
+            if isinstance(commitment, EvidenceDigest)
+            else list(commitment)
+        ),
+        **trace(listed, nodes),
+    }
+
+
+def _audit_json(report: AuditReport) -> dict[str, Any]:
+    return {
+        "ok": report.ok,
+        "head": report.head,
+        "state_digest": report.state_digest,
+        "quads": report.quads,
+        "checks": [
+            {
+                "name": check.name,
+                "ok": check.ok,
+                "detail": check.detail
+                if check.ok
+                else "; ".join(check.findings)
+                + (f"; and {check.count - len(check.findings)} more" if check.count > 20 else ""),
+                "findings": check.findings,
+            }
+            for check in report.checks
+        ],
+    }

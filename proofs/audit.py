@@ -1,0 +1,252 @@
+"""Audits everything that is derived against what is signed.
+
+Invariant: every byte is accounted for: each journal entry, blob and checkpoint against signatures
+and the tree, each published file against the journal, each quad of the store against a replay of
+the deltas. A finding names the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyoxigraph import DefaultGraph
+
+from ontology.ids import Ids
+from ontology.store import SYSTEM_GRAPHS, GraphStore
+from ontology.terms import Delta, graph_of, line, sha256
+from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint
+from proofs.digest import GraphState
+from proofs.errors import ProofError
+from proofs.journal import Journal
+from proofs.merkle import Frontier, leaf_hash
+from proofs.projections import load_entry
+from proofs.tiles import verify_folder
+
+MAX_NAMED = 20
+"""How many findings of one kind are told in full."""
+
+
+@dataclass
+class AuditCheck:
+    """One check: what was checked, and what was found wrong (nothing, if it is sound)."""
+
+    name: str
+    detail: str = ""
+    findings: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return self.count == 0
+
+    def find(self, what: str) -> None:
+        self.count += 1
+        if len(self.findings) < MAX_NAMED:
+            self.findings.append(what)
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All checks of one audit, at one head."""
+
+    head: int
+    state_digest: str
+    quads: int
+    checks: tuple[AuditCheck, ...]
+
+    @property
+    def ok(self) -> bool:
+        return all(check.ok for check in self.checks)
+
+
+class Auditor:
+    """Audits one data folder. Hold the writer lock while it runs, so that it sees one head."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        store: GraphStore,
+        ids: Ids,
+        verifier: VerifierKey,
+        folders: Sequence[Path],
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> None:
+        self._journal = journal
+        self._store = store
+        self._ids = ids
+        self._verifier = verifier
+        self._folders = folders
+        self._progress = progress or (lambda name, done, total: None)
+        self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
+
+    def run(self, *, rebuilt: GraphStore | None = None) -> AuditReport:
+        """Audits journal, published folders and store.
+
+        ``rebuilt`` is a store built anew from the journal; with it the system graphs and the merge
+        are compared quad by quad too.
+        """
+        head = self._journal.head()
+        tree = AuditCheck("entries, tree and checkpoints")
+        blobs = AuditCheck("blobs")
+        graph = AuditCheck("graph state")
+        expected = self._replay(head, tree, graph)
+        self._check_blobs(blobs)
+        checks = [tree, blobs, graph]
+        for number, folder in enumerate(self._folders):
+            checks.append(self._check_folder(folder, head + 1, "mirror" if number else "tiles"))
+        state, quads = self._check_store(graph, expected)
+        if rebuilt is not None:
+            checks.append(self._compare(rebuilt))
+        return AuditReport(head, state, quads, tuple(checks))
+
+    def _replay(self, head: int, tree: AuditCheck, graph: AuditCheck) -> dict[bytes, int]:
+        """The lines the graph must hold, each with the entry that stated it."""
+        integrity = self._journal.integrity()
+        if integrity != "ok":
+            tree.find(f"{self._journal.path.name}: {integrity}")
+        frontier, state = Frontier(), GraphState()
+        expected: dict[bytes, int] = {}
+        previous: str | None = None
+        checkpoints = self._journal.checkpoints()
+        hashes = self._journal.leaf_hashes(0, head + 1)
+        count = 0
+        for index, leaf in self._journal.leaves():
+            if index != count:
+                tree.find(f"entry {count} of the journal is missing")
+                count = index
+            hashed = leaf_hash(leaf)
+            frontier.append(hashed)
+            if index >= len(hashes) or hashes[index] != hashed:
+                tree.find(f"entry {index} of the journal: its stored leaf hash is another one")
+            self._check_checkpoint(index, frontier, next(checkpoints, None), tree)
+            previous = self._check_entry(index, leaf, previous, state, expected, tree, graph)
+            count += 1
+            if index % 256 == 0:
+                self._progress("replaying the journal", index, head)
+        if count != head + 1:
+            tree.find(f"the journal has {count} entries and says it has {head + 1}")
+        for size, _ in checkpoints:
+            tree.find(f"checkpoint {size} is of a size the journal has not reached")
+        tree.detail = f"{count} entries"
+        return expected
+
+    def _check_checkpoint(
+        self, index: int, frontier: Frontier, found: tuple[int, str] | None, tree: AuditCheck
+    ) -> None:
+        if found is None or found[0] != index + 1:
+            tree.find(f"checkpoint {index + 1} of the journal is missing")
+            return
+        try:
+            checkpoint = open_checkpoint(found[1], self._verifier)
+        except ProofError as error:
+            tree.find(f"checkpoint {found[0]} of the journal: {error}")
+            return
+        if checkpoint != Checkpoint(self._verifier.name, index + 1, frontier.root()):
+            tree.find(
+                f"checkpoint {found[0]} of the journal signs another tree than the entries make"
+            )
+
+    def _check_entry(
+        self,
+        index: int,
+        leaf: bytes,
+        previous: str | None,
+        state: GraphState,
+        expected: dict[bytes, int],
+        tree: AuditCheck,
+        graph: AuditCheck,
+    ) -> str:
+        try:
+            entry = load_entry(self._journal, index, leaf, self._verifier)
+        except (ProofError, SyntaxError, ValueError) as error:
+            tree.find(f"entry {index} of the journal: {error}")
+            return leaf_hash(leaf).hex()
+        proof = entry.proof
+        if proof.previous != previous:
+            tree.find(f"entry {index} of the journal does not follow the one before it")
+        if proof.state_before != state.digest():
+            graph.find(f"entry {index} starts from another graph state than entry {index - 1} left")
+        if entry.applies:
+            self._apply(index, entry.delta, state, expected, graph)
+        if proof.state_after != state.digest():
+            graph.find(f"entry {index} ends with another graph state than its delta leads to")
+        return entry.leaf_hash
+
+    @staticmethod
+    def _apply(
+        index: int,
+        delta: Delta,
+        state: GraphState,
+        expected: dict[bytes, int],
+        graph: AuditCheck,
+    ) -> None:
+        removed = [line(quad) for quad in delta.removals]
+        added = [line(quad) for quad in delta.additions]
+        for text in removed:
+            if expected.pop(text, None) is None:
+                graph.find(f"entry {index} removes what was not there: {text.decode().strip()}")
+        for text in added:
+            if text in expected:
+                graph.find(f"entry {index} adds what was there: {text.decode().strip()}")
+            expected[text] = index
+        state.remove(removed)
+        state.add(added)
+
+    def _check_blobs(self, check: AuditCheck) -> None:
+        count = 0
+        for digest, data in self._journal.blobs():
+            count += 1
+            if sha256(data) != digest:
+                check.find(f"blob {digest} of the journal was changed")
+        check.detail = f"{count} blobs"
+
+    def _check_folder(self, folder: Path, size: int, name: str) -> AuditCheck:
+        check = AuditCheck(name)
+        note = self._journal.checkpoint(size).encode()
+        for problem in verify_folder(folder, self._journal.leaf, size, note):
+            check.find(f"{folder.name}/{problem}")
+        check.detail = f"{size} entries published"
+        return check
+
+    def _check_store(self, check: AuditCheck, expected: dict[bytes, int]) -> tuple[str, int]:
+        state = GraphState()
+        missing = dict(expected)
+        extra: list[bytes] = []
+
+        def lines() -> Iterator[bytes]:
+            for quad in self._store.asserted():
+                text = line(quad)
+                if missing.pop(text, None) is None:
+                    extra.append(text)
+                yield text
+
+        state.add(lines())
+        quads = len(expected) - len(missing) + len(extra)
+        for text in sorted(extra):
+            check.find(f"the store holds a quad no entry states: {text.decode().strip()}")
+        for text, index in sorted(missing.items()):
+            check.find(f"the store lacks what entry {index} states: {text.decode().strip()}")
+        check.detail = f"{quads} quads, digest {state.digest()}"
+        return state.digest(), quads
+
+    def _compare(self, rebuilt: GraphStore) -> AuditCheck:
+        """System graphs, head marker and merge, against a store built anew."""
+        check = AuditCheck("system graphs and merge")
+        ours = set(self._derived(self._store))
+        theirs = set(self._derived(rebuilt))
+        for text in sorted(ours - theirs):
+            check.find(f"the store holds what no entry leads to: {text}")
+        for text in sorted(theirs - ours):
+            check.find(f"the store lacks what the entries lead to: {text}")
+        check.detail = f"{len(theirs)} quads"
+        return check
+
+    def _derived(self, store: GraphStore) -> Iterator[str]:
+        for quad in store.match():
+            graph = quad.graph_name
+            if isinstance(graph, DefaultGraph):
+                yield f"in the merge: {quad}"
+            elif graph_of(quad) in self._system:
+                yield str(quad)
