@@ -203,7 +203,7 @@ def test_every_small_tree_agrees_with_the_definition() -> None:
             verify_consistency(old, size, proof, mth(leaves[:old]), root)
 
 
-@given(size=st.integers(1, 300), data=st.data())
+@given(size=st.integers(1, 140), data=st.data())
 def test_proofs_verify_at_any_size(size: int, data: st.DataObject) -> None:
     leaves = numbered(size)
     node = reader(leaves)

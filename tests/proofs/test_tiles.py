@@ -191,7 +191,6 @@ class TestWriter:
             [255, 256, 257],
             [1, 300, 511, 512, 513, 600],
             [256, 256, 512],
-            [65_535, 65_536, 65_800],
         ],
     )
     @pytest.mark.parametrize("restarts", [False, True], ids=["one writer", "a writer each"])
@@ -208,6 +207,14 @@ class TestWriter:
         assert files(tmp_path / "grown") == files(tmp_path / "rebuilt")
         found = set(files(tmp_path / "grown"))
         assert found == {tile.path for tile in tiles_of(history[-1])} | {"checkpoint"}
+
+    def test_a_third_level_is_grown_and_rebuilt_alike(self, tmp_path: Path) -> None:
+        writer = TileWriter(tmp_path / "grown")
+        for size in (65_535, 65_536, 65_800):
+            grow(writer, size)
+        grow(TileWriter(tmp_path / "rebuilt"), 65_800)
+        assert files(tmp_path / "grown") == files(tmp_path / "rebuilt")
+        assert (tmp_path / "grown/tile/2/000.p/1").is_file()
 
     def test_tiles_hold_what_the_specification_says(self, tmp_path: Path) -> None:
         grow(TileWriter(tmp_path), 600)
