@@ -96,10 +96,9 @@ def show_entry(
     statement = entry.get("statement") or {}
     for subject in statement.get("subject") or []:
         facts[f"graph {subject.get('name')}"] = cell_text(subject.get("digest"))
-    for name, value in (statement.get("predicate") or {}).items():
-        facts[name] = value
-    for signature in (entry.get("envelope") or {}).get("signatures") or []:
-        facts["signed by"] = signature.get("keyid")
+    facts.update(statement.get("predicate") or {})
+    signatures = (entry.get("envelope") or {}).get("signatures") or []
+    facts["signed by"] = [signature.get("keyid") for signature in signatures]
     show_facts(facts, shown, whole=entry)
 
 

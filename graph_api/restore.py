@@ -162,10 +162,10 @@ def _another_log(path: Path, copied: Copied, error: Exception) -> BackupError:
 
 def _refuse_strangers(data: Path) -> None:
     """A folder with other things in it is somebody's own, and no place for a data folder."""
-    there = {path.name for path in data.iterdir()}
-    if JOURNAL in there or MARKER in there or any(name.startswith(SET_ASIDE) for name in there):
+    signs = (JOURNAL, MARKER, f"{KEYS}/log.pub", "log/checkpoint")
+    if any((data / sign).exists() for sign in signs) or any(data.glob(f"{SET_ASIDE}*")):
         return
-    others = sorted(there - {*DERIVED, *DATABASES, *FILES, KEYS, LOCK, "log", "lost+found"})
+    others = sorted({path.name for path in data.iterdir()} - {LOCK, "lost+found"})
     if others:
         raise BackupError(
             f"{data} is neither empty nor a data folder (it has {others[0]}): name a new folder"
