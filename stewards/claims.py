@@ -26,15 +26,15 @@ FOREIGN_SUBJECT = "operations whose IRI isn't one of this project"
 
 # Things first, then what is said between them: a part of the claims, taken in this order, never
 # speaks of a thing that a later part introduces.
-PLACES, DATA, OPERATIONS, LINKS = range(4)
+PLACES, DATA, OPERATIONS, LINKS, DETAILS = range(5)
 
 
 @dataclass(frozen=True)
 class Claim:
     """One quad, its evidence, and how it hangs together with others.
 
-    ``about`` is the node that it describes: claims about one node stay in one proposal. ``needs``
-    are the nodes it makes no sense without.
+    ``about`` is the node that it describes: claims of one rank about one node stay in one proposal,
+    or out of it. ``needs`` are the nodes it makes no sense without.
     """
 
     quad: Quad
@@ -198,7 +198,7 @@ class _Claimer:
         self._node(dependency, Fo.caller, caller, evidence, LINKS)
         self._node(dependency, Fo.callee, callee, evidence, LINKS)
         if call.entry in known:
-            self._node(dependency, Fo.via, call.entry, evidence, LINKS)
+            self._node(dependency, Fo.via, call.entry, evidence, DETAILS)
 
     def _link(self, subject: str, predicate: str, value: str, evidence: Evidence) -> None:
         self._node(subject, predicate, value, evidence, LINKS)

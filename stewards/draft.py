@@ -119,10 +119,12 @@ def drafts(claims: Iterable[Claim], held: Held, limits: Limits) -> Drafts:
     """What is left to propose of these claims (in their order), in parts within the limits."""
     open_claims = unsettled(claims, held)
     excess = _excess_operations(open_claims, held, limits)
+    introduced = {(claim.rank, claim.about) for claim in open_claims if claim.introduces}
+    # A thing is proposed whole or not at all.
     missing = excess | {
-        claim.introduces
+        claim.about
         for claim in open_claims
-        if claim.introduces and claim.quad in held.withheld
+        if claim.quad in held.withheld and (claim.rank, claim.about) in introduced
     }
     missing = _with_dependents(open_claims, missing)
     left = [

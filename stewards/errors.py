@@ -9,6 +9,7 @@
     │   ├── NotAllowed       401, 403: the token or the grant is missing
     │   ├── DraftRefused     400, 413, 422: this delta can't be accepted as it is
     │   ├── OutdatedDraft    409: the graph moved since the draft was made
+    │   ├── LimitReached     a question about the facts took too much time or memory
     │   └── GateBusy         429, 503: still busy after the bounded retries
     └── UnexpectedAnswer     a success whose body isn't what the contract says
 
@@ -101,6 +102,10 @@ class OutdatedDraft(GateRefused):
     """Something else changed the same things first: read again and draft again."""
 
 
+class LimitReached(GateRefused):
+    """The warehouse gave up on a question: ask about fewer facts."""
+
+
 class GateBusy(GateRefused):
     """The platform asks for patience and still did after every retry."""
 
@@ -119,9 +124,11 @@ def refusal(
         429: GateBusy,
         503: GateBusy,
     }
-    return kinds.get(status, GateRefused)(
+    kind = str(problem.get("type") or "about:blank")
+    error = LimitReached if kind.endswith("/facts-query-limit") else kinds.get(status, GateRefused)
+    return error(
         status,
-        str(problem.get("type") or "about:blank"),
+        kind,
         str(problem.get("title") or "The platform refused the request"),
         str(problem.get("detail") or ""),
         report_results(problem),

@@ -35,6 +35,7 @@ from stewards.draft import Draft, Drafts, Limits, drafts
 from stewards.errors import (
     DraftRefused,
     GateRefused,
+    LimitReached,
     OutdatedDraft,
     StewardError,
     UnexpectedAnswer,
@@ -152,9 +153,9 @@ class TelemetrySteward:
                 self._save(replace(self._record, watermark=page.until, refusals=0))
                 pages += 1
         except GateRefused as error:
-            if error.status not in REFUSAL_STATUSES:
-                return self._ended("failed", error, tally, pages)
-            return self._refused(page, error, tally, pages)
+            if isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES:
+                return self._refused(page, error, tally, pages)
+            return self._ended("failed", error, tally, pages)
         except StewardError as error:
             return self._ended("failed", error, tally, pages)
         return tally.outcome(self._record.watermark, pages)
@@ -225,7 +226,7 @@ class TelemetrySteward:
                 if final:
                     raise
             except _Refused as refused:
-                blamed = blame(refused.draft, refused.error)
+                blamed = blame(refused.draft, refused.error, self._ids.project(self.project))
                 if not blamed and self._record.refusals + 1 >= MAX_REFUSALS:
                     # Nothing else of the page has to wait for it.
                     blamed = frozenset(refused.draft.quads)
@@ -294,17 +295,18 @@ class _Refused(Exception):
         self.error = error
 
 
-def blame(draft: Draft, error: DraftRefused) -> frozenset[Quad]:
+def blame(draft: Draft, error: DraftRefused, project: str) -> frozenset[Quad]:
     """The quads of the draft that its report is about; none where the report names nothing in it.
 
     Where a result's value is a thing of this draft, that thing is at fault, rather than the thing
-    that points at it.
+    that points at it. What is wrong with the project itself is no fault of a part of the draft.
     """
     subjects = {str(quad.subject) for quad in draft.quads}
     named = set()
     for result in error.results:
         focus, value = _iri(result.focus), _iri(result.value)
         named.add(value if value in subjects and value != focus else focus)
+    named.discard(_iri(project))
     return frozenset(
         quad
         for quad in draft.quads
