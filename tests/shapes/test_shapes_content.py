@@ -129,7 +129,8 @@ SOUND = {
     "evidence": f"""ex:x a fo:EvidenceBatch ; fo:digest "sha256:{"0a" * 32}" ;
         fo:receivedAt "2026-11-01T10:00:00Z"^^xsd:dateTime .""",
     "lxc": """ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:assetRole "shop_web" ;
-        fo:locatorVmid 104 ; fo:locatorNode "node-a" ; fo:hosts ex:web , ex:store ; fo:publicUrl ex:public ;
+        fo:locatorVmid 104 ; fo:locatorNode "node-a" ; fo:hosts ex:web , ex:store ;
+        fo:publicUrl ex:public ;
         fo:executorUrl ex:executor ; fo:internalUrl ex:internal .""",
     "lxc by name": 'ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:locatorContainer "web" .',
     "kubernetes": """ex:x a fo:KubernetesAsset ; fo:assetId "web-2" ; fo:locatorNamespace "shop" ;

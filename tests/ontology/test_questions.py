@@ -1,0 +1,207 @@
+"""The competency questions say what they ask, and get an answer from a small landscape.
+
+The landscape here is a shop written down by hand, so that a wrong path in a query shows; that they
+are answered on the graph that telemetry made is tested on the demonstration's.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from pyoxigraph import DefaultGraph, NamedNode, Quad, QuerySolutions, RdfFormat, parse
+
+from ontology.library import ontology_turtle, rules_turtle
+from ontology.store import open_memory
+from ontology.vocab import PREFIXES
+
+FOLDER = Path(__file__).parents[2] / "docs" / "questions"
+FILES = sorted(FOLDER.glob("*.rq"))
+NAMES = [path.stem for path in FILES]
+HEADER = "".join(f"@prefix {p}: <{n}> .\n" for p, n in PREFIXES.items())
+HEADER += "@prefix ex: <http://example.org/> .\n"
+
+# storefront -> orders -> catalogue; orders publishes to dispatch, which fulfilment consumes and
+# then asks orders. Governance and system statements as the platform writes them.
+LANDSCAPE = """
+ex:shop a fo:Project ; fo:slug "shop" ; fo:lineageGraph ex:lineage-shop .
+ex:lineage-shop a fo:NamedGraph ; fo:restricted false .
+ex:operator a fo:Person ; fo:slug "operator" ; fo:hasRole fo:OperatorRole .
+ex:steward a fo:Steward ; fo:slug "steward-shop" ; fo:stewardOf ex:shop ;
+    fo:hasRole fo:StewardRole .
+ex:policy a fo:ServiceAccount ; fo:slug "policy" .
+ex:grant a fo:Grant ; fo:grantee ex:steward ; fo:onProject ex:shop ; fo:onGraph ex:lineage-shop ;
+    fo:autoApplyLimit 5000 .
+
+ex:demo a fo:DeploymentEnvironment ; rdfs:label "demo" .
+ex:storefront a fo:Service ; rdfs:label "storefront" ; fo:inProject ex:shop ; fo:runsIn ex:demo ;
+    fo:calls ex:orders ; fo:offers ex:checkout ; fo:performs ex:call-orders .
+ex:orders a fo:Service ; rdfs:label "orders" ; fo:inProject ex:shop ; fo:calls ex:catalogue ;
+    fo:offers ex:place ; fo:performs ex:call-catalogue , ex:insert-order , ex:publish .
+ex:catalogue a fo:Service ; rdfs:label "catalogue" ; fo:inProject ex:shop ;
+    fo:offers ex:products ; fo:performs ex:select-products ; fo:hasRelease ex:r14 .
+ex:fulfilment a fo:Service ; rdfs:label "fulfilment" ; fo:inProject ex:shop ; fo:calls ex:orders ;
+    fo:offers ex:consume ; fo:performs ex:insert-shipment , ex:ask-orders .
+ex:r14 a fo:Release ; rdfs:label "catalogue 1.4.0" ; fo:version "1.4.0" .
+
+ex:checkout a fo:HttpRoute ; rdfs:label "POST /checkout" ; fo:invokes ex:call-orders .
+ex:call-orders a fo:HttpCall ; rdfs:label "POST orders" ; fo:callsOperation ex:place .
+ex:place a fo:HttpRoute ; rdfs:label "POST /orders" ;
+    fo:invokes ex:call-catalogue , ex:insert-order , ex:publish .
+ex:call-catalogue a fo:HttpCall ; rdfs:label "GET catalogue" ; fo:callsOperation ex:products .
+ex:products a fo:HttpRoute ; rdfs:label "GET /products" ; fo:invokes ex:select-products .
+ex:select-products a fo:DatabaseOperation ; rdfs:label "SELECT products" ; fo:reads ex:t-products .
+ex:insert-order a fo:DatabaseOperation ; rdfs:label "INSERT orders" ; fo:writes ex:t-orders .
+ex:publish a fo:PublishOperation ; rdfs:label "publish dispatch" ; fo:writes ex:dispatch .
+ex:consume a fo:ConsumeOperation ; rdfs:label "consume dispatch" ; fo:reads ex:dispatch ;
+    fo:invokes ex:insert-shipment , ex:ask-orders .
+ex:insert-shipment a fo:DatabaseOperation ; rdfs:label "INSERT shipments" ;
+    fo:writes ex:t-shipments .
+ex:ask-orders a fo:HttpCall ; rdfs:label "GET orders" .
+
+ex:db a fo:DataStore ; rdfs:label "sqlite shop.db" ; fo:system "sqlite" .
+ex:t-products a fo:Dataset ; rdfs:label "products" ; fo:storedIn ex:db .
+ex:t-orders a fo:Dataset ; rdfs:label "orders" ; fo:storedIn ex:db .
+ex:t-shipments a fo:Dataset ; rdfs:label "shipments" ; fo:storedIn ex:db .
+ex:dispatch a fo:Topic ; rdfs:label "dispatch" .
+
+ex:d1 a fo:Dependency ; fo:caller ex:storefront ; fo:callee ex:orders ; fo:via ex:place .
+ex:d2 a fo:Dependency ; fo:caller ex:orders ; fo:callee ex:catalogue ; fo:via ex:products .
+ex:d3 a fo:Dependency ; fo:caller ex:fulfilment ; fo:callee ex:orders .
+
+ex:proof0 a fo:Proof ; fo:logIndex 0 ; fo:leafHash "aa" ; fo:outcome "genesis" .
+ex:proof1 a fo:Proof ; fo:logIndex 1 ; fo:leafHash "bb" ; fo:outcome "applied" ;
+    fo:concernsProposal ex:proposal1 .
+ex:proof2 a fo:Proof ; fo:logIndex 2 ; fo:leafHash "cc" ; fo:outcome "rejected" ;
+    fo:concernsProposal ex:proposal2 .
+ex:proposal1 a fo:Proposal ; fo:state "applied" ; fo:author ex:steward ; fo:project ex:shop ;
+    fo:targetGraph ex:lineage-shop ; fo:logIndex 1 ; fo:evidence ex:batch1 , ex:batch2 .
+ex:decision1 a fo:Decision ; fo:concernsProposal ex:proposal1 ; fo:decidedBy ex:policy ;
+    fo:outcome "approve" ; fo:singlePerson false ;
+    fo:decidedAt "2026-11-01T10:00:00Z"^^xsd:dateTime .
+ex:proposal2 a fo:Proposal ; fo:state "rejected" ; fo:author ex:operator ;
+    fo:targetGraph ex:ontology .
+ex:validation2 a fo:Validation ; fo:concernsProposal ex:proposal2 ; fo:conforms false .
+ex:decision2 a fo:Decision ; fo:concernsProposal ex:proposal2 ; fo:decidedBy ex:operator ;
+    fo:outcome "reject" ; fo:singlePerson true ;
+    fo:decidedAt "2026-11-01T11:00:00Z"^^xsd:dateTime .
+"""
+
+
+@cache
+def answer(name: str) -> tuple[list[str], list[dict[str, str]]]:
+    """Variables and rows of a question on the landscape."""
+    documents = [*ontology_turtle().values(), *rules_turtle().values()]
+    documents.append((HEADER + LANDSCAPE).encode())
+    store = open_memory()
+    for data in documents:
+        graph = NamedNode("http://example.org/lineage-shop")
+        for quad in parse(data, format=RdfFormat.TURTLE, rename_blank_nodes=True):
+            store.add(Quad(quad.subject, quad.predicate, quad.object, graph))
+            store.add(Quad(quad.subject, quad.predicate, quad.object, DefaultGraph()))
+    found = store.query((FOLDER / f"{name}.rq").read_text(encoding="utf-8"))
+    assert isinstance(found, QuerySolutions)
+    variables = [variable.value for variable in found.variables]
+    rows = [{v: term.value for v in variables if (term := row[v]) is not None} for row in found]
+    return variables, rows
+
+
+def header(path: Path) -> list[str]:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return [line for line in lines[: lines.index("")] if line.startswith("#")]
+
+
+def rows(prefix: str) -> list[dict[str, str]]:
+    return answer(next(name for name in NAMES if name.startswith(prefix)))[1]
+
+
+def test_there_are_at_least_fifteen_and_all_three_ask() -> None:
+    assert len(FILES) >= 15
+    askers = {header(path)[2].split(",")[0].split()[-1] for path in FILES}
+    assert askers == {"analyst", "operator", "auditor"}
+
+
+@pytest.mark.parametrize("path", FILES, ids=NAMES)
+def test_a_question_says_what_it_asks(path: Path) -> None:
+    lines = header(path)
+    assert lines[0].endswith("?")
+    assert re.fullmatch(r"# Asks: an (analyst|operator|auditor), .*\.", lines[2])
+    documented = [line.split()[1].removeprefix("?") for line in lines if line.startswith("# ?")]
+    assert documented == answer(path.stem)[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_question_is_answered(name: str) -> None:
+    variables, found = answer(name)
+    assert found
+    # Every column says something somewhere.
+    assert {variable for row in found for variable in row} == set(variables)
+
+
+def test_the_readme_lists_every_question() -> None:
+    listed = re.findall(
+        r"^\| \[(q\d\d)\]\((.+)\.rq\) \| (\w+) \| (.+) \|$",
+        (FOLDER / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
+    expected = [
+        (p.stem[:3], p.stem, header(p)[2].split(",")[0].split()[-1], header(p)[0][2:])
+        for p in FILES
+    ]
+    assert listed == expected
+
+
+def test_blast_radius_follows_calls_to_the_end() -> None:
+    found = {row["service"]: set(row["names"].split(", ")) for row in rows("q02")}
+    assert found == {
+        "catalogue": {"orders", "storefront", "fulfilment"},
+        "orders": {"storefront", "fulfilment"},
+    }
+
+
+def test_a_route_is_followed_through_calls_and_messages() -> None:
+    found = {(r["route"], r["access"], r["data"]) for r in rows("q04") if "checkout" in r["route"]}
+    assert found == {
+        ("POST /checkout", "reads", "products"),
+        ("POST /checkout", "writes", "orders"),
+        ("POST /checkout", "writes", "dispatch"),
+        ("POST /checkout", "writes", "shipments"),
+    }
+
+
+def test_a_circle_through_a_topic_is_found() -> None:
+    found = {(row["service"], row["next"]) for row in rows("q10")}
+    assert found == {("orders", "fulfilment"), ("fulfilment", "orders")}
+
+
+def test_front_doors_are_what_nobody_calls() -> None:
+    assert [row["service"] for row in rows("q08")] == ["storefront"]
+
+
+def test_shared_data_is_shared_by_several_services() -> None:
+    assert [row["data"] for row in rows("q07")] == ["dispatch"]
+
+
+def test_unused_classes_have_no_member_and_no_member_below() -> None:
+    unused = {row["class"] for row in rows("q21")}
+    assert {"Feature", "Run", "Runtime asset"} <= unused
+    assert not unused & {"Principal", "Operation", "Service", "Data asset"}
+
+
+def test_the_log_is_complete() -> None:
+    assert rows("q18") == [{"entries": "3", "newest": "2", "complete": "true"}]
+
+
+def test_single_person_decisions_come_first() -> None:
+    assert [row["singlePerson"] for row in rows("q15")] == ["true", "false"]
+    assert [row["byAnother"] for row in rows("q15")] == ["false", "true"]
+
+
+def test_conditions_of_rules_are_listed_with_their_names() -> None:
+    by_rule = {row["rule"]: row for row in rows("q19")}
+    assert "when kind server" in by_rule["HTTP server span"]["conditions"]
+    assert "when attribute http.route" in by_rule["HTTP server span"]["conditions"]
+    priorities = [int(row["priority"]) for row in rows("q19")]
+    assert priorities == sorted(priorities, reverse=True)
