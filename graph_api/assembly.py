@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -146,7 +147,9 @@ class Assembly:
         closing.callback(self.access.close)
         self.authenticator = Authenticator(self.access, lambda: self.ledger.governance)
         self._operator_token()
-        self.explainer = Explainer(self.journal, self.index, self.store, self.verifier)
+        self.explainer = Explainer(
+            self.journal, self.index, self.store, self.verifier, self.witnesses
+        )
         self._open_readers()
         self._open_telemetry()
         self._start_clock()
@@ -460,8 +463,9 @@ class Assembly:
             found.append(f"no changes are taken: {self.ledger.stopped}")
         return found
 
-    @property
+    @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:
+        """The keys of the witnesses this organisation trusts."""
         return tuple(VerifierKey.parse(text) for text in self.settings.witness_keys)
 
 

@@ -39,6 +39,10 @@ from proofs.tiles import CHECKPOINT_PATH, Tile, TileReader
 Trace = Callable[[tuple[str, ...], tuple[str, ...]], dict[str, Any]]
 """``trace(evidence, subjects)``: the evidence batches and the rules that read them as something."""
 
+COSIGNABLE = 64
+"""How many of the newest checkpoints a cosignature may be for."""
+MAX_COSIGNATURE = 4096
+
 FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -183,29 +187,38 @@ def build_router(
         return {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
 
     @router.get("/bundle/{entry}")
-    def bundle(entry: int, caller: Caller = anybody) -> Response:
-        """Everything needed to verify one entry offline."""
+    def bundle(entry: int, since: int | None = None, caller: Caller = anybody) -> Response:
+        """Everything needed to verify one entry offline.
+
+        With ``since``, the size of a checkpoint you kept, it proves that the log only grew."""
         visible(entry, caller)
         return Response(
-            _gate(explainer.bundle, entry),
+            _gate(explainer.bundle, entry, since),
             media_type=BUNDLE_MEDIA_TYPE,
             headers={"Content-Disposition": f'attachment; filename="entry-{entry}.bundle.json"'},
         )
 
     @router.post("/cosignatures")
-    async def cosign(request: Request, caller: Caller = operators) -> dict[str, Any]:
-        """Attaches a configured witness's cosignature line to the newest checkpoint."""
-        line = (await request.body()).decode(errors="replace")
-        size = journal.head() + 1
-        try:
-            note = add_cosignature(journal.checkpoint(size), line, witnesses)
-        except ProofError as error:
-            raise Problem(
-                400, "cosignature-refused", "The cosignature is not taken", str(error)
-            ) from error
-        journal.cosign(size, note)
-        cosigned(size)
-        return {"size": size, "checkpoint": note}
+    async def cosign(
+        request: Request, size: int | None = None, caller: Caller = operators
+    ) -> dict[str, Any]:
+        """Attaches a configured witness's cosignature line to the checkpoint it signs.
+
+        Without ``size`` the newest ones are tried, since the log may have grown meanwhile."""
+        line = (await request.body())[:MAX_COSIGNATURE].decode(errors="replace")
+        newest = journal.head() + 1
+        tried = [size] if size else range(newest, max(0, newest - COSIGNABLE), -1)
+        refusal = "there is no checkpoint yet"
+        for candidate in tried:
+            try:
+                note = add_cosignature(journal.checkpoint(candidate), line, witnesses)
+            except ProofError as error:
+                refusal = str(error)
+                continue
+            journal.cosign(candidate, note)
+            cosigned(candidate)
+            return {"size": candidate, "checkpoint": note}
+        raise Problem(400, "cosignature-refused", "The cosignature is not taken", refusal)
 
     @router.post("/audit")
     def run_audit(caller: Caller = inspectors) -> dict[str, Any]:

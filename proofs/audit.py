@@ -16,7 +16,13 @@ from pyoxigraph import DefaultGraph
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS, GraphStore
 from ontology.terms import Delta, graph_of, line, sha256
-from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint
+from proofs.checkpoint import (
+    Checkpoint,
+    VerifierKey,
+    cosigners,
+    open_checkpoint,
+    parse_note,
+)
 from proofs.digest import GraphState
 from proofs.errors import ProofError
 from proofs.journal import Journal
@@ -71,6 +77,7 @@ class Auditor:
         ids: Ids,
         verifier: VerifierKey,
         folders: Sequence[Path],
+        witnesses: Sequence[VerifierKey] = (),
         progress: Callable[[str, int, int], None] | None = None,
     ) -> None:
         self._journal = journal
@@ -78,6 +85,7 @@ class Auditor:
         self._ids = ids
         self._verifier = verifier
         self._folders = folders
+        self._witnesses = witnesses
         self._progress = progress or (lambda name, done, total: None)
         self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
 
@@ -140,6 +148,7 @@ class Auditor:
             return
         try:
             checkpoint = open_checkpoint(found[1], self._verifier)
+            cosigners(parse_note(found[1]), self._witnesses)
         except ProofError as error:
             tree.find(f"checkpoint {found[0]} of the journal: {error}")
             return

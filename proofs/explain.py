@@ -7,19 +7,20 @@ index is only the way to find it.
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.store import GraphStore
 from ontology.terms import graph_of, line
+from proofs.bundle import Consistency, make_bundle
 from proofs.bundle import Delta as BundleDelta
-from proofs.bundle import make_bundle
-from proofs.checkpoint import VerifierKey
+from proofs.checkpoint import VerifierKey, cosigners, parse_note
 from proofs.errors import JournalCorrupt
 from proofs.index import Index
 from proofs.journal import Journal
-from proofs.merkle import NodeReader, inclusion_proof, node_hash
+from proofs.merkle import NodeReader, consistency_proof, inclusion_proof, node_hash
 from proofs.predicate import Proof
 from proofs.projections import load_entry
 from proofs.proposal import ProposalView
@@ -39,8 +40,14 @@ class Explainer:
     """Reads origins and bundles of one log."""
 
     def __init__(
-        self, journal: Journal, index: Index, store: GraphStore, verifier: VerifierKey
+        self,
+        journal: Journal,
+        index: Index,
+        store: GraphStore,
+        verifier: VerifierKey,
+        witnesses: Sequence[VerifierKey] = (),
     ) -> None:
+        self._witnesses = witnesses
         self._journal = journal
         self._store = store
         self._index = index
@@ -71,12 +78,16 @@ class Explainer:
         assert isinstance(subject, NamedNode)
         assert isinstance(value, NamedNode | Literal)
         return sorted(
-            graph_of(found)
-            for found in self._store.asserted(subject, quad.predicate, value)
+            graph_of(found) for found in self._store.asserted(subject, quad.predicate, value)
         )
 
-    def bundle(self, index: int) -> bytes:
-        """The proof bundle of an entry, under the newest checkpoint."""
+    def bundle(self, index: int, since: int | None = None) -> bytes:
+        """The proof bundle of an entry, under the newest checkpoint.
+
+        A second checkpoint comes with it, and the consistency proof between the two: the one of
+        size ``since``, for a reader who kept it, or the newest that a configured witness cosigned.
+        Raises :class:`proofs.errors.JournalMissing` for an entry or a size the log does not have.
+        """
         leaf = self._journal.leaf(index)
         size = self._journal.head() + 1
         entry = load_entry(self._journal, index, leaf, self._verifier)
@@ -87,11 +98,33 @@ class Explainer:
             leaf=leaf,
             checkpoint=self._journal.checkpoint(size),
             inclusion=inclusion_proof(index, size, self._nodes(size)),
+            consistency=self._second(index, size, since),
             delta=BundleDelta(
                 self._journal.blob(delta.additions.sha256).decode(),
                 self._journal.blob(delta.removals.sha256).decode(),
             ),
         )
+
+    def _second(self, index: int, size: int, since: int | None) -> Consistency | None:
+        if since is not None:
+            other, note = since, self._journal.checkpoint(since)
+        else:
+            found = self._newest_cosigned(index)
+            if found is None:
+                return None
+            other, note = found
+        if other == size and since is None:
+            return None
+        old, new = sorted((other, size))
+        return Consistency(note, tuple(consistency_proof(old, new, self._nodes(new))))
+
+    def _newest_cosigned(self, index: int) -> tuple[int, str] | None:
+        if not self._witnesses:
+            return None
+        for size, note in self._journal.cosigned(index):
+            if cosigners(parse_note(note), self._witnesses):
+                return size, note
+        return None
 
     def _nodes(self, size: int) -> NodeReader:
         with self._growing:

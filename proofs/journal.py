@@ -185,6 +185,15 @@ class Journal:
             raise JournalMissing(f"there is no checkpoint of size {size}")
         return str(row[0])
 
+    def cosigned(self, above: int) -> Iterator[tuple[int, str]]:
+        """Checkpoints of more than ``above`` entries with more than one signature, newest first."""
+        for size, note in self._all(
+            "SELECT size, note FROM checkpoints WHERE size > ? AND note LIKE ?"
+            " ORDER BY size DESC LIMIT 16",
+            (above, "%\n\u2014 %\n\u2014 %"),
+        ):
+            yield int(size), str(note)
+
     def checkpoints(self) -> Iterator[tuple[int, str]]:
         """Every checkpoint by tree size, in order."""
         last = -1
