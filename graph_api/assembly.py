@@ -448,7 +448,8 @@ class Assembly:
                 "pending": inbox.pending,
                 "set_aside": inbox.set_aside,
             },
-            "facts": self.warehouse.counts(),
+            # Facts are whole up to the cursor; of the batch after it some may be there already.
+            "facts": {**self.warehouse.counts(), "cursor": self.inbox.cursor},
             "stewards": self.runner.status() if self.runner else [],
             "workers": self.workers.status(),
             "problems": self.problems(),

@@ -50,6 +50,14 @@ class Facts:
     truncated: bool
 
 
+@dataclass(frozen=True)
+class Progress:
+    """``head`` is the newest entry of the log; up to the batch ``cursor`` the facts are whole."""
+
+    head: int
+    cursor: int
+
+
 Solution = Mapping[str, Term]
 
 
@@ -122,13 +130,14 @@ class GateClient:
             if not answer.rows or (len(answer.rows) < page and not answer.truncated):
                 return tuple(rows)
 
-    def head(self) -> int:
-        """The newest entry of the log."""
+    def progress(self) -> Progress:
+        """How far the log and the facts have come."""
         answer = self._send("GET", "/status")
-        head = _object(answer).get("head")
-        if not isinstance(head, int):
-            raise _unexpected(answer, "no head")
-        return head
+        body = _object(answer)
+        try:
+            return Progress(int(body["head"]), int(body["facts"]["cursor"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise _unexpected(answer, f"no head and facts.cursor ({error!r})") from error
 
     def query(self, sparql: str, min_head: int | None = None) -> tuple[Solution, ...]:
         """The solutions of a SPARQL SELECT, read from the graph at ``min_head`` or later."""

@@ -202,11 +202,15 @@ class TelemetrySteward:
                 )
                 self._save(replace(self._record, watermark=0))
                 return self._next_page(tally) if newest else None
+        if not found:
+            return None
+        # A large batch becomes facts in parts: of the one at work a part may be there already.
+        whole = self._client.progress().cursor
         # After a refusal, smaller steps find the batch that is refused.
         room = self._pacing.page_spans >> (4 * self._record.refusals)
         until, spans = after, 0
         for seq, count in found:
-            if spans and spans + int(count) > room:
+            if int(seq) > whole or (spans and spans + int(count) > room):
                 break
             until, spans = int(seq), spans + int(count)
         tally.spans += spans
@@ -240,7 +244,7 @@ class TelemetrySteward:
                 self._store.set_aside(self.name, blamed, until)
 
     def _submit(self, wanted: Claims, tally: Tally) -> None:
-        base = self._client.head()
+        base = self._client.progress().head
         plan = self._plan(wanted, base)
         for draft in plan.drafts:
             answer = self._answer(draft, base)

@@ -26,6 +26,9 @@ LOGGER = logging.getLogger(__name__)
 
 INTERVAL = 5.0
 LONGEST_WAIT = 300.0
+SHORTEST_REST = 1.0
+SHARE = 0.2
+"""A steward is woken early only so often that it works at most this part of the time."""
 JITTER = 0.2
 """Part of the interval by which each waiting time differs, so that stewards don't march in step."""
 
@@ -47,6 +50,7 @@ class _Seat:
     assignment: Assignment
     steward: TelemetrySteward
     due: float = 0.0
+    rested: float = 0.0
     failures: int = 0
 
 
@@ -104,11 +108,12 @@ class StewardRunner:
         return True
 
     def wake(self) -> None:
-        """Look for new facts now rather than at the end of the interval."""
+        """Look for new facts soon rather than at the end of the interval: at once, unless a
+        steward has only just looked."""
         with self._seats_lock:
             for seat in self._seats.values():
                 if not seat.failures:
-                    seat.due = 0.0
+                    seat.due = min(seat.due, seat.rested)
         self._wake.set()
 
     def trigger(self, name: str) -> dict[str, Any]:
@@ -151,6 +156,7 @@ class StewardRunner:
             self._wake.clear()
 
     def _cycle(self, seat: _Seat) -> None:
+        began = self._monotonic()
         try:
             outcome: Outcome | None = seat.steward.run_once(self._stopping.is_set)
         except Exception:
@@ -160,7 +166,9 @@ class StewardRunner:
         failed = outcome is None or outcome.state in ("failed", "refused")
         seat.failures = seat.failures + 1 if failed else 0
         wait = min(self._interval * 2 ** min(seat.failures, 16), LONGEST_WAIT)
-        seat.due = self._monotonic() + wait * (1 + JITTER * self._random.random())
+        ended = self._monotonic()
+        seat.due = ended + wait * (1 + JITTER * self._random.random())
+        seat.rested = ended + max(SHORTEST_REST, (ended - began) * (1 / SHARE - 1))
 
     def _rest(self) -> float:
         with self._seats_lock:

@@ -212,6 +212,8 @@ class PlayedGate:
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
     deltas: dict[str, Delta] = field(default_factory=dict)
     auto_apply_limit: int = 20_000
+    cursor: int | None = None
+    """Up to where the facts are whole; ``None`` for all of them."""
     requests: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     """Asked first about each request; an answer is given as it is."""
@@ -231,9 +233,10 @@ class PlayedGate:
     def found(self, project: str) -> None:
         """Make a project, as an operator would."""
         graph = NamedNode(self.ids.graph("governance"))
+        lineage = self.ids.lineage_graph(project)
         turtle = (
             f'<{self.ids.project(project)}> a <{Fo.Project}> ; <{Fo.slug}> "{project}" ;'
-            f' <http://www.w3.org/2000/01/rdf-schema#label> "{project}" .'
+            f" <{Fo.lineageGraph}> <{lineage}> . <{lineage}> a <{Fo.NamedGraph}> ."
         )
         self.add(Quad(*_spo(quad), graph) for quad in parse(turtle, format=RdfFormat.TURTLE))
 
@@ -304,7 +307,9 @@ class PlayedGate:
         )
 
     def _status(self, request: Request, body: bytes) -> Response:
-        return JSONResponse({"head": self.head})
+        newest = self.warehouse.query("SELECT max(seq) FROM events").rows[0][0]
+        cursor = int(newest) if self.cursor is None else self.cursor
+        return JSONResponse({"head": self.head, "facts": {"cursor": cursor}})
 
     def _propose(self, request: Request, body: bytes) -> Response:
         asked = json.loads(body)
