@@ -145,7 +145,9 @@ def up(
     witness: Annotated[
         list[str] | None,
         typer.Option(
-            "--witness", metavar="KEY", help="The verifier key of a witness; may be repeated."
+            "--witness",
+            metavar="KEY|FILE",
+            help="The verifier key of a witness, name+hash+base64; may be repeated.",
         ),
     ] = None,
     query_seconds: Annotated[
@@ -167,6 +169,7 @@ def up(
         fractalops up --data data --port 8080
     """
     folder = data_folder(context, data)
+    from graph_api.cli_verify import verifier_key
     from graph_api.restore import MARKER, interrupted
 
     if interrupted(folder):
@@ -193,7 +196,7 @@ def up(
                 "operator": operator,
                 "time_lock_seconds": None if time_lock is None else seconds(time_lock),
                 "mirror": mirror,
-                "witness_keys": tuple(witness) if witness else None,
+                "witness_keys": tuple(str(verifier_key(key)) for key in witness or ()) or None,
                 "query_seconds": query_seconds,
                 "steward_seconds": steward_seconds,
             }

@@ -146,6 +146,8 @@ def create_token(
             "Keep it: it is not shown again. Use it as FRACTALOPS_TOKEN."
         )
         show_line(str(made.get("token")))
+        if made.get("note"):
+            say(str(made["note"]))
     else:
         show_rows([made], (*TOKEN_COLUMNS[:4], column("token")), shown, whole=made)
 

@@ -25,13 +25,12 @@ from graph_api.cli_output import (
     visible,
     working,
 )
+from graph_api.cli_query import short_iri
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 from graph_api.cli_terms import term
 
 if TYPE_CHECKING:
     from rich.tree import Tree
-
-    from graph_api.client import Client
 
 LOG_COLUMNS = (
     column("index"),
@@ -112,7 +111,11 @@ def explain(
     ],
     graph: Annotated[
         str | None,
-        typer.Option("--graph", metavar="NAME", help="Only as it stands in this named graph."),
+        typer.Option(
+            "--graph",
+            metavar="NAME",
+            help="Only as it stands in this named graph: short (lineage/shop) or an IRI.",
+        ),
     ] = None,
     data: DataOption = None,
     output: OutputOption = None,
@@ -129,7 +132,7 @@ def explain(
     shown = output_format(context, output)
     triple = term(subject, "subject"), term(predicate, "predicate"), term(object_, "object")
     with connect(context, data) as client:
-        found = client.explain(*triple, _graph_term(client, graph) if graph else None)
+        found = client.explain(*triple, graph.strip("<>") if graph else None)
     if shown is Output.JSON:
         show_json(found)
     elif shown is Output.CSV:
@@ -195,7 +198,12 @@ def rebuild(context: typer.Context, data: DataOption = None, output: OutputOptio
     shown = output_format(context, output)
     with working("Rebuilding the graph from the journal"), connect(context, data) as client:
         report = client.rebuild()
-    show_facts({name.replace("_", " "): report[name] for name in report}, shown, whole=report)
+    checks = [item for item in report.get("checks") or [] if isinstance(item, Mapping)]
+    facts = {name.replace("_", " "): report[name] for name in report if name != "checks"}
+    show_facts(facts, shown, whole=report)
+    if shown is Output.TABLE and checks:
+        show("")
+        show_rows(checks, CHECK_COLUMNS, shown)
     if not report.get("ok"):
         raise CommandError(
             "the rebuilt graph differs from what the log states. Run `fractalops proofs audit`, "
@@ -237,7 +245,7 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
             if place.get(name):
                 branch.add(line(f"{name}: {cell_text(place[name])}"))
         for rule in place.get("rules") or []:
-            branch.add(line(f"rule: {cell_text(rule)}"))
+            branch.add(line(f"rule: {_rule(rule)}"))
         for batch in place.get("evidence") or []:
             if not isinstance(batch, Mapping):
                 branch.add(line(f"evidence: {cell_text(batch)}"))
@@ -247,10 +255,18 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
                 for name in ("source", "project", "received_at")
                 if batch.get(name)
             ]
-            leaf = branch.add(line(f"evidence: {batch.get('digest')} ({', '.join(told)})"))
+            known = f" ({', '.join(told)})" if told else ""
+            leaf = branch.add(line(f"evidence: {batch.get('digest')}{known}"))
             if batch.get("payload_sha256"):
                 leaf.add(line(f"raw payload: sha256:{str(batch['payload_sha256'])[-64:]}"))
     return root
+
+
+def _rule(rule: object) -> str:
+    if not isinstance(rule, Mapping):
+        return cell_text(rule)
+    told = f"{short_iri(str(rule.get('rule')))} makes it {short_iri(str(rule.get('class')))}"
+    return f"{told} ({rule['events']} events)" if "events" in rule else told
 
 
 _CHAIN_COLUMNS = tuple(
@@ -268,23 +284,12 @@ def _chain_rows(found: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
             "proposal": proposal.get("id"),
             "author": proposal.get("author"),
             "decisions": place.get("decisions") or proposal.get("decisions"),
-            "rules": place.get("rules"),
+            "rules": [_rule(rule) for rule in place.get("rules") or []],
             "evidence": [
                 batch.get("digest") if isinstance(batch, Mapping) else batch
                 for batch in place.get("evidence") or []
             ],
         }
-
-
-def _graph_term(client: Client, graph: str) -> str:
-    if ":" in graph:
-        return term(graph, "graph")
-    from ontology.ids import Ids
-
-    try:
-        return f"<{Ids(str(client.status().get('base'))).graph(graph)}>"
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
 
 
 def replace_file(path: Path, content: bytes) -> None:

@@ -94,7 +94,7 @@ def verify(
     verdict = verify_bundle(
         bundle,
         log_key,
-        [_key(text) for text in witness or ()],
+        [verifier_key(text) for text in witness or ()],
         None if checkpoint is None else _read(str(checkpoint)).decode("utf-8", "replace"),
         None if triple is None else _triple(triple),
     )
@@ -141,12 +141,12 @@ def _log_key(
 ) -> VerifierKey | None:
     text = said or environ.get("FRACTALOPS_LOG_KEY")
     if text:
-        return _key(text)
+        return verifier_key(text)
     kept = folder / "keys" / "log.pub"
-    return _key(str(kept)) if kept.is_file() else None
+    return verifier_key(str(kept)) if kept.is_file() else None
 
 
-def _key(said: str) -> VerifierKey:
+def verifier_key(said: str) -> VerifierKey:
     """The verifier key in a text or in the file of that name."""
     from proofs.checkpoint import VerifierKey
     from proofs.errors import MalformedKey

@@ -54,7 +54,7 @@ EXPLAINED = {
                     "single_person": True,
                 }
             ],
-            "rules": ["fo:rule-http-server"],
+            "rules": [{"rule": FO + "rule-x", "class": FO + "HttpRoute", "events": 4}],
             "evidence": [
                 {
                     "digest": "sha256:" + "a" * 64,
@@ -173,9 +173,15 @@ def test_explain_draws_the_chain(fake: Any, data: Path, run: Callable[..., Any])
         "s": [f"<{FO}Service>"],
         "p": ["<http://www.w3.org/2000/01/rdf-schema#label>"],
         "o": ['"s"@en'],
-        "g": [f"<{GRAPH}>"],
+        "g": [GRAPH],
     }
-    chain = ["proposal p1", "decision: approve by policy", "rule: ", "evidence: ", "raw payload: "]
+    chain = [
+        "proposal p1",
+        "decision: approve by policy",
+        "rule: fo:rule-x makes it fo:HttpRoute (4",
+        "evidence: ",
+        "raw payload: ",
+    ]
     places = [shown.out.index(part) for part in chain]
     assert places == sorted(places)
     assert "single person: own graph" in shown.out
@@ -184,10 +190,9 @@ def test_explain_draws_the_chain(fake: Any, data: Path, run: Callable[..., Any])
 
 
 def test_explain_takes_a_short_graph_name(fake: Any, data: Path, run: Callable[..., Any]) -> None:
-    fake.says("GET /status", {"base": "http://fractalops.localhost"})
     fake.says("GET /proofs/explain", EXPLAINED)
     run("proofs", "explain", "fo:S", "a", "fo:T", "--graph", "lineage/shop", "--data", data)
-    assert fake.last.query["g"] == [f"<{GRAPH}>"]
+    assert fake.last.query["g"] == ["lineage/shop"]
 
 
 def test_explain_as_rows_and_json(fake: Any, data: Path, run: Callable[..., Any]) -> None:

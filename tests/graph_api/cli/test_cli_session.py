@@ -292,7 +292,7 @@ def test_ctrl_c_ends_without_a_traceback(
 
     fake.answers["GET /status"] = slow
     log = tmp_path / "log"
-    command = [sys.executable, "-m", "graph_api.cli", "status", "--data", data]
+    command: list[str | Path] = [sys.executable, "-m", "graph_api.cli", "status", "--data", data]
     with spawn(command, env={"PYTHONPATH": str(checkout)}, log=log, cwd=tmp_path) as running:
         deadline = time.monotonic() + 30
         while not fake.seen and time.monotonic() < deadline:
