@@ -103,8 +103,16 @@ class FakeServer:
 
 
 @pytest.fixture
-def fake() -> Iterator[FakeServer]:
-    """A server of the test's own, on loopback."""
+def fake(listening: FakeServer) -> FakeServer:
+    """A server on loopback that has no answers yet and has seen nothing."""
+    listening.answers.clear()
+    listening.seen.clear()
+    return listening
+
+
+@pytest.fixture(scope="session")
+def listening() -> Iterator[FakeServer]:
+    """One server for all tests: starting and stopping one takes a while."""
     server = FakeServer()
     config = uvicorn.Config(server, host="127.0.0.1", port=0, log_level="error", lifespan="off")
     running = uvicorn.Server(config)
