@@ -9,14 +9,14 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from graph_api.cli_errors import CommandError
+from graph_api.cli_errors import CommandError, Refused
 from graph_api.cli_output import Output, show_json, show_line, show_stream, show_table, working
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 from ontology.vocab import PREFIXES
@@ -96,8 +96,13 @@ def query(
     """
     shown = output_format(context, output)
     accept = _media_type(format_) if format_ is not None else _ACCEPT[shown]
-    question = with_prefixes(read_text(text, file))
-    with connect(context, data) as client, ExitStack() as open_answer:
+    asked = read_text(text, file).removeprefix("\ufeff")
+    question = with_prefixes(asked)
+    with (
+        _own_columns(len(question) - len(asked)),
+        connect(context, data) as client,
+        ExitStack() as open_answer,
+    ):
         with working("Asking"):
             answer = open_answer.enter_context(
                 client.stream(
@@ -143,9 +148,23 @@ def with_prefixes(text: str) -> str:
         for name in PREFIXES
         if name not in declared and re.search(rf"(?<![\w.-]){name}:", text) is not None
     ]
-    return "".join(f"PREFIX {name}: <{PREFIXES[name]}> " for name in used) + text.removeprefix(
-        "\ufeff"
-    )
+    return "".join(f"PREFIX {name}: <{PREFIXES[name]}> " for name in used) + text
+
+
+@contextmanager
+def _own_columns(added: int) -> Iterator[None]:
+    """Count columns of the first line from where the user's own text begins."""
+    try:
+        yield
+    except Refused as refusal:
+        column = refusal.body.get("column")
+        if refusal.body.get("line") == 1 and isinstance(column, int) and column > added:
+            said = f"line 1, column {column}"
+            detail = refusal.detail.replace(said, f"line 1, column {column - added}")
+            raise Refused(
+                refusal.status, refusal.kind, refusal.title, detail, refusal.body
+            ) from refusal
+        raise
 
 
 def _declared(text: str) -> set[str]:

@@ -151,6 +151,17 @@ def test_the_query_may_be_a_file(fake: Any, data: Path, run: Callable[..., Any])
     assert run("query", "SELECT * {}", "--format", "nonsense", "--data", data).code == 2
 
 
+@pytest.mark.parametrize(("line", "shown"), [(1, 7), (2, 100)])
+def test_columns_are_those_of_the_users_own_text(
+    fake: Any, data: Path, run: Callable[..., Any], line: int, shown: int
+) -> None:
+    text = "SELECT fo:"
+    column = 7 + len(with_prefixes(text)) - len(text) if line == 1 else 100
+    detail = f"line {line}, column {column}: expected something"
+    fake.refuses("POST /sparql", 400, "Bad", detail, line=line, column=column)
+    assert f"Bad: line {line}, column {shown}: expected" in run("query", text, "--data", data).err
+
+
 def test_a_refused_update_says_how_to_propose(
     fake: Any, data: Path, run: Callable[..., Any]
 ) -> None:
