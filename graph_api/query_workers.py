@@ -183,7 +183,7 @@ class QueryPool:
         self._snapshots = snapshots
         self._scratch = scratch
         self._each = workers
-        self._memory = memory
+        self.memory = memory
         self._workers: set[_Worker] = set()
         self._idle: list[_Worker] = []
         self._queue = _Queue()
@@ -274,7 +274,7 @@ class QueryPool:
             "per_principal": self._each,
             "busy": sum(worker.job is not None for worker in ready),
             "waiting": self._queue.size,
-            "memory_bytes": self._memory,
+            "memory_bytes": self.memory,
             "network_denied": bool(ready)
             and all(worker.holds is not None and worker.holds.get("network") for worker in ready),
             "ended": dict(self._ended),
@@ -430,7 +430,7 @@ class QueryPool:
                     "-c",
                     _START.format(path=path),
                     str(theirs.fileno()),
-                    str(self._memory),
+                    str(self.memory),
                     str(self._scratch / name),
                 ],
                 env={

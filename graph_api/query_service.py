@@ -1,0 +1,305 @@
+"""Reads the graph for HTTP callers: picks the snapshot, runs the task, puts the outcome into words.
+
+Invariant: an answer's status line is sent only when the whole answer is there, so that nothing that
+starts with 200 is ever cut short. Each answer names the head it was read at, and a caller never
+reads an older graph than the one their own last commit made.
+Specification: https://www.rfc-editor.org/rfc/rfc9110
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from prometheus_client import Counter, Histogram
+from starlette.types import Receive, Scope, Send
+
+from graph_api import query_problems
+from graph_api.problems import Problem
+from graph_api.query_messages import MORE, REFUSED, SPOOLED, Operation, Reply, Task
+from graph_api.query_workers import Job, QueryPool, Saturated, WorkerLost
+from ontology.errors import SnapshotError
+from ontology.ids import Ids
+from ontology.snapshots import Lease, Snapshots
+
+MOST_REBUILDS = 8
+_LOOK_AGAIN = 0.02
+_WATCH_AFTER = 0.1
+"""Seconds after which a running task watches whether its caller still is there."""
+
+_CHUNK = 256 * 1024
+_WITH_CHARSET = frozenset(
+    {"text/csv", "text/tab-separated-values", "text/turtle", "text/n3", "application/n-triples"}
+)
+HEAD_HEADER = b"fractalops-head"
+
+QUERIES = Counter("fractalops_reads_total", "Reads of the graph, by outcome.", ["outcome"])
+SECONDS = Histogram("fractalops_read_seconds", "Time a read of the graph took, in seconds.")
+_ANSWERED = QUERIES.labels(outcome="answered")
+
+
+class Reader(Protocol):
+    """What this module needs to know of a caller; :class:`graph_api.auth.Caller` is one."""
+
+    @property
+    def principal(self) -> str: ...
+    @property
+    def hidden_graphs(self) -> frozenset[str]: ...
+
+
+class ClientGone(Exception):
+    """The caller hung up before the answer; there is nobody to tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueryLimits:
+    """``seconds`` is what a query gets, ``most_seconds`` what it may ask for; sizes are bytes."""
+
+    seconds: float = 10.0
+    most_seconds: float = 30.0
+    result_bytes: int = 64 * 1024 * 1024
+    query_bytes: int = 1024 * 1024
+    wait_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read, and at which head: that of ``at``, or one of at least ``min_head``."""
+
+    operation: Operation
+    what: str = ""
+    results_type: str = ""
+    graph_type: str = ""
+    dataset: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    at: int | None = None
+    min_head: int = -1
+    seconds: float | None = None
+    repeatable: bool = True
+    """False when the same reading may give other bytes at the same head."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """A complete answer: bytes, or a spool file with its size. ``body`` is ``None`` for a 304."""
+
+    head: int
+    etag: str | None
+    media_type: str = ""
+    body: bytes | None = None
+    spool: Path | None = None
+    size: int = 0
+    more: bool = False
+
+
+class QueryService:
+    """Reads for one server. ``min_head_for(principal)`` is the head of their own last commit."""
+
+    def __init__(
+        self,
+        snapshots: Snapshots,
+        pool: QueryPool,
+        ids: Ids,
+        limits: QueryLimits,
+        min_head_for: Callable[[str], int] = lambda principal: -1,
+    ) -> None:
+        self.ids = ids
+        self.limits = limits
+        self._snapshots = snapshots
+        self._pool = pool
+        self._min_head_for = min_head_for
+        self._rebuilder = ThreadPoolExecutor(1, thread_name_prefix="rebuild")
+        self._rebuilding = 0
+
+    def close(self) -> None:
+        """Waits for a rebuild that is under way."""
+        self._rebuilder.shutdown(wait=True, cancel_futures=True)
+
+    async def read(
+        self, caller: Reader, reading: Reading, receive: Receive, if_none_match: str | None = None
+    ) -> Answer:
+        """The answer to a reading. Raises :class:`Problem`, or :class:`ClientGone`."""
+        started = time.perf_counter()
+        try:
+            answer = await self._read(caller, reading, receive, if_none_match)
+        except Problem as problem:
+            QUERIES.labels(outcome=problem.kind).inc()
+            raise
+        finally:
+            SECONDS.observe(time.perf_counter() - started)
+        _ANSWERED.inc()
+        return answer
+
+    async def _read(
+        self, caller: Reader, reading: Reading, receive: Receive, if_none_match: str | None
+    ) -> Answer:
+        lease = await self._lease(caller.principal, reading)
+        snapshot = lease.snapshot
+        hidden = tuple(sorted(caller.hidden_graphs)) if caller.hidden_graphs else ()
+        etag = _etag(snapshot.head, reading, hidden) if reading.repeatable else None
+        if etag is not None and if_none_match is not None and _matches(if_none_match, etag):
+            lease.release()
+            return Answer(snapshot.head, etag)
+        task = Task(
+            reading.operation,
+            str(snapshot.path),
+            reading.what,
+            reading.results_type,
+            reading.graph_type,
+            hidden,
+            reading.dataset,
+            self.limits.seconds if reading.seconds is None else reading.seconds,
+            self.limits.result_bytes,
+        )
+        try:
+            job = self._pool.submit(caller.principal, lease, task)
+        except Saturated as error:
+            raise query_problems.busy("Too many queries wait already.") from error
+        reply = await self._outcome(job, receive, task)
+        return self._answer(snapshot.head, etag, reply)
+
+    def _answer(self, head: int, etag: str | None, reply: Reply) -> Answer:
+        if reply.kind == REFUSED:
+            raise query_problems.refused(reply, self.limits.result_bytes)
+        if reply.kind == SPOOLED:
+            media_type, size, path = reply.note.split("\n", 2)
+            return Answer(head, etag, media_type, b"", Path(path), int(size))
+        more = bool(reply.flags & MORE)
+        return Answer(head, etag, reply.note, reply.body, None, len(reply.body), more)
+
+    async def _outcome(self, job: Job, receive: Receive, task: Task) -> Reply:
+        """The reply; a caller who hangs up meanwhile has the job ended."""
+        loop = asyncio.get_running_loop()
+        watching: list[asyncio.Task[None]] = []
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            self._pool.abandon(job)
+
+        timer = loop.call_later(_WATCH_AFTER, lambda: watching.append(loop.create_task(watch())))
+        try:
+            return await job.future
+        except WorkerLost as lost:
+            if lost.cause == "abandoned":
+                raise ClientGone from lost
+            raise query_problems.lost(
+                lost.cause, task.seconds, self.limits.most_seconds, self._pool.memory
+            ) from lost
+        finally:
+            timer.cancel()
+            for watcher in watching:
+                watcher.cancel()
+            self._pool.abandon(job)
+
+    async def _lease(self, principal: str, reading: Reading) -> Lease:
+        try:
+            if reading.at is not None:
+                return await self._lease_at(reading.at)
+            wanted = max(reading.min_head, self._min_head_for(principal))
+            head = self._pool.current.head
+            if head < wanted:
+                head = await self._wait_for(wanted)
+            # Dropped in between, it is replaced by the newest, which is later still.
+            return self._snapshots.try_lease(head) or self._snapshots.lease()
+        except SnapshotError as error:
+            raise Problem(
+                503, "snapshot-missing", "The graph can't be read now", str(error)
+            ) from error
+
+    async def _lease_at(self, head: int) -> Lease:
+        newest = self._snapshots.current().head
+        if head > newest:
+            await self._wait_for(head)
+        try:
+            lease = self._snapshots.try_lease(head)
+        except SnapshotError as error:
+            raise query_problems.no_head(head, newest) from error
+        if lease is not None:
+            return lease
+        if self._rebuilding >= MOST_REBUILDS:
+            raise query_problems.busy("Too many older states of the graph are being rebuilt.")
+        self._rebuilding += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._rebuilder, self._snapshots.lease, head)
+        finally:
+            self._rebuilding -= 1
+
+    async def _wait_for(self, head: int) -> int:
+        """The newest head, once it is at least ``head``."""
+        give_up = time.monotonic() + self.limits.wait_seconds
+        while (newest := self._snapshots.current().head) < head:
+            if time.monotonic() > give_up:
+                raise query_problems.no_head(head, newest)
+            await asyncio.sleep(_LOOK_AGAIN)
+        return newest
+
+
+async def send_answer(
+    answer: Answer, scope: Scope, send: Send, extra: Mapping[str, str] | None = None
+) -> None:
+    """Sends a complete answer, or a 304 for one without a body; ``extra`` adds headers."""
+    headers = [
+        (HEAD_HEADER, b"%d" % answer.head),
+        (b"vary", b"Accept, Authorization"),
+        (b"cache-control", b"private, no-cache"),
+    ]
+    if answer.etag is not None:
+        headers.append((b"etag", answer.etag.encode()))
+    for name, value in (extra or {}).items():
+        headers.append((name.lower().encode(), value.encode()))
+    if answer.body is None:
+        await send({"type": "http.response.start", "status": 304, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    headers.append((b"content-type", _content_type(answer.media_type)))
+    headers.append((b"content-length", b"%d" % answer.size))
+    start = {"type": "http.response.start", "status": 200, "headers": headers}
+    if answer.spool is not None:
+        await _send_spool(answer.spool, start, scope["method"] == "HEAD", send)
+        return
+    await send(start)
+    body = b"" if scope["method"] == "HEAD" else answer.body
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _send_spool(path: Path, start: dict[str, object], head_only: bool, send: Send) -> None:
+    with path.open("rb") as spool:
+        # Gone from the folder already: it lives as long as it is being sent.
+        path.unlink()
+        await send(start)
+        while not head_only and (chunk := spool.read(_CHUNK)):
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _content_type(media_type: str) -> bytes:
+    if media_type in _WITH_CHARSET:
+        return f"{media_type}; charset=utf-8".encode()
+    return media_type.encode()
+
+
+def _etag(head: int, reading: Reading, hidden: tuple[str, ...]) -> str:
+    parts = repr(
+        (
+            reading.operation,
+            reading.what,
+            reading.results_type,
+            reading.graph_type,
+            reading.dataset,
+            hidden,
+        )
+    )
+    return f'"{head}-{hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()}"'
+
+
+def _matches(if_none_match: str, etag: str) -> bool:
+    if if_none_match.strip() == "*":
+        return True
+    return any(part.strip().removeprefix("W/") == etag for part in if_none_match.split(","))
