@@ -29,6 +29,8 @@ from stewards.errors import UnknownSteward
 from stewards.runner import StewardRunner
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
+"""Eight characters shorter, so that the slug of the project's steward is a slug too."""
 
 
 class ProjectBody(BaseModel):
@@ -36,7 +38,7 @@ class ProjectBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    slug: str = Field(pattern=SLUG)
+    slug: str = Field(pattern=PROJECT_SLUG)
     label: str | None = Field(default=None, min_length=1, max_length=200)
     restricted: bool = False
 

@@ -372,6 +372,8 @@ class Sh:
     class_: Final = _SH + "class"
     in_: Final = _SH + "in"
     or_: Final = _SH + "or"
+    xone: Final = _SH + "xone"
+    and_: Final = _SH + "and"
     not_: Final = _SH + "not"
     minInclusive: Final = _SH + "minInclusive"
     sparql: Final = _SH + "sparql"

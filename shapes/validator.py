@@ -11,7 +11,7 @@ the shapes or the class hierarchy themselves change, the whole graph is validate
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
@@ -46,6 +46,10 @@ _UNMEETABLE = {
         *("unsignedInt", "unsignedLong", "unsignedShort", "unsignedByte"),
     )
 } | {_XSD + "dateTimeStamp": _XSD + "dateTime"}
+
+
+_Members = dict[str, list[NamedNode | Literal | BlankNode]]
+"""What is said of one node of the shapes graph, by predicate."""
 
 
 class Overlay:
@@ -135,6 +139,7 @@ class _Shapes:
     target_objects: set[str] = field(default_factory=set)
     inverse: set[str] = field(default_factory=set)
     class_paths: set[str] = field(default_factory=set)
+    inverse_class_paths: set[str] = field(default_factory=set)
 
 
 class Validator:
@@ -195,6 +200,9 @@ class Validator:
             assert isinstance(node, NamedNode)
             for path in shapes.class_paths:
                 foci.update(_subjects(overlay.referring(node, NamedNode(path))))
+            for path in shapes.inverse_class_paths:
+                found = overlay.about(node, NamedNode(path))
+                foci.update(quad.object for quad in found if _is_node(quad.object))
         types = {
             node: [q.object for q in overlay.about(node, TYPE) if isinstance(q.object, NamedNode)]
             for node in foci
@@ -265,7 +273,7 @@ def _is_node(term: object) -> TypeGuard[NamedNode]:
 
 def _read_shapes(quads: list[Quad]) -> _Shapes:
     shapes = _Shapes(ReferenceShapes(_ntriples(quads)))
-    about: dict[str, dict[str, list[NamedNode | Literal | BlankNode]]] = {}
+    about: dict[str, _Members] = {}
     for quad in quads:
         assert isinstance(quad.subject, NamedNode)
         assert isinstance(quad.object, NamedNode | Literal)
@@ -282,25 +290,53 @@ def _read_shapes(quads: list[Quad]) -> _Shapes:
         if _FAR & set(members) or (Sh.path in members and Sh.property in members):
             shapes.local = False
         for path in _values(members, Sh.path):
-            if Sh.class_ in members:
-                shapes.class_paths.add(path)
-            step = about.get(path, {})
-            inverse = step.get(Sh.inversePath)
-            if inverse:
-                shapes.inverse.update(item.value for item in inverse)
-                if any(item.value in about for item in inverse):
-                    shapes.local = False
-            elif Rdf.first in step or set(step) & _PATHS:
-                shapes.local = False
+            _read_path(shapes, path, _nested(members, about), about)
     return shapes
+
+
+def _read_path(
+    shapes: _Shapes, path: str, said: list[_Members], about: Mapping[str, _Members]
+) -> None:
+    """Takes in where a property shape looks; ``said`` are its own members and those inside its
+    logical constraints, which speak of the value nodes."""
+    if any({Sh.property, Sh.path, *_FAR} & set(members) for members in said[1:]):
+        shapes.local = False
+    step = about.get(path, {})
+    inverse = _values(step, Sh.inversePath)
+    if any(item in about for item in inverse) or Rdf.first in step or set(step) & _PATHS:
+        shapes.local = False
+    shapes.inverse.update(inverse)
+    if any(Sh.class_ in members for members in said):
+        shapes.class_paths.update(() if inverse else (path,))
+        shapes.inverse_class_paths.update(inverse)
+
+
+def _nested(members: _Members, about: Mapping[str, _Members]) -> list[_Members]:
+    """The members of a shape, then of every shape inside its logical constraints."""
+    found = [members]
+    waiting = [item for predicate in _LOGICAL for item in _values(members, predicate)]
+    seen: set[str] = set()
+    while waiting:
+        node = waiting.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        inner = about.get(node, {})
+        if Rdf.first in inner:
+            waiting += _values(inner, Rdf.first) + _values(inner, Rdf.rest)
+        else:
+            found.append(inner)
+            waiting += [item for predicate in _LOGICAL for item in _values(inner, predicate)]
+    return found
+
+
+_LOGICAL = (Sh.or_, Sh.and_, Sh.xone, Sh.not_)
 
 
 _PATHS = {Sh.alternativePath, Sh.zeroOrMorePath, Sh.oneOrMorePath, Sh.zeroOrOnePath}
 
 
-def _refuse_unusable(
-    subject: str, members: dict[str, list[NamedNode | Literal | BlankNode]]
-) -> None:
+def _refuse_unusable(subject: str, members: _Members) -> None:
     for predicate, what in _REFUSED.items():
         if predicate in members:
             raise MalformedShapes(f"<{subject}> uses {what}, which the gate does not run yet")
@@ -313,7 +349,7 @@ def _refuse_unusable(
             )
 
 
-def _values(members: dict[str, list[NamedNode | Literal | BlankNode]], predicate: str) -> list[str]:
+def _values(members: _Members, predicate: str) -> list[str]:
     return [item.value for item in members.get(predicate, [])]
 
 
