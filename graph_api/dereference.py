@@ -1,8 +1,8 @@
 """Answers for the IRIs of the graph themselves: what is known of the thing they name.
 
 Invariant: ``GET /id/...`` describes the IRI ``{base}/id/...`` with exactly the path that was sent,
-percent-encoding included, since another spelling is another IRI. ``/graph/...`` names a graph, which
-isn't a document: it leads on to the document that holds its triples.
+percent-encoding included, since another spelling is another IRI. ``/graph/...`` names a graph,
+which isn't a document: it leads on to the document that holds its triples.
 Specification: https://www.w3.org/TR/cooluris/
 """
 
@@ -23,7 +23,7 @@ from graph_api.query_service import QueryService, Reader, Reading, send_answer
 
 
 class ResourceEndpoint(Endpoint):
-    """``GET /id/{path}``: the triples about a thing, those that point at it, and labels around it."""
+    """``GET /id/{path}``: what is said of a thing, what points at it, and labels around it."""
 
     async def handle(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, caller: Reader

@@ -75,15 +75,15 @@ class GraphsEndpoint(Endpoint):
             405,
             "changes-go-through-proposals",
             "Changes go through proposals",
-            f"{method} is not done to a graph directly. Send the triples to POST"
-            " /proposals?project=SLUG&graph=NAME&rationale=TEXT to add them; to remove some, propose"
-            " an RDF Patch or DELETE DATA.",
+            f"{method} is not done to a graph directly. To add triples, send them to POST"
+            " /proposals?project=SLUG&graph=NAME&rationale=TEXT; to remove some, propose an RDF"
+            " Patch or DELETE DATA.",
             extra={"proposals": "/proposals"},
             headers={"Allow": "GET, HEAD"},
         )
 
     def _wanted(self, scope: Scope, parameters: list[tuple[str, str]]) -> str | None:
-        """The graph asked for: an IRI, ``default``, empty for all as quads, ``None`` for the list."""
+        """An IRI, ``default``, empty for all graphs as quads, ``None`` for the list."""
         name = raw_path(scope)[len(PATH) :].strip("/")
         graph = single(parameters, "graph")
         default = single(parameters, "default")
@@ -117,7 +117,7 @@ class GraphsEndpoint(Endpoint):
     ) -> None:
         media_type = negotiate.required(headers.get("accept"), LIST_TYPES)
         answer = await self.service.read(caller, reading, receive)
-        counts = json.loads(answer.body or b"{}")
+        counts = json.loads(answer.read())
         prefix = f"{self.service.ids.base}/graph/"
         if media_type == "application/json":
             items = [

@@ -96,6 +96,14 @@ class Answer:
     size: int = 0
     more: bool = False
 
+    def read(self) -> bytes:
+        """The bytes, for a caller that makes something else of them."""
+        if self.spool is None:
+            return self.body or b""
+        data = self.spool.read_bytes()
+        self.spool.unlink()
+        return data
+
 
 class QueryService:
     """Reads for one server. ``min_head_for(principal)`` is the head of their own last commit."""

@@ -22,7 +22,6 @@ from starlette.types import Receive, Scope, Send
 
 from graph_api import negotiate
 from graph_api.endpoint import (
-    Authenticates,
     Endpoint,
     bad_parameter,
     head_parameter,
@@ -32,7 +31,7 @@ from graph_api.endpoint import (
 from graph_api.problems import Problem
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_problems import update_refused
-from graph_api.query_service import ClientGone, QueryService, Reader, Reading, send_answer
+from graph_api.query_service import ClientGone, Reader, Reading, send_answer
 
 PATH = "/sparql"
 RESULT_TYPES = tuple(RESULT_FORMATS)
@@ -236,6 +235,6 @@ def _description(address: str, media_type: str) -> bytes:
     return body
 
 
-def build_routes(service: QueryService, authenticator: Authenticates) -> list[BaseRoute]:
+def build_routes(endpoint: SparqlEndpoint) -> list[BaseRoute]:
     """The route of the endpoint; every method reaches it, so that each gets our answer."""
-    return [Route(PATH, SparqlEndpoint(service, authenticator))]
+    return [Route(PATH, endpoint)]
