@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 from fastapi import Depends, FastAPI
@@ -18,11 +19,12 @@ from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import ASGIApp
 
-from graph_api import facts, operations, proofs, proposals
+from graph_api import facts, operations, proofs, proposals, reading
 from graph_api.assembly import Assembly, version
+from graph_api.endpoint import Direct
 from graph_api.problems import Problem, handle_problem
-from graph_api.reading import add_reading_routes
 from ingest.receivers import TracesReceiver
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
@@ -41,9 +43,16 @@ _HINTS = {
 }
 
 
-def create_app(assembly: Assembly) -> FastAPI:
+def create_app(assembly: Assembly) -> ASGIApp:
     """The application over what an assembly has opened."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with reading.running(assembly.workers, assembly.reading):
+            yield
+
     app = FastAPI(
+        lifespan=lifespan,
         title="FractalOps Semantics",
         version=version(),
         description="A governed, provable knowledge graph of an organisation. Every change is a"
@@ -62,7 +71,7 @@ def create_app(assembly: Assembly) -> FastAPI:
         assembly.inbox, assembly.access.project_of_key, max_body=settings.otlp_bytes
     )
     app.add_route("/v1/traces", receiver.post, methods=["POST"])
-    add_reading_routes(app, assembly)
+    short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 
     def published() -> int:
         return assembly.publisher.size
@@ -109,7 +118,7 @@ def create_app(assembly: Assembly) -> FastAPI:
     )
     app.include_router(facts.build_router(assembly.warehouse, authenticator))
     _add_health(app, assembly)
-    return app
+    return Direct(app, short_cuts)
 
 
 def _add_health(app: FastAPI, assembly: Assembly) -> None:

@@ -25,7 +25,8 @@ from pyoxigraph import NamedNode
 from graph_api.auth import Authenticator
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
-from graph_api.query_workers import QueryWorkers
+from graph_api.query_service import QueryLimits, QueryService
+from graph_api.query_workers import QueryPool
 from ingest.classify import Classifier, rules_from_quads
 from ingest.inbox import Inbox
 from ingest.pump import Pump
@@ -56,6 +57,9 @@ from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
+
+USUAL_SHARE = 3
+"""A query gets the longest time divided by this, unless it asks for more."""
 
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
@@ -226,14 +230,24 @@ class Assembly:
         )
         self.snapshots.start()
         closing.callback(self.snapshots.close)
-        self.workers = QueryWorkers(
+        # Started by the application, in the event loop that serves.
+        self.workers = QueryPool(
+            self.snapshots,
             self.folder.scratch / "results",
-            workers=settings.query_workers,
-            memory_bytes=settings.query_memory,
-            result_bytes=settings.query_result_bytes,
+            settings.query_workers,
+            settings.query_memory,
         )
-        self.workers.start()
-        closing.callback(self.workers.close)
+        self.reading = QueryService(
+            self.snapshots,
+            self.workers,
+            self.ids,
+            QueryLimits(
+                seconds=settings.query_seconds / USUAL_SHARE,
+                most_seconds=settings.query_seconds,
+                result_bytes=settings.query_result_bytes,
+            ),
+            self.min_head_for,
+        )
         self.publisher = Publisher(self.journal, self.log_folders, lambda size: None)
         self.publisher.start()
         closing.callback(self.publisher.stop)

@@ -61,7 +61,7 @@ class Canonicaliser:
     def close(self) -> None:
         with self._lock:
             if self._pool is not None:
-                self._pool.stop()
+                self._pool.stop()  # type: ignore[no-untyped-call]
                 self._pool.join()
                 self._pool = None
 

@@ -40,7 +40,7 @@ class Settings(BaseModel):
     mirror: Path | None = None
     witness_keys: tuple[str, ...] = ()
 
-    query_workers: int = Field(default=max(2, min(8, os.cpu_count() or 2)), ge=2, le=64)
+    query_workers: int = Field(default=max(1, min(8, os.cpu_count() or 1)), ge=1, le=64)
     query_seconds: float = Field(default=30.0, gt=0)
     query_memory: int = Field(default=1024 * MEBIBYTE, ge=64 * MEBIBYTE)
     query_result_bytes: int = Field(default=64 * MEBIBYTE, ge=MEBIBYTE)
