@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,7 +80,10 @@ def restore(
     _show(copied, folder, shown)
     if aside is not None:
         say(f"What was there before is kept in {aside}; remove it when all is well.")
-    say(f"Start it: fractalops up --data {folder} (the graph is built again from the journal)")
+    say(
+        f"Start it: fractalops up --data {shlex.quote(str(folder))} "
+        "(the graph is built again from the journal)"
+    )
 
 
 def _show(copied: Copied, place: Path, output: Output) -> None:

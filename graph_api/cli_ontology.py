@@ -17,8 +17,8 @@ from graph_api.cli_output import (
     show_rows,
     working,
 )
-from graph_api.cli_query import short_iri
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+from graph_api.cli_terms import short_iri
 from ontology.vocab import FO, PREFIXES
 
 _RDF, _RDFS, _OWL, _SKOS = (PREFIXES[name] for name in ("rdf", "rdfs", "owl", "skos"))

@@ -48,15 +48,23 @@ class Output(StrEnum):
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its heading and how the cell is taken from an item."""
+    """One column: its heading, how the cell is taken from an item, and how a table shortens it."""
 
     name: str
     cell: Callable[[Mapping[str, Any]], object]
+    short: Callable[[str], str] | None = None
+
+    def shown(self, item: Mapping[str, Any]) -> object:
+        """The cell of a table."""
+        cell = self.cell(item)
+        return cell if self.short is None or cell is None else self.short(cell_text(cell))
 
 
-def column(name: str, key: str | None = None) -> Column:
-    """The column that shows one member of an item as it is."""
-    return Column(name, lambda item: item.get(key or name))
+def column(
+    name: str, key: str | None = None, *, short: Callable[[str], str] | None = None
+) -> Column:
+    """The column that shows one member of an item as it is, in a table perhaps shortened."""
+    return Column(name, lambda item: item.get(key or name), short)
 
 
 def visible(text: str) -> str:
@@ -104,7 +112,7 @@ def show_rows(
     elif not items and nothing:
         say(nothing)
     else:
-        show_table([c.name for c in columns], ([c.cell(item) for c in columns] for item in items))
+        show_table([c.name for c in columns], ([c.shown(item) for c in columns] for item in items))
 
 
 def show_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -25,9 +26,8 @@ from graph_api.cli_output import (
     visible,
     working,
 )
-from graph_api.cli_query import short_iri
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
-from graph_api.cli_terms import term
+from graph_api.cli_terms import short_iri, short_principal, term
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -38,7 +38,7 @@ LOG_COLUMNS = (
     column("time"),
     column("proposal"),
     column("project"),
-    column("principal"),
+    column("principal", short=short_principal),
     column("leaf hash", "leaf_hash"),
 )
 CHECK_COLUMNS = (column("name"), column("ok"), column("detail"))
@@ -163,7 +163,7 @@ def bundle(
         show_stream([exported])
         return
     replace_file(to, exported)
-    say(f"Written to {to}. Check it: fractalops proofs verify {to}")
+    say(f"Written to {to}. Check it: fractalops proofs verify {shlex.quote(str(to))}")
 
 
 @proofs.command("audit")
@@ -225,7 +225,7 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
         proposal = place.get("proposal") or {}
         branch = in_graph.add(
             line(
-                f"proposal {proposal.get('id')} by {proposal.get('author')}: "
+                f"proposal {proposal.get('id')} by {_who(proposal.get('author'))}: "
                 f"{proposal.get('state')}"
             )
         )
@@ -234,10 +234,11 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
         branch.add(line(f"proof: log entry {place.get('proof')}"))
         for decision in place.get("decisions") or proposal.get("decisions") or []:
             alone = ", single person" if decision.get("single_person") else ""
-            reason = f": {decision['reason']}" if decision.get("reason") else ""
+            why = decision.get("reason") or decision.get("policy")
+            reason = f": {why}" if why else ""
             branch.add(
                 line(
-                    f"decision: {decision.get('outcome')} by {decision.get('by')} "
+                    f"decision: {decision.get('outcome')} by {_who(decision.get('by'))} "
                     f"at {decision.get('at')}{alone}{reason}"
                 )
             )
@@ -260,6 +261,10 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
             if batch.get("payload_sha256"):
                 leaf.add(line(f"raw payload: sha256:{str(batch['payload_sha256'])[-64:]}"))
     return root
+
+
+def _who(principal: object) -> str:
+    return short_principal(cell_text(principal))
 
 
 def _rule(rule: object) -> str:

@@ -24,12 +24,13 @@ from graph_api.cli_output import (
     visible,
 )
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+from graph_api.cli_terms import short_principal, short_term
 
 PROPOSAL_COLUMNS = (
     column("id"),
     column("state"),
     column("project"),
-    column("author"),
+    column("author", short=short_principal),
     Column("added", lambda item: item.get("additions")),
     Column("removed", lambda item: item.get("removals")),
     column("proof"),
@@ -38,17 +39,18 @@ PROPOSAL_COLUMNS = (
 )
 REPORT_COLUMNS = (
     column("severity"),
-    column("focus"),
-    column("path"),
+    column("focus", short=short_term),
+    column("path", short=short_term),
     column("value"),
     column("message"),
-    column("shape"),
+    column("shape", short=short_term),
 )
 DECISION_COLUMNS = (
-    column("by"),
+    column("by", short=short_principal),
     column("outcome"),
     Column("single person", lambda item: item.get("single_person")),
     column("at"),
+    column("policy"),
     column("reason"),
 )
 TRANSITION_COLUMNS = (column("state"), column("at"), column("proof"))

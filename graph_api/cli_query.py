@@ -19,6 +19,7 @@ import typer
 from graph_api.cli_errors import CommandError, Refused
 from graph_api.cli_output import Output, show_json, show_line, show_stream, show_table, working
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
+from graph_api.cli_terms import short_iri
 from ontology.vocab import PREFIXES
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ _ACCEPT = {
 
 _XSD = PREFIXES["xsd"]
 _BARE = {_XSD + name for name in ("string", "integer", "decimal", "double", "boolean", "dateTime")}
-_LOCAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 # What may stand before the query form: white space, comments, BASE and PREFIX declarations.
 _PROLOGUE = re.compile(
     r"(?:\s+|\#[^\n\r]*|BASE\s*<[^>]*>|PREFIX\s+(?P<name>[^\s:#<>]*):\s*<[^>]*>)", re.IGNORECASE
@@ -175,15 +175,6 @@ def _declared(text: str) -> set[str]:
             names.add(match["name"])
         place = match.end()
     return names
-
-
-def short_iri(iri: str) -> str:
-    """The IRI as a prefixed name where a common prefix fits, in angle brackets otherwise."""
-    for name, namespace in PREFIXES.items():
-        local = iri.removeprefix(namespace)
-        if local != iri and _LOCAL_NAME.fullmatch(local):
-            return f"{name}:{local}"
-    return f"<{iri}>"
 
 
 def term_text(term: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,7 +114,8 @@ def find_server(*, url: str | None, folder: Path, environ: Mapping[str, str]) ->
         running = running_server(folder)
         if running is None:
             raise Unreachable(
-                f"no server runs on {folder}. Start one with: fractalops up --data {folder}\n"
+                f"no server runs on {folder}. Start one with: fractalops up --data "
+                f"{shlex.quote(str(folder))}\n"
                 "or name another: --data DIR, or FRACTALOPS_URL and FRACTALOPS_TOKEN."
             )
         return Address(running, token or folder_token(folder), f"{folder}/server.json")

@@ -1,7 +1,7 @@
-"""Reads an RDF term the way a person types it.
+"""Reads an RDF term the way a person types it, and writes it the way a person reads it.
 
-Invariant: what comes out is one N-Triples term. Accepted: ``<iri>`` and a bare absolute IRI, names
-with a common prefix, ``a``, and every literal that Turtle writes in one term.
+Invariant: what comes out of :func:`term` is one N-Triples term. Accepted: ``<iri>`` and a bare
+absolute IRI, names with a common prefix, ``a``, and every literal that Turtle writes in one term.
 Turtle: https://www.w3.org/TR/turtle/#literals
 """
 
@@ -13,7 +13,28 @@ import typer
 
 from ontology.vocab import PREFIXES
 
+_LOCAL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_PRINCIPAL = "/id/principal/"
 _ABSOLUTE = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*):[^\s<>\"{}|\\^`]+")
+
+
+def short_iri(iri: str) -> str:
+    """The IRI as a prefixed name where a common prefix fits, in angle brackets otherwise."""
+    for name, namespace in PREFIXES.items():
+        local = iri.removeprefix(namespace)
+        if local != iri and _LOCAL_NAME.fullmatch(local):
+            return f"{name}:{local}"
+    return f"<{iri}>"
+
+
+def short_term(text: str) -> str:
+    """An N-Triples term with its IRI shortened; anything else as it is."""
+    return short_iri(text[1:-1]) if re.fullmatch(r"<[^<>]*>", text) else text
+
+
+def short_principal(iri: str) -> str:
+    """A principal's name where the IRI has the usual form."""
+    return iri.rpartition(_PRINCIPAL)[2] if _PRINCIPAL in iri else iri
 
 
 def term(text: str, place: str) -> str:

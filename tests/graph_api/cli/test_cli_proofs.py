@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from graph_api.cli_terms import term
+from graph_api.cli_terms import short_principal, short_term, term
 from proofs.checkpoint import (
     COSIGNATURE_V1,
     Checkpoint,
@@ -160,6 +160,30 @@ def test_what_is_no_term(typed: str, place: str) -> None:
         return
     with pytest.raises(typer.BadParameter):
         term(typed, place)
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        (f"<{FO}name>", "fo:name"),
+        ("<http://x.example/y>", "<http://x.example/y>"),
+        ('"a <b>"', '"a <b>"'),
+        ("(<a> <b>)", "(<a> <b>)"),
+    ],
+)
+def test_terms_as_a_person_reads_them(written: str, read: str) -> None:
+    assert short_term(written) == read
+
+
+def test_a_principal_is_a_name_in_a_table_and_an_iri_elsewhere(
+    fake: Any, data: Path, run: Callable[..., Any]
+) -> None:
+    iri = "http://fractalops.localhost/id/principal/ann"
+    fake.says("GET /proofs/log", {"items": [{"index": 0, "principal": iri}]})
+    arguments = ("proofs", "log", "--data", data, "--output")
+    assert run(*arguments, "table").out.splitlines()[1].split() == ["0", "ann"]
+    assert iri in run(*arguments, "csv").out
+    assert short_principal("policy") == "policy"
 
 
 def test_explain_draws_the_chain(fake: Any, data: Path, run: Callable[..., Any]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from graph_api.cli_query import short_iri, term_text, with_prefixes
+from graph_api.cli_query import term_text, with_prefixes
+from graph_api.cli_terms import short_iri
 from ontology.vocab import FO
 
 RESULTS = "application/sparql-results+json"
