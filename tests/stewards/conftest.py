@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -24,7 +24,6 @@ from pyoxigraph import (
     QuerySolutions,
     RdfFormat,
     Store,
-    Variable,
     parse,
 )
 from starlette.applications import Starlette
@@ -38,7 +37,7 @@ from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.library import ontology_turtle, rules_turtle
 from ontology.store import GraphStore
-from ontology.terms import Delta, from_nquads, to_nquads
+from ontology.terms import Delta, from_nquads, skolemise, to_nquads
 from ontology.vocab import Fo
 from shapes.library import shapes_turtle
 from shapes.validator import Validator
@@ -195,7 +194,8 @@ def traffic(project: str, warehouse: Warehouse, classifier: Classifier) -> Traff
     return Traffic(project, warehouse, classifier)
 
 
-Rule = Callable[[Request], Response | None]
+Rule = Callable[[str, str, bytes], Response | None]
+"""``(method, path, body)`` to an answer, or ``None`` to leave it to the gate."""
 
 
 @dataclass
@@ -206,9 +206,10 @@ class PlayedGate:
     warehouse: Warehouse
     graph: GraphStore
     validator: Validator
+    store: Store
+    head: int
     url: str = ""
-    head: int = 0
-    store: Store = field(default_factory=Store)
+    max_rows: int = 10_000
     proposals: dict[str, dict[str, Any]] = field(default_factory=dict)
     deltas: dict[str, Delta] = field(default_factory=dict)
     auto_apply_limit: int = 20_000
@@ -249,6 +250,10 @@ class PlayedGate:
         graph = NamedNode(self.ids.lineage_graph(project))
         return to_nquads(self.store.quads_for_pattern(None, None, None, graph)).decode()
 
+    def remove(self, quads: Iterable[Quad]) -> None:
+        """Take back what :meth:`add` added."""
+        self._apply(Delta(removals=frozenset(quads)))
+
     def decide(self, identifier: str, state: str) -> None:
         """A person's decision on a proposal: rejected, withdrawn, reverted or applied."""
         self.proposals[identifier]["state"] = state
@@ -280,7 +285,7 @@ class PlayedGate:
             self.requests.append(f"{request.method} {request.url.path}")
             body = await request.body()
             for rule in self.rules:
-                given = rule(request)
+                given = rule(request.method, request.url.path, body)
                 if given is not None:
                     return given
             if request.headers.get("authorization") != f"Bearer {TOKEN}":
@@ -291,7 +296,7 @@ class PlayedGate:
 
     def _facts(self, request: Request, body: bytes) -> Response:
         assert request.headers["content-type"] == "application/sql"
-        result = self.warehouse.query(body.decode())
+        result = self.warehouse.query(body.decode(), max_rows=self.max_rows)
         return JSONResponse(
             {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
         )
@@ -396,18 +401,27 @@ def shipped(ids: Ids) -> frozenset[Quad]:
             )
             for quad in parse(text.encode(), format=RdfFormat.TURTLE):
                 quads.add(Quad(*_spo(quad), graph))
-    from ontology.terms import skolemise
-
     return skolemise(quads, ids.base)
+
+
+@pytest.fixture(scope="session")
+def organisation(ids: Ids, shipped: frozenset[Quad]) -> tuple[GraphStore, Validator, Store]:
+    """One graph for all tests, each of which has its own project in it."""
+    graph, store = GraphStore(None, ids), Store()
+    graph.apply(Delta(shipped), Delta(), 0)
+    store.extend(shipped)
+    return graph, Validator(graph), store
 
 
 @pytest.fixture
 def gate(
-    ids: Ids, warehouse: Warehouse, shipped: frozenset[Quad], project: str
+    ids: Ids,
+    warehouse: Warehouse,
+    organisation: tuple[GraphStore, Validator, Store],
+    project: str,
 ) -> Iterator[PlayedGate]:
-    graph = GraphStore(None, ids)
-    played = PlayedGate(ids, warehouse, graph, Validator(graph))
-    played.add(shipped)
+    graph, validator, store = organisation
+    played = PlayedGate(ids, warehouse, graph, validator, store, head=graph.head() or 0)
     played.found(project)
     server = uvicorn.Server(
         uvicorn.Config(played.app(), host="127.0.0.1", port=0, log_level="error", lifespan="off")
@@ -479,7 +493,3 @@ def hire(
     yield make
     for steward in hired:
         steward.close()
-
-
-def variables(names: Sequence[str]) -> list[Variable]:
-    return [Variable(name) for name in names]

@@ -1,0 +1,226 @@
+"""Rows of facts, and what they show."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from ontology.vocab import Fo
+from stewards.fact_rows import (
+    CallRow,
+    DatabaseRow,
+    InvocationRow,
+    MessageRow,
+    OperationRow,
+    PageRows,
+    ServiceRow,
+)
+from stewards.names import MAX_NAME
+from stewards.observe import (
+    LONG_NAME,
+    NO_SERVICE_NAME,
+    NOT_UNDERSTOOD,
+    Access,
+    Call,
+    Invocation,
+    Operation,
+    Store,
+    observations,
+    role,
+)
+
+B1, B2, B3 = ((seq, f"sha256:{seq:064x}") for seq in (1, 2, 3))
+
+SERVICE = ServiceRow("web", "prod", "1.0", *B1, spans=3)
+STATEMENT = DatabaseRow(
+    "web", "op", Fo.DatabaseOperation, "sqlite", "", "", "/home/me/shop.db", "", "", "", *B1
+)
+MESSAGE = MessageRow(
+    "web", "op", Fo.PublishOperation, "producer", "kafka", "Broker.Shop", "9092", "orders", *B1
+)
+CALL = CallRow("web", "out", Fo.HttpCall, "orders", "in", Fo.HttpRoute, *B2, *B1)
+
+
+def test_a_service_with_its_environment_and_release() -> None:
+    seen = observations(PageRows(services=[SERVICE]))
+    assert seen.services == {"web": (B1,)}
+    assert seen.environments == {("web", "prod"): (B1,)}
+    assert seen.releases == {("web", "1.0"): (B1,)}
+    assert not seen.set_aside
+
+
+@pytest.mark.parametrize("name", ["", " \n", "unknown_service", "unknown_service:python", "\u200b"])
+def test_spans_without_a_service_name_are_set_aside_and_counted(name: str) -> None:
+    seen = observations(
+        PageRows(
+            services=[replace(SERVICE, service=name)],
+            operations=[OperationRow(name, "op", Fo.HttpRoute, "server", *B1)],
+            database=[replace(STATEMENT, service=name, statement="SELECT * FROM t")],
+            messages=[replace(MESSAGE, service=name)],
+            calls=[replace(CALL, caller_service=name), replace(CALL, callee_service=name)],
+            invocations=[InvocationRow(name, "in", "out", *B1, *B1)],
+        )
+    )
+    assert seen.set_aside == {NO_SERVICE_NAME: 3}
+    assert observations(PageRows()) == replace(seen, set_aside={})
+
+
+def test_a_name_that_is_too_long_is_set_aside_and_never_cut() -> None:
+    long = "n" * (MAX_NAME + 1)
+    seen = observations(
+        PageRows(
+            services=[replace(SERVICE, service=long), replace(SERVICE, release=long)],
+            messages=[replace(MESSAGE, destination=long)],
+        )
+    )
+    assert seen.set_aside == {LONG_NAME: 7}
+    assert set(seen.services) == {"web"}
+    assert not seen.releases
+    assert not seen.accesses
+
+
+def test_odd_names_are_names_all_the_same() -> None:
+    odd = "Überweisung \n 支払い"
+    seen = observations(PageRows(services=[replace(SERVICE, service=odd)]))
+    assert set(seen.services) == {odd}
+
+
+@pytest.mark.parametrize(
+    ("event_class", "kind", "expected"),
+    [
+        (Fo.HttpRoute, "server", "offers"),
+        (Fo.RpcMethod, "server", "offers"),
+        (Fo.ConsumeOperation, "consumer", "offers"),
+        (Fo.ConsumeOperation, "client", "performs"),
+        (Fo.HttpCall, "client", "performs"),
+        (Fo.DatabaseOperation, "client", "performs"),
+        (Fo.PublishOperation, "producer", "performs"),
+        (Fo.InternalOperation, "internal", "performs"),
+        ("https://example.org/GraphQlField", "server", "offers"),
+        ("https://example.org/GraphQlField", "internal", "performs"),
+    ],
+)
+def test_the_role_of_an_operation(event_class: str, kind: str, expected: str) -> None:
+    assert role(event_class, kind) == expected
+    row = OperationRow("web", "op", event_class, kind, *B1)
+    seen = observations(PageRows(operations=[row]))
+    assert list(seen.operations) == [Operation("web", "op", role(event_class, kind), event_class)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "store"),
+    [
+        ({}, Store("sqlite", "", "shop.db")),
+        ({"namespace": r"C:\Users\me\shop.db"}, Store("sqlite", "", "shop.db")),
+        (
+            {"system": "postgresql", "address": "DB.Shop", "port": "5432", "namespace": "shop"},
+            Store("postgresql", "db.shop", "shop"),
+        ),
+        (
+            {"system": "postgresql", "address": "db.shop", "port": "6432", "namespace": "shop"},
+            Store("postgresql", "db.shop:6432", "shop"),
+        ),
+        (
+            {"system": "mssql", "address": "db.shop", "namespace": "shop"},
+            Store("microsoft.sql_server", "db.shop", "shop"),
+        ),
+        # What is local to one machine tells nothing apart elsewhere.
+        (
+            {"system": "mysql", "address": "127.0.0.1", "port": "3307", "namespace": "shop"},
+            Store("mysql", "", "shop"),
+        ),
+        (
+            {"system": "postgresql", "address": "/run/pg/.s.PGSQL.5432", "namespace": "shop"},
+            Store("postgresql", "", "shop"),
+        ),
+    ],
+)
+def test_a_store_is_known_by_what_stays_the_same(changes: dict[str, Any], store: Store) -> None:
+    row = replace(STATEMENT, statement="SELECT * FROM t", **changes)
+    seen = observations(PageRows(database=[row]))
+    assert list(seen.accesses) == [Access("web", "op", "reads", "dataset", store, "t")]
+
+
+def test_a_statement_that_reads_and_writes() -> None:
+    row = replace(STATEMENT, statement="INSERT INTO t SELECT * FROM s")
+    seen = observations(PageRows(database=[row]))
+    assert {(access.way, access.name) for access in seen.accesses} == {
+        ("reads", "s"),
+        ("writes", "t"),
+    }
+
+
+def test_a_statement_that_cannot_be_parsed_is_counted_and_a_connection_is_not() -> None:
+    seen = observations(
+        PageRows(database=[STATEMENT, replace(STATEMENT, statement="SELECT * FROM (")])
+    )
+    assert seen.set_aside == {NOT_UNDERSTOOD: 1}
+    assert not seen.accesses
+
+
+def test_publishing_writes_and_consuming_reads_the_same_topic() -> None:
+    seen = observations(
+        PageRows(
+            messages=[
+                MESSAGE,
+                replace(
+                    MESSAGE,
+                    service="mail",
+                    event_class=Fo.ConsumeOperation,
+                    kind="consumer",
+                    address="broker.shop",
+                    port="",
+                ),
+                # A custom class tells nothing; the kind of the span does.
+                replace(MESSAGE, subject="own", event_class="https://example.org/Own"),
+            ]
+        )
+    )
+    topic = Store("kafka", "broker.shop", "")
+    assert set(seen.accesses) == {
+        Access("web", "op", "writes", "topic", topic, "orders"),
+        Access("mail", "op", "reads", "topic", topic, "orders"),
+        Access("web", "own", "writes", "topic", topic, "orders"),
+    }
+
+
+def test_a_queue_in_a_database_is_a_message_or_a_database_operation_never_both() -> None:
+    seen = observations(
+        PageRows(
+            database=[
+                replace(
+                    STATEMENT, event_class=Fo.PublishOperation, statement="INSERT INTO q VALUES (?)"
+                )
+            ],
+            messages=[replace(MESSAGE, event_class=Fo.DatabaseOperation)],
+        )
+    )
+    assert not seen.accesses
+
+
+def test_a_call_names_operations_only_from_a_call_to_what_it_calls() -> None:
+    unclassified = replace(CALL, caller_class="", caller_subject="", callee_class=Fo.HttpRoute)
+    odd = replace(CALL, caller_class=Fo.ConsumeOperation)
+    seen = observations(PageRows(calls=[CALL, unclassified, odd]))
+    assert seen.calls == {
+        Call("web", "orders", "out", "in"): (B1, B2),
+        Call("web", "orders", "", "in"): (B1, B2),
+    }
+
+
+def test_the_evidence_is_what_was_complete_first() -> None:
+    later = replace(CALL, one_seq=3, one_batch=B3[1])
+    for rows in ([CALL, later], [later, CALL]):
+        seen = observations(PageRows(calls=rows))
+        assert seen.calls == {Call("web", "orders", "out", "in"): (B1, B2)}
+
+
+def test_an_invocation() -> None:
+    seen = observations(PageRows(invocations=[InvocationRow("web", "in", "out", *B2, *B2)]))
+    assert seen.invocations == {Invocation("web", "in", "out"): (B2,)}
+
+
+def test_rows_do_not_show_statements() -> None:
+    assert "4711" not in repr(replace(STATEMENT, statement="SELECT '4711'"))
