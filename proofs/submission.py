@@ -146,6 +146,10 @@ def read_submission(
             f" of {', '.join(MEDIA_TYPES)}",
             "unsupported-media-type",
         )
+    if not reader.additions and not reader.removals:
+        raise BadSubmission(
+            "the body holds no quads: send what is to be added or removed", "empty-delta"
+        )
     if len(rationale) > MAX_RATIONALE:
         raise BadSubmission(
             f"the rationale has {len(rationale)} characters, the limit is {MAX_RATIONALE}",
