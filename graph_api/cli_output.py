@@ -183,19 +183,21 @@ def show_text(text: str) -> None:
     write(text if text.endswith("\n") or not text else text + "\n")
 
 
-def show_stream(parts: Iterable[bytes]) -> None:
-    """Print a document of any size as it comes: byte for byte when piped."""
-    if not sys.stdout.isatty():
-        for part in parts:
-            _write_bytes(part)
-        return
+def show_stream(parts: Iterable[bytes], *, whole_lines: bool = False) -> None:
+    """Print a document of any size as it comes: byte for byte when piped.
+
+    On a terminal, and with ``whole_lines`` in a pipe too, a last line without an end gets one.
+    """
+    terminal = sys.stdout.isatty()
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    last = ""
+    last = b"\n"
     for part in parts:
-        text = decoder.decode(part)
-        last = text or last
-        write(visible_text(text.replace("\r\n", "\n")))
-    if last and not last.endswith("\n"):
+        last = part[-1:] or last
+        if terminal:
+            write(visible_text(decoder.decode(part).replace("\r\n", "\n")))
+        else:
+            _write_bytes(part)
+    if last != b"\n" and (terminal or whole_lines):
         write("\n")
 
 

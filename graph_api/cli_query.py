@@ -121,7 +121,7 @@ def query(
         if tabular:
             _show_results(answer.text, shown)
         else:
-            show_stream(answer.iter_bytes())
+            show_stream(answer.iter_bytes(), whole_lines=format_ is None)
 
 
 def read_text(text: str | None, file: Path | None) -> str:

@@ -114,6 +114,11 @@ def test_ask(fake: Any, data: Path, run: Callable[..., Any], truth: bool) -> Non
     assert (shown.code, shown.out) == (0, f"{truth}\n".lower())
 
 
+def test_ask_as_csv_ends_its_line(fake: Any, data: Path, run: Callable[..., Any]) -> None:
+    fake.says("POST /sparql", b"true", media_type="text/csv")
+    assert run("query", "ASK {}", "--data", data, "--output", "csv").out == "true\n"
+
+
 def test_a_graph_is_turtle(fake: Any, data: Path, run: Callable[..., Any]) -> None:
     fake.says("POST /sparql", "<a> <b> 'ü' .\n".encode(), media_type="text/turtle")
     shown = run("query", "-", "--data", data, stdin=b"CONSTRUCT WHERE { ?s ?p ?o }")
