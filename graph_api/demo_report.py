@@ -68,8 +68,7 @@ GROUP BY ?service ?writes ?kept
 ORDER BY ?service ?writes""",
     ),
     Question(
-        "A customer's POST /checkout: which data does it change in the end, and whose is it, "
-        "through every call and through the queue?",
+        "Which data does POST /checkout change in the end, through calls and queue?",
         """\
 SELECT DISTINCT ?service ?changes WHERE {
   ?checkout a fo:HttpRoute ; rdfs:label "POST /checkout" .
@@ -94,8 +93,8 @@ def heading(console: Console, text: str) -> None:
     from rich.text import Text
 
     console.print()
-    console.print(Text(visible(text), style="bold"))
-    console.print(Text("─" * len(text), style="dim"))
+    line(console, text, "bold")
+    console.print(Text("─" * min(len(text), console.width), style="dim"))
 
 
 def line(console: Console, text: str, style: str = "") -> None:
@@ -119,9 +118,10 @@ def settled(console: Console, status: Json, proposals: Json) -> None:
     unclassified = status["facts"]["unclassified"]
     line(console, f"{events} spans are facts, {unclassified} of them unclassified.")
     for proposal in reversed(proposals["items"]):
+        author = str(proposal["author"]).rpartition("/")[2]
         line(
             console,
-            f"Proposal {proposal['id']} by {proposal['author']}: {proposal['additions']} quads "
+            f"Proposal {proposal['id']} by {author}: {proposal['additions']} quads "
             f"added, {proposal['removals']} removed; {proposal['state']}, "
             f"proof {proposal['proof']}",
         )
@@ -134,16 +134,21 @@ def show_graph(console: Console, client: Client, project: str) -> None:
     heading(console, "The graph found: who calls whom, who reads and writes what")
     if not rows:
         raise CommandError(f"the graph of project {project} holds no service with an operation")
-    console.print(_tree(rows))
+    _whole(console, _tree(rows, project))
 
 
-def _tree(rows: Sequence[Mapping[str, str]]) -> Tree:
+def _whole(console: Console, tree: Tree) -> None:
+    """A tree; where its lines would be folded into a file, they are left as they are."""
+    console.print(tree, soft_wrap=not console.is_terminal)
+
+
+def _tree(rows: Sequence[Mapping[str, str]], project: str) -> Tree:
     from rich.text import Text
     from rich.tree import Tree
 
     marks = {"calls": ("→ calls", "cyan"), "reads": ("← reads", "green")}
     marks["writes"] = ("→ writes", "yellow")
-    root = Tree(Text("shop", style="bold"), guide_style="dim")
+    root = Tree(Text(visible(project), style="bold"), guide_style="dim")
     services: dict[str, Tree] = {}
     entries: dict[tuple[str, str], Tree] = {}
     for row in rows:
@@ -177,7 +182,7 @@ def show_questions(console: Console, client: Client) -> None:
         rows = select(client, question.sparql)
         if not rows:
             raise CommandError(f"the graph has no answer to: {question.words}")
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
         for name in rows[0]:
             table.add_column(Text(visible(name)))
         for row in rows:
@@ -198,7 +203,7 @@ def show_proof(console: Console, client: Client, project: str, folder: Path) -> 
     triple = f"{subject} {predicate} {object_}"
     heading(console, "Why does the graph say that orders calls catalogue?")
     found = client.explain(subject, predicate, object_, None)
-    console.print(chain(found, triple))
+    _whole(console, chain(found, triple))
     index = int(found["graphs"][0]["proof"])
     bundle = folder / BUNDLE
     bundle.write_bytes(client.bundle(index))

@@ -28,6 +28,9 @@ from shop.traffic import TrafficError, drive
 EXAMPLES = Path(__file__).resolve().parent.parent
 WEB = ("catalogue", "orders", "storefront")
 SERVICES = (*WEB, "fulfilment")
+# On a network each service is reached by a name of its own. One machine has these two for itself;
+# nobody calls both services of one name.
+HOSTS = {"catalogue": "localhost", "orders": "127.0.0.1", "storefront": "127.0.0.1"}
 VERSION = "1.4.0"
 # As in any grown system, some teams have moved to the stable names of the semantic conventions
 # (http.request.method, db.query.text) and others still emit the old ones (http.method,
@@ -43,7 +46,7 @@ class ShopError(Exception):
 
 def environment(service: str, urls: dict[str, str]) -> dict[str, str]:
     """The environment of one process: what the caller set, with the service's own name."""
-    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1")))
+    no_proxy = ",".join(filter(None, (os.environ.get("NO_PROXY"), "127.0.0.1", "localhost")))
     own = {
         # The processes speak to each other directly, whatever proxy the machine uses.
         "NO_PROXY": no_proxy,
@@ -131,7 +134,7 @@ def serve(folder: Path) -> int:
         # Bound here, so that every address is known before the first process starts.
         listeners = {name: stack.enter_context(listening_socket()) for name in WEB}
         urls = {
-            name: f"http://127.0.0.1:{listener.getsockname()[1]}"
+            name: f"http://{HOSTS[name]}:{listener.getsockname()[1]}"
             for name, listener in listeners.items()
         }
         try:
