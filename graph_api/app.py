@@ -43,6 +43,17 @@ _HINTS = {
 }
 
 
+_TRACES_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            kind: {"schema": {"type": "string", "format": "binary"}}
+            for kind in ("application/x-protobuf", "application/json")
+        },
+    }
+}
+
+
 def create_app(assembly: Assembly) -> ASGIApp:
     """The application over what an assembly has opened."""
 
@@ -70,7 +81,15 @@ def create_app(assembly: Assembly) -> ASGIApp:
     receiver = TracesReceiver(
         assembly.inbox, assembly.access.project_of_key, max_body=settings.otlp_bytes
     )
-    app.add_route("/v1/traces", receiver.post, methods=["POST"])
+    app.add_api_route(
+        "/v1/traces",
+        receiver.post,
+        methods=["POST"],
+        tags=["telemetry"],
+        summary="Take OTLP traces in; the ingest key is the bearer token.",
+        response_class=Response,
+        openapi_extra=_TRACES_BODY,
+    )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 
     def published() -> int:

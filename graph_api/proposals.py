@@ -286,7 +286,8 @@ def build_router(
             422,
             "shapes-violated",
             "The shapes refuse it",
-            f"{summary}. The graph is as it was; mend what the report names and propose again.",
+            f"{summary.rstrip('.')}. The graph is as it was; mend what the report names and propose"
+            " again.",
             extra=shown(view),
             headers=location,
         ).response()
