@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 BUNDLE = "bundle.json"
 
+_NO_FOLD = 10_000
 _RESULTS_JSON = "application/sparql-results+json"
 
 
@@ -90,11 +91,10 @@ SELECT ?caller ?callee WHERE {
 
 def heading(console: Console, text: str) -> None:
     """A part begins."""
-    from rich.text import Text
-
     console.print()
     line(console, text, "bold")
-    console.print(Text("─" * min(len(text), console.width), style="dim"))
+    width = console.width if console.is_terminal else len(text)
+    line(console, "─" * min(len(text), width), "dim")
 
 
 def line(console: Console, text: str, style: str = "") -> None:
@@ -138,8 +138,12 @@ def show_graph(console: Console, client: Client, project: str) -> None:
 
 
 def _whole(console: Console, tree: Tree) -> None:
-    """A tree; where its lines would be folded into a file, they are left as they are."""
-    console.print(tree, soft_wrap=not console.is_terminal)
+    """A tree, folded to the width of a terminal; in a file every line is whole."""
+    if console.is_terminal:
+        console.print(tree)
+        return
+    for parts in console.render_lines(tree, console.options.update(width=_NO_FOLD), pad=False):
+        line(console, "".join(part.text for part in parts).rstrip())
 
 
 def _tree(rows: Sequence[Mapping[str, str]], project: str) -> Tree:
