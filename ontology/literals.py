@@ -1,7 +1,7 @@
 """The canonical form of literals, version 1.
 
-Invariant: ``canonical_literal`` is a pure function from a literal to the one literal that stands for
-its value here, and the store leaves what it gives alone. A lexical form outside its datatype's
+Invariant: ``canonical_literal`` is a pure function from a literal to the one literal that stands
+for its value here, and the store leaves what it gives alone. A lexical form outside its datatype's
 lexical space is refused, never repaired: engines would launder ``"256"^^xsd:byte``.
 
 Where several datatypes share a value, one stands for all: every type derived from ``xsd:integer``
@@ -18,7 +18,6 @@ import base64
 import binascii
 import re
 from collections.abc import Callable
-from decimal import Decimal
 
 import numpy as np
 from pyoxigraph import Literal, NamedNode
@@ -69,14 +68,15 @@ _CALENDAR = {
 }
 _DURATION = re.compile(
     r"(?P<sign>-?)P(?=[\dT])(?:(?P<years>\d+)Y)?(?:(?P<months>\d+)M)?(?:(?P<days>\d+)D)?"
-    r"(?:T(?=\d|\.)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?\Z",
+    r"(?:T(?=\d)(?:(?P<hours>\d+)H)?(?:(?P<minutes>\d+)M)?"
+    r"(?:(?P<seconds>\d+)(?:\.(?P<fraction>\d+))?S)?)?\Z",
     re.ASCII,
 )
 _NAME_START = r"[A-Z_a-z\u00C0-\u00D6\u00D8-\u00F6\u00F8-\u02FF\u0370-\u037D\u037F-\u1FFF\u200C-\u200D\u2070-\u218F\u2C00-\u2FEF\u3001-\uD7FF\uF900-\uFDCF\uFDF0-\uFFFD\U00010000-\U000EFFFF]"  # noqa: E501
 _NAME_REST = _NAME_START[:-1] + r"\-.0-9\u00B7\u0300-\u036F\u203F-\u2040]"
 _TEXT_PATTERNS = {
     "normalizedString": re.compile(r"[^\t\n\r]*\Z"),
-    "token": re.compile(r"(?:[^\s]+(?: [^\s]+)*)?\Z"),
+    "token": re.compile(r"(?:[^ \t\n\r]+(?: [^ \t\n\r]+)*)?\Z"),
     "language": re.compile(r"[a-zA-Z]{1,8}(?:-[a-zA-Z0-9]{1,8})*\Z"),
     "NCName": re.compile(f"{_NAME_START}{_NAME_REST}*\\Z"),
     "Name": re.compile(f"(?:{_NAME_START}|:)(?:{_NAME_REST}|:)*\\Z"),
@@ -228,6 +228,9 @@ def _calendar(value: str, name: str) -> str | None:
             return None
     zone = groups["zone"]
     body = value[: len(value) - len(zone)] if zone else value
+    if groups.get("year"):
+        # Only the year has more than one form: "-0000" is the year "0000".
+        body = _year(int(groups["year"])) + body[len(groups["year"]) :]
     return body + _zone(zone)
 
 
@@ -249,11 +252,13 @@ def _duration(value: str, name: str) -> str | None:
         int(part["days"] or 0) * 86400
         + int(part["hours"] or 0) * 3600
         + int(part["minutes"] or 0) * 60
-        + Decimal(part["seconds"] or 0)
+        + int(part["seconds"] or 0)
     )
-    if not months and not seconds:
+    # Kept apart from the whole seconds, so that no digit is lost to rounding.
+    fraction = (part["fraction"] or "").rstrip("0")
+    if not months and not seconds and not fraction:
         return "P0M" if name == "yearMonthDuration" else "PT0S"
-    return match["sign"] + "P" + _months_text(months) + _seconds_text(seconds)
+    return match["sign"] + "P" + _months_text(months) + _seconds_text(seconds, fraction)
 
 
 def _months_text(months: int) -> str:
@@ -261,10 +266,8 @@ def _months_text(months: int) -> str:
     return (f"{years}Y" if years else "") + (f"{months}M" if months else "")
 
 
-def _seconds_text(total: Decimal) -> str:
-    whole = int(total)
-    fraction = format(total - whole, "f").partition(".")[2].rstrip("0")
-    days, rest = divmod(whole, 86400)
+def _seconds_text(total: int, fraction: str) -> str:
+    days, rest = divmod(total, 86400)
     hours, rest = divmod(rest, 3600)
     minutes, seconds = divmod(rest, 60)
     clock = (f"{hours}H" if hours else "") + (f"{minutes}M" if minutes else "")
@@ -288,9 +291,11 @@ def _hex_binary(value: str, _name: str) -> str | None:
 def _base64_binary(value: str, _name: str) -> str | None:
     compact = value.replace(" ", "")
     try:
-        return base64.b64encode(base64.b64decode(compact, validate=True)).decode()
+        encoded = base64.b64encode(base64.b64decode(compact, validate=True)).decode()
     except (binascii.Error, ValueError):
         return None
+    # "YR==" has bits that its bytes do not: the lexical space leaves it out.
+    return encoded if encoded == compact else None
 
 
 _CANONICAL: dict[str, Callable[[str, str], str | None]] = {

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad, RdfFormat, Store
+from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad, Store
 
 from ontology.errors import StoreError
 from ontology.ids import Ids
@@ -103,12 +103,6 @@ class GraphStore:
     def __contains__(self, quad: Quad) -> bool:
         return quad in self._store
 
-    def graphs(self) -> list[str]:
-        """IRIs of the named graphs, sorted."""
-        return sorted(
-            graph.value for graph in self._store.named_graphs() if isinstance(graph, NamedNode)
-        )
-
     def effective(self, delta: Delta) -> Delta:
         """The delta without what changes nothing; what remains has an exact inverse."""
         return Delta(
@@ -128,7 +122,7 @@ class GraphStore:
         removals = delta.removals | system.removals
         additions = delta.additions | system.additions
         operations = [
-            _data("DELETE DATA", self._with_merge_removals(removals, additions, hidden)),
+            _data("DELETE DATA", self._with_merge_removals(removals, hidden)),
             _data("INSERT DATA", self._with_merge_additions(additions, hidden)),
             f"DELETE WHERE {{ GRAPH {self._proofs} {{"
             f" {self._proofs} {self._head_entry} ?before . }} }}",
@@ -145,23 +139,17 @@ class GraphStore:
         return Quad(self._proofs, self._head_entry, value, self._proofs)
 
     def _with_merge_removals(
-        self, removals: frozenset[Quad], additions: frozenset[Quad], hidden: frozenset[str]
+        self, removals: frozenset[Quad], hidden: frozenset[str]
     ) -> Iterator[Quad]:
         for quad in removals:
             yield quad
-            if graph_of(quad) not in hidden and not self._held_elsewhere(
-                quad, removals, additions, hidden
-            ):
+            if graph_of(quad) not in hidden and not self._held_elsewhere(quad, removals, hidden):
                 yield Quad(quad.subject, quad.predicate, quad.object, DefaultGraph())
 
     def _held_elsewhere(
-        self,
-        quad: Quad,
-        removals: frozenset[Quad],
-        additions: frozenset[Quad],
-        hidden: frozenset[str],
+        self, quad: Quad, removals: frozenset[Quad], hidden: frozenset[str]
     ) -> bool:
-        """Whether another merged graph states this triple once the change is done."""
+        """Whether another merged graph states this triple already, and goes on doing so."""
         return any(
             isinstance(other.graph_name, NamedNode)
             and other.graph_name.value not in hidden
@@ -179,18 +167,6 @@ class GraphStore:
             if graph_of(quad) not in hidden:
                 yield Quad(quad.subject, quad.predicate, quad.object, DefaultGraph())
 
-    def expected_merge(self, restricted: Collection[str] = ()) -> Iterator[Quad]:
-        """The quads that the default graph ought to hold, repeated where several graphs agree."""
-        hidden = self._unmerged.union(restricted)
-        marker = self._marker(self.head() or 0)
-        for quad in self._store.quads_for_pattern(None, None, None, None):
-            graph = quad.graph_name
-            if isinstance(graph, NamedNode) and graph.value not in hidden and quad != marker:
-                yield Quad(quad.subject, quad.predicate, quad.object, DefaultGraph())
-
-    def default_graph(self) -> Iterator[Quad]:
-        return self._store.quads_for_pattern(None, None, None, DefaultGraph())
-
     def checkpoint(self, path: Path) -> None:
         """A hard-linked copy at ``path``, which must not exist. Call it where no write runs."""
         try:
@@ -201,12 +177,6 @@ class GraphStore:
     def optimise(self) -> None:
         """Compacts what bulk changes left behind; may take seconds."""
         self._store.optimize()
-
-    def dump(self, graph: NamedNode) -> bytes:
-        """One named graph as N-Triples."""
-        data = self._store.dump(format=RdfFormat.N_TRIPLES, from_graph=graph)
-        assert data is not None
-        return data
 
     def __len__(self) -> int:
         return len(self._store)

@@ -1,7 +1,7 @@
 """Deltas, and the canonical form of the quads in them.
 
-Invariant: two quads mean the same exactly when their canonical lines are the same bytes. A canonical
-line is the quad's RDFC-1.0 N-Quads line, with its literal in the canonical form of
+Invariant: two quads mean the same exactly when their canonical lines are the same bytes. A
+canonical line is the quad's RDFC-1.0 N-Quads line, with its literal in the canonical form of
 :mod:`ontology.literals`; the graph and the journal hold canonical quads without blank nodes and
 nothing else.
 Specification: https://www.w3.org/TR/rdf-canon/#canonical-quads
@@ -150,6 +150,11 @@ def rdfc10(data: bytes) -> bytes:
     return b"".join(sorted(line(quad) for quad in dataset))
 
 
+def skolem_prefix(base: str) -> str:
+    """What the IRIs of former blank nodes begin with."""
+    return f"{base}/.well-known/genid/"
+
+
 def skolemise(
     quads: Iterable[Quad], base: str, salt: str = "", canonicalise: Canonicalise = rdfc10
 ) -> frozenset[Quad]:
@@ -170,7 +175,7 @@ def skolemise(
     def named(term: NamedNode | BlankNode | Literal | Triple) -> NamedNode | Literal:
         if isinstance(term, BlankNode):
             digest = hashlib.sha256(seed + term.value.encode()).hexdigest()[:40]
-            return NamedNode(f"{base}/.well-known/genid/{digest}")
+            return NamedNode(skolem_prefix(base) + digest)
         assert isinstance(term, NamedNode | Literal)
         return term
 

@@ -1,33 +1,48 @@
 """pySHACL: the only module that imports it.
 
 Invariant: what it is given is what it judges; it never sees the store, and it neither infers nor
-fetches anything.
+fetches anything. Whatever way it has of failing comes out as :class:`MalformedShapes`.
 Source: https://github.com/RDFLib/pySHACL
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+import pyoxigraph
 import rdflib
 from pyshacl import validate
-from pyshacl.errors import ConstraintLoadError, ReportableRuntimeError, ShapeLoadError
+from pyshacl.entrypoints import meta_validate
+from pyshacl.errors import ReportableRuntimeError
 from rdflib.namespace import RDF, SH
 from rdflib.term import Node
 
 from shapes.errors import MalformedShapes
+from shapes.reach import python_pattern
 from shapes.report import Report, Result
+
+# A shape inside a shape inside a shape: pySHACL's own limit of 15 is soon reached by lists.
+MAX_DEPTH = 100
+_PATH_PARTS = (
+    *(RDF.first, RDF.rest, SH.inversePath, SH.alternativePath),
+    *(SH.zeroOrMorePath, SH.oneOrMorePath, SH.zeroOrOnePath),
+)
 
 
 class ReferenceShapes:
     """Shapes, parsed once, to be run over any number of data graphs."""
 
     def __init__(self, ntriples: bytes) -> None:
-        self.graph = rdflib.Graph()
-        self.graph.parse(data=ntriples, format="nt11")
+        given = rdflib.Graph()
+        given.parse(data=ntriples, format="nt11")
+        self.graph = _as_pyshacl_reads_it(given)
 
     def run(self, data: bytes, foci: Sequence[str] | None = None) -> Report:
-        """Validates N-Triples. With ``foci`` (IRIs), these nodes alone, where a shape targets them.
+        """Validates N-Triples. With ``foci`` (in N-Triples form), these nodes alone, where a shape
+        targets them.
 
         Raises :class:`MalformedShapes` when pySHACL cannot use the shapes.
         """
@@ -35,33 +50,68 @@ class ReferenceShapes:
         graph.parse(data=data, format="nt11")
         results = self._round(graph)
         if foci is not None:
-            wanted = {f"<{focus}>" for focus in foci}
+            wanted = set(foci)
             results = [result for result in results if result.focus in wanted]
         return Report(tuple(sorted(set(results), key=_order)))
 
-    def check(self) -> Report:
-        """The shapes against SHACL's own shapes for shapes."""
-        _, found, text = validate(self.graph, shacl_graph=self.graph, meta_shacl=True)
-        if not isinstance(found, rdflib.Graph):
-            raise MalformedShapes(f"the shapes are not well formed: {text}")
-        return Report()
+    def check(self) -> None:
+        """Holds the shapes against SHACL's own shapes for shapes.
+
+        Raises :class:`MalformedShapes` when they are not well formed.
+        """
+        with _failures():
+            conforms, found, text = meta_validate(self.graph)
+        if not conforms:
+            first = next(iter(sorted(_results(found), key=_order)), None)
+            why = f"{first.focus} {first.path or ''}: {first.message}" if first else text
+            raise MalformedShapes(f"the shapes are not well formed: {why}")
 
     def _round(self, data: rdflib.Graph) -> list[Result]:
         # Not by pySHACL's own focus_nodes: 0.40 leaves every other node out of sh:or, sh:not and
         # sh:node too, so that a value in breach of one passes, and it is slower from 100 foci on.
-        try:
+        with _failures():
             _, found, _ = validate(
                 data,
                 shacl_graph=self.graph,
                 inplace=True,
                 allow_infos=True,
                 allow_warnings=True,
+                max_validation_depth=MAX_DEPTH,
             )
-        except (ConstraintLoadError, ShapeLoadError, ReportableRuntimeError) as error:
-            raise MalformedShapes(f"the shapes cannot be used: {error}") from error
-        if not isinstance(found, rdflib.Graph):
-            raise MalformedShapes(f"the shapes cannot be used: {found}")
-        return [_result(found, node) for node in found.subjects(RDF.type, SH.ValidationResult)]
+        return _results(found)
+
+
+@contextmanager
+def _failures() -> Iterator[None]:
+    """What pySHACL, or Python below it, raises over shapes that it cannot use."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (
+        *(ReportableRuntimeError, re.error, RecursionError),
+        *(ValueError, TypeError, AttributeError, LookupError, AssertionError),
+    ) as error:
+        raise MalformedShapes(f"the shapes cannot be used: {error}") from error
+
+
+def _as_pyshacl_reads_it(given: rdflib.Graph) -> rdflib.Graph:
+    """The shapes with blank nodes for paths, which pySHACL takes for predicates otherwise (the
+    graph holds no blank nodes), and with regular expressions as Python writes them."""
+    paths: dict[Node, rdflib.BNode] = {}
+    waiting = list(given.objects(None, SH.path))
+    while waiting:
+        item = waiting.pop()
+        parts = [part for name in _PATH_PARTS for part in given.objects(item, name)]
+        if parts and item not in paths:
+            paths[item] = rdflib.BNode()
+            waiting += parts
+    graph = rdflib.Graph()
+    for subject, predicate, value in given:
+        if predicate == SH.pattern and "m" not in str(given.value(subject, SH.flags) or ""):
+            value = rdflib.Literal(python_pattern(str(value)))
+        graph.add((paths.get(subject, subject), predicate, paths.get(value, value)))
+    return graph
 
 
 def _order(result: Result) -> tuple[str, ...]:
@@ -74,6 +124,13 @@ def _order(result: Result) -> tuple[str, ...]:
         result.message,
         result.severity,
     )
+
+
+def _results(found: object) -> list[Result]:
+    if not isinstance(found, rdflib.Graph):
+        raise MalformedShapes(f"the shapes cannot be used: {found}")
+    top = set(found.objects(None, SH.result))
+    return [_result(found, node) for node in top]
 
 
 def _result(found: rdflib.Graph, node: Node) -> Result:
@@ -94,4 +151,10 @@ def _result(found: rdflib.Graph, node: Node) -> Result:
 
 
 def _text(node: Node | None) -> str | None:
+    """In N-Triples form; rdflib's own n3() writes Turtle where a text has several lines."""
+    if isinstance(node, rdflib.Literal):
+        datatype = None if node.datatype is None else pyoxigraph.NamedNode(str(node.datatype))
+        if node.language:
+            return str(pyoxigraph.Literal(str(node), language=node.language))
+        return str(pyoxigraph.Literal(str(node), datatype=datatype))
     return None if node is None else node.n3()

@@ -22,8 +22,11 @@ Term = NamedNode | BlankNode | Literal
 
 @dataclass(frozen=True, order=True)
 class Result:
-    """One result. Terms are in N-Triples form (``<http://...>``, ``"text"``), ``path`` too, where it
-    is a single predicate, and the severity is ``Violation``, ``Warning`` or ``Info``."""
+    """One result.
+
+    Terms are in N-Triples form (``<http://...>``, ``"text"``), ``path`` too, where it is a single
+    predicate; the severity is ``Violation``, ``Warning`` or ``Info``.
+    """
 
     focus: str
     path: str | None

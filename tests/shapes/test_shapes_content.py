@@ -72,7 +72,7 @@ def results(turtle: str) -> list[Result]:
     """Results for what the document adds to what is known."""
     added = triples_of((HEADER + turtle).encode())
     known = triples_of((HEADER + KNOWN).encode())
-    foci = sorted({t.subject.value for t in added if isinstance(t.subject, NamedNode)})
+    foci = sorted({str(t.subject) for t in added if isinstance(t.subject, NamedNode)})
     data = ntriples([*HIERARCHY, *ROUTE, *known, *added])
     return list(shapes().run(data, foci).results)
 
