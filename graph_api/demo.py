@@ -37,7 +37,7 @@ PROJECT = "shop"
 ORDERS = 12
 START_SECONDS = 120.0
 SETTLE_SECONDS = 120.0
-QUIET_SECONDS = 2.0
+QUIET_SECONDS = 3.0
 """No new fact for so long means that the shop's last spans are in: its SDKs send four times a
 second."""
 STOP_SECONDS = 25.0

@@ -59,13 +59,12 @@ ORDER BY ?service""",
     Question(
         "Who writes what, and where is it kept?",
         """\
-SELECT ?service ?writes ?kept WHERE {
+SELECT DISTINCT ?service ?writes ?kept WHERE {
   ?s a fo:Service ; fo:offers|fo:performs ?operation ; rdfs:label ?service .
   ?operation fo:writes ?asset .
   ?asset rdfs:label ?writes .
   OPTIONAL { ?asset fo:storedIn/rdfs:label ?kept }
 }
-GROUP BY ?service ?writes ?kept
 ORDER BY ?service ?writes""",
     ),
     Question(
