@@ -29,6 +29,7 @@ from pyoxigraph import (
     serialize,
 )
 
+from graph_api.query_complaints import complaint
 from graph_api.query_messages import Task
 from ontology.errors import ServiceRefused, SparqlSyntaxError, UpdateRefused
 from ontology.sparql_tokens import QueryHead, query_head
@@ -57,7 +58,6 @@ GRAPH_FORMATS = {
     "application/n-quads": RdfFormat.N_QUADS,
 }
 _PREFIXED = frozenset({"text/turtle", "application/rdf+xml", "text/n3", "application/trig"})
-_PLACE = re.compile(r"error at (\d+):(\d+)")
 
 
 class Refusal(Exception):
@@ -93,7 +93,7 @@ def query(store: Store, task: Task, output: IO[bytes]) -> str:
         else:
             _write(results, output, media_type)
     except SyntaxError as error:
-        raise Refusal("syntax", **_engine_place(str(error))) from error
+        raise Refusal("syntax", **complaint(task.what, str(error))) from error
     return media_type
 
 
@@ -268,9 +268,3 @@ def _write(triples: Iterable[Triple], output: IO[bytes], media_type: str) -> Non
 
 def _place(error: SparqlSyntaxError | UpdateRefused | ServiceRefused) -> dict[str, Any]:
     return {"message": error.message, "line": error.line, "column": error.column}
-
-
-def _engine_place(message: str) -> dict[str, Any]:
-    found = _PLACE.search(message)
-    line, column = (int(found[1]), int(found[2])) if found else (None, None)
-    return {"message": _PLACE.sub("", message).lstrip(": "), "line": line, "column": column}

@@ -36,6 +36,9 @@ from graph_api.query_operations import Refusal
 from ontology.errors import StoreError
 from ontology.store import open_snapshot
 
+LOOK_EVERY = 16
+"""Tasks after which a worker looks at its own size."""
+
 
 class Spool:
     """A binary file that stays in memory while it is short, and refuses to grow past a limit."""
@@ -88,6 +91,7 @@ class Worker:
         self._stores: dict[str, Store] = {}
         self._base_data: int | None = None
         self._base_resident = 0
+        self._answered = 0
         self._numbers = itertools.count()
 
     def run(self, holds: dict[str, bool]) -> None:
@@ -126,7 +130,8 @@ class Worker:
         if kind == REFUSED:
             spool.discard()
         # Only after a task that somebody waits for: a next one may follow an "open" at once.
-        retiring = task.operation not in ("open", "close") and self._grown()
+        self._answered += task.operation not in ("open", "close")
+        retiring = self._answered % LOOK_EVERY == 0 and self._grown()
         self._send(kind, note, body, flags | RETIRING if retiring else flags)
         return retiring
 
@@ -195,6 +200,5 @@ def main(arguments: list[str]) -> None:
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     connection = socket.socket(fileno=descriptor)
     holds = sandbox.enter()
-    os.nice(5)
     gc.freeze()
     Worker(connection, memory, spool).run(holds)
