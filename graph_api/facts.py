@@ -28,6 +28,8 @@ JSON = "application/json"
 CSV = "text/csv"
 SQL_TYPES = ("application/sql", "text/plain")
 
+Limit = Annotated[int, Query(ge=1, le=MAX_ROWS, description="The most rows to answer with.")]
+
 _MAX_SQL = 256 * 1024
 _LINEAGE = "/graph/lineage/"
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -48,13 +50,12 @@ def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRoute
     """The routes, for callers of every role."""
     router = APIRouter(tags=["facts"])
     reader = Depends(authenticator.require())
-    limit = Query(ge=1, le=MAX_ROWS, description="The most rows to answer with.")
 
     @router.get("/facts", summary="Ask the facts with SQL", responses=_ANSWERS)
     async def get_facts(
         request: Request,
         query: Annotated[str, Query(description="One SELECT in ClickHouse's dialect.")],
-        limit: Annotated[int, limit] = MAX_ROWS,
+        limit: Limit = MAX_ROWS,
         caller: Caller = reader,
     ) -> Response:
         return await _answer(warehouse, request, caller, query, limit)
@@ -72,7 +73,7 @@ def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRoute
     )
     async def post_facts(
         request: Request,
-        limit: Annotated[int, limit] = MAX_ROWS,
+        limit: Limit = MAX_ROWS,
         caller: Caller = reader,
     ) -> Response:
         return await _answer(warehouse, request, caller, await _sql(request), limit)

@@ -56,6 +56,7 @@ class GroupCommit:
         self._jobs: queue.SimpleQueue[tuple[Job, Future[Any]] | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
+        self._broken = False
         self._thread = threading.Thread(target=self._run, name="inbox-writer", daemon=True)
         self._thread.start()
 
@@ -63,7 +64,7 @@ class GroupCommit:
         """Queue a job; its future carries what it returned, once that is durable, or the error."""
         future: Future[T] = Future()
         with self._closing:
-            if self._closed:
+            if self._closed or self._broken:
                 future.set_exception(_closed())
                 return future
             self._jobs.put((job, future))
@@ -105,44 +106,51 @@ class GroupCommit:
         return group, True
 
     def _commit(self, connection: sqlite3.Connection, group: list[tuple[Job, Future[Any]]]) -> None:
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-            results = [job(connection) for job, _ in group]
-            connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._refuse(connection, group, error)
+        results: list[Any] = []
+        failure: Exception | None = _closed() if self._broken else None
+        if failure is None:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                results = [job(connection) for job, _ in group]
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                failure = self._refusal(error)
+            except Exception as error:
+                # A fault in one job: nothing of its group was committed.
+                log.exception("a write to the inbox failed")
+                failure = error
+        if failure is None:
+            for (_, future), result in zip(group, results, strict=True):
+                future.set_result(result)
             return
-        for (_, future), result in zip(group, results, strict=True):
-            future.set_result(result)
+        self._roll_back(connection)
+        for _, future in group:
+            future.set_exception(failure)
 
-    def _refuse(
-        self,
-        connection: sqlite3.Connection,
-        group: list[tuple[Job, Future[Any]]],
-        error: sqlite3.Error,
-    ) -> None:
+    def _refusal(self, error: sqlite3.Error) -> InboxError:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        unknown = code & 0xFF == sqlite3.SQLITE_IOERR and code not in _REFUSED
-        refusal: InboxError
-        if unknown:
-            self._closed = True
-            self._fatal(f"the inbox could not be flushed to disk ({error}); check the disk")
-            refusal = _closed()
-        elif code in _REFUSED or code & 0xFF == sqlite3.SQLITE_FULL:
-            refusal = InboxFull(
+        log.error("a write to the inbox was refused: %s", error)
+        if code in _REFUSED:
+            return InboxFull(
                 "nothing was stored; send it again later, after the operator has made room",
                 retry_after=_RETRY_AFTER,
             )
-        else:
-            refusal = InboxError(f"the inbox could not be written ({error}); nothing was stored")
-        log.error("inbox write refused: %s", error)
+        if code & 0xFF == sqlite3.SQLITE_IOERR:
+            self._end(f"the inbox could not be flushed to disk ({error}); check the disk")
+            return _closed()
+        return InboxError(f"the inbox could not be written ({error}); nothing was stored")
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
         try:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
-        except sqlite3.Error as second:
-            self._fatal(f"the inbox could not be rolled back ({second}); check the disk")
-        for _, future in group:
-            future.set_exception(refusal)
+        except sqlite3.Error as error:
+            self._end(f"the inbox could not be rolled back ({error}); check the disk")
+
+    def _end(self, reason: str) -> None:
+        if not self._broken:
+            self._broken = True
+            self._fatal(reason)
 
 
 def _closed() -> InboxClosed:

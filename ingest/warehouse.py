@@ -211,7 +211,7 @@ class Warehouse:
     def _write(self) -> Iterator[Client]:
         with self._writing:
             if self._closed:
-                raise WarehouseUnavailable("the server is shutting down", retry_after=5)
+                raise _closing()
             client, self._writer = self._writer or self._connect(), None
             try:
                 yield client
@@ -222,6 +222,8 @@ class Warehouse:
 
     @contextmanager
     def _reader(self, patience: float) -> Iterator[Client]:
+        if self._closed:
+            raise _closing()
         try:
             client = self._readers.get(timeout=patience)
         except queue.Empty:
@@ -230,7 +232,7 @@ class Warehouse:
             ) from None
         try:
             if self._closed:
-                raise WarehouseUnavailable("the server is shutting down", retry_after=5)
+                raise _closing()
             client = client or self._connect()
             yield client
         except BaseException:
@@ -255,6 +257,10 @@ class Warehouse:
             f"the facts could not be opened ({clean(str(error), self._folder)}); if the folder is"
             " damaged, stop the server and move it away: it is rebuilt from the inbox"
         )
+
+
+def _closing() -> WarehouseUnavailable:
+    return WarehouseUnavailable("the server is shutting down; ask again later", retry_after=5)
 
 
 def _apply_schema(client: Client) -> str:

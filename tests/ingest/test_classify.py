@@ -1,0 +1,254 @@
+"""Rules are graph data; what they decide is a table."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib.resources import files
+from typing import Any
+
+import pytest
+from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
+
+from ingest.classify import MAX_NAME, RULES_LEFT_OUT, Classifier, Rule, rules_from_quads
+from ingest.events import Event
+from ontology.ids import Ids
+from ontology.vocab import Fo, Rdf
+
+IDS = Ids("http://test.localhost")
+
+EVENT = Event(
+    project="shop",
+    source="otel.span",
+    event_id="e",
+    time=0,
+    duration_ns=0,
+    name="span name",
+    kind="server",
+    status="unset",
+    service="web",
+    release="",
+    environment="",
+    session="",
+    trace_id="",
+    span_id="",
+    parent_span_id="",
+)
+
+
+def shipped() -> Classifier:
+    text = (files("ontology") / "rules.ttl").read_bytes()
+    return Classifier(rules_from_quads(parse(text, RdfFormat.TURTLE)), IDS)
+
+
+def rule(iri: str = "urn:a", **values: Any) -> Rule:
+    fields: dict[str, Any] = {
+        "iri": iri,
+        "priority": 1,
+        "source": "otel.span",
+        "event_class": "urn:class",
+        "operation_kind": "http",
+        "kinds": frozenset(),
+        "present": (),
+        "equal": (),
+        "name_template": "{span.name}",
+    }
+    return Rule(**(fields | values))
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "event_class", "subject"),
+    [
+        (
+            "server",
+            {"http.request.method": "GET", "http.route": "/cart/{id}"},
+            Fo.HttpRoute,
+            ("http", "GET /cart/{id}"),
+        ),
+        (
+            "server",
+            {"http.method": "GET", "http.route": "/cart"},
+            Fo.HttpRoute,
+            ("http", "GET /cart"),
+        ),
+        ("server", {"http.method": "GET", "http.target": "/x/1"}, Fo.HttpRoute, ("http", "GET")),
+        (
+            "client",
+            {"http.method": "POST", "http.url": "http://cart:8080/x/1"},
+            Fo.HttpCall,
+            ("http-call", "POST cart"),
+        ),
+        (
+            "client",
+            {"db.system": "sqlite", "db.statement": "SELECT a FROM orders WHERE b = 'secret'"},
+            Fo.DatabaseOperation,
+            ("database", "SELECT orders"),
+        ),
+        (
+            "client",
+            {
+                "db.system.name": "postgresql",
+                "db.operation.name": "INSERT",
+                "db.collection.name": "orders",
+                "http.request.method": "POST",
+            },
+            Fo.DatabaseOperation,
+            ("database", "INSERT orders"),
+        ),
+        (
+            "producer",
+            {"messaging.system": "celery", "messaging.destination": "celery"},
+            Fo.PublishOperation,
+            ("publish", "publish celery"),
+        ),
+        (
+            "consumer",
+            {"messaging.destination.name": "orders"},
+            Fo.ConsumeOperation,
+            ("consume", "consume orders"),
+        ),
+        (
+            "client",
+            {"messaging.destination.name": "orders", "messaging.operation.type": "receive"},
+            Fo.ConsumeOperation,
+            ("consume", "consume orders"),
+        ),
+        (
+            "server",
+            {"rpc.system": "grpc", "rpc.service": "shop.Cart", "rpc.method": "Add"},
+            Fo.RpcMethod,
+            ("rpc", "shop.Cart/Add"),
+        ),
+        ("internal", {}, Fo.InternalOperation, ("internal", "span name")),
+        ("unspecified", {}, Fo.InternalOperation, ("internal", "span name")),
+    ],
+)
+def test_the_shipped_rules(
+    kind: str, attributes: dict[str, str], event_class: str, subject: tuple[str, str]
+) -> None:
+    event = shipped().classify(replace(EVENT, kind=kind, attributes=attributes))
+    assert event.event_class == event_class
+    assert event.subject == IDS.operation("shop", "web", *subject)
+    assert event.rule.startswith("https://w3id.org/fractalops/ns#rule-")
+
+
+def test_every_shipped_rule_is_usable() -> None:
+    before = RULES_LEFT_OUT._value.get()
+    assert len(shipped()._rules) >= 10
+    assert RULES_LEFT_OUT._value.get() == before
+
+
+def test_what_no_rule_fits_is_left_as_it_came() -> None:
+    event = replace(EVENT, kind="server", attributes={"nothing": "known"})
+    assert shipped().classify(event) is event
+    assert Classifier((), IDS).classify(EVENT) is EVENT
+
+
+def test_priority_then_iri_decides() -> None:
+    rules = (rule("urn:c", priority=5), rule("urn:b", priority=5), rule("urn:a", priority=1))
+    for order in (rules, rules[::-1]):
+        assert Classifier(order, IDS).classify(EVENT).rule == "urn:b"
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [
+        ({"source": "other"}, False),
+        ({"kinds": frozenset({"client"})}, False),
+        ({"kinds": frozenset({"client", "server"})}, True),
+        ({"present": (("a",),)}, True),
+        ({"present": (("x", "a"),)}, True),
+        ({"present": (("a",), ("x",))}, False),
+        ({"present": (("empty",),)}, False),
+        ({"equal": ((("a",), frozenset({"1", "2"})),)}, True),
+        ({"equal": ((("x", "a"), frozenset({"1"})),)}, True),
+        ({"equal": ((("a",), frozenset({"2"})),)}, False),
+        ({"equal": ((("a",), frozenset({"1"})), (("b",), frozenset({"2"})))}, False),
+    ],
+)
+def test_conditions(values: dict[str, Any], fits: bool) -> None:
+    event = replace(EVENT, attributes={"a": "1", "empty": ""})
+    assert bool(Classifier((rule(**values),), IDS).classify(event).rule) is fits
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("{a}", "one"),
+        ("{x|a}", "one"),
+        ("{ x | a } and {b}", "one and two"),
+        ("{x} {a}", "one"),
+        ("{x}", "span name"),
+        ("fixed", "fixed"),
+        ("{span.name}!", "span name!"),
+        ("{a}/{b}", "one/two"),
+        ("{number}", "{id}"),
+    ],
+)
+def test_name_templates(template: str, name: str) -> None:
+    event = replace(EVENT, attributes={"a": "one", "b": "two", "number": "17"})
+    classified = Classifier((rule(name_template=template),), IDS).classify(event)
+    assert classified.subject == IDS.operation("shop", "web", "http", name)
+
+
+def test_names_are_bounded_and_never_empty() -> None:
+    classifier = Classifier((rule(),), IDS)
+    long = classifier.classify(replace(EVENT, name="word " * 1_000))
+    assert len(long.subject) < 3 * MAX_NAME + 100
+    nameless = classifier.classify(replace(EVENT, name=""))
+    assert nameless.subject == IDS.operation("shop", "web", "http", "server")
+
+
+def quads(**changed: list[str]) -> list[Quad]:
+    values = {
+        Rdf.type: [Fo.ClassificationRule],
+        Fo.priority: ["7"],
+        Fo.source: ["otel.span"],
+        Fo.classifiesAs: ["urn:class"],
+        Fo.operationKind: ["http"],
+        Fo.nameTemplate: ["{span.name}"],
+    }
+    values |= {getattr(Fo, name): value for name, value in changed.items()}
+    return [
+        Quad(
+            NamedNode("urn:rule"),
+            NamedNode(predicate),
+            NamedNode(value) if value.startswith(("urn:", "https:")) else Literal(value),
+        )
+        for predicate, found in values.items()
+        for value in found
+    ]
+
+
+def test_rules_are_read_from_quads() -> None:
+    (read,) = rules_from_quads(
+        quads(whenKind=["server", "client"], whenAttribute=["a|b"], whenAttributeEquals=["c|d=1|2"])
+    )
+    assert read == rule(
+        "urn:rule",
+        priority=7,
+        kinds=frozenset({"server", "client"}),
+        present=(("a", "b"),),
+        equal=((("c", "d"), frozenset({"1", "2"})),),
+    )
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"priority": []},
+        {"priority": ["1", "2"]},
+        {"priority": ["high"]},
+        {"classifiesAs": []},
+        {"nameTemplate": ["{a"]},
+        {"nameTemplate": ["a}"]},
+        {"whenAttribute": ["|"]},
+        {"whenAttributeEquals": ["nothing"]},
+    ],
+)
+def test_an_unusable_rule_is_left_out_and_counted(
+    broken: dict[str, list[str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    before = RULES_LEFT_OUT._value.get()
+    assert rules_from_quads(quads(**broken)) == ()
+    assert RULES_LEFT_OUT._value.get() == before + 1
+    assert "urn:rule" in caplog.text

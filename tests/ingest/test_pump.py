@@ -1,0 +1,229 @@
+"""From the inbox to facts, whatever lies in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from pyoxigraph import RdfFormat, parse
+
+from ingest.classify import Classifier, rules_from_quads
+from ingest.events import Event
+from ingest.inbox import Inbox
+from ingest.otlp import PROTOBUF
+from ingest.pump import Pump
+from ingest.warehouse import Warehouse
+from ontology.ids import Ids
+from ontology.library import rules_turtle
+
+IDS = Ids("http://test.localhost")
+Payload = Callable[..., bytes]
+
+
+@pytest.fixture(scope="module")
+def classifier() -> Classifier:
+    quads = [quad for text in rules_turtle().values() for quad in parse(text, RdfFormat.TURTLE)]
+    return Classifier(rules_from_quads(quads), IDS)
+
+
+@pytest.fixture
+def pump(inbox: Inbox, warehouse: Warehouse, classifier: Classifier) -> Iterator[Pump]:
+    running = Pump(inbox, warehouse, lambda: classifier)
+    running.start()
+    yield running
+    running.stop()
+
+
+def put(inbox: Inbox, payload: bytes, *, project: str = "shop", source: str = "otel.span") -> int:
+    return inbox.submit_blocking(project, source, PROTOBUF, payload).seq
+
+
+def events(warehouse: Warehouse) -> int:
+    return warehouse.counts()["events"]
+
+
+def test_a_batch_becomes_classified_facts(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    attributes = {"http.request.method": "GET", "http.route": "/cart"}
+    receipt = inbox.submit_blocking(
+        "shop", "otel.span", PROTOBUF, payload(3, attributes=attributes)
+    )
+    assert pump.wait_for(receipt.seq, 30)
+    result = warehouse.query("SELECT DISTINCT seq, batch, project, class, subject FROM events")
+    assert result.rows == (
+        (
+            receipt.seq,
+            receipt.digest,
+            "shop",
+            "https://w3id.org/fractalops/ns#HttpRoute",
+            IDS.operation("shop", "shop-web", "http", "GET /cart"),
+        ),
+    )
+    assert events(warehouse) == 3
+    assert pump.lag == 0
+
+
+def test_what_no_rule_fits_is_kept_and_counted(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    put(inbox, payload(2))
+    assert pump.drain(30)
+    assert warehouse.counts() == {"events": 2, "unclassified": 2}
+
+
+def test_a_retried_batch_counts_once(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    for _ in range(3):
+        put(inbox, payload(5))
+    put(inbox, payload(5), project="other")
+    assert pump.drain(30)
+    assert events(warehouse) == 10
+
+
+def test_a_replay_after_a_crash_counts_once(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    put(inbox, payload(5))
+    assert pump.drain(30)
+    # As after a kill between the insert and the cursor's move.
+    inbox.advance(0)
+    inbox.wake()
+    assert pump.drain(30)
+    assert events(warehouse) == 5
+
+
+def test_a_poisoned_batch_is_set_aside_and_the_next_goes_on(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    put(inbox, payload(1))
+    poisoned = put(inbox, b"\xff\xff\xff")
+    unknown = put(inbox, b"x", source="carrier.pigeon")
+    put(inbox, payload(1, first=2))
+    assert pump.drain(30)
+    assert events(warehouse) == 2
+    aside = dict(inbox.aside())
+    assert set(aside) == {poisoned, unknown}
+    assert "not a whole ExportTraceServiceRequest" in aside[poisoned]
+    assert "carrier.pigeon" in aside[unknown]
+    assert inbox.counts().set_aside == 2
+
+
+def test_a_damaged_or_erased_batch_does_not_stop_the_next(
+    inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
+) -> None:
+    damaged = put(inbox, payload(1))
+    inbox._writer.submit(lambda db: db.execute("UPDATE batch SET ciphertext = x'00'")).result()
+    erased = inbox.submit_blocking("shop", "otel.span", PROTOBUF, payload(1, first=2))
+    inbox.destroy_key(erased.digest)
+    put(inbox, payload(1, first=3))
+    pump = Pump(inbox, warehouse, lambda: classifier)
+    pump.start()
+    assert pump.drain(30)
+    pump.stop()
+    assert events(warehouse) == 1
+    assert [seq for seq, _ in inbox.aside()] == [damaged]
+
+
+def test_a_fault_of_ours_sets_the_batch_aside(
+    inbox: Inbox, warehouse: Warehouse, payload: Payload
+) -> None:
+    class Faulty(Classifier):
+        def classify(self, event: Event) -> Event:
+            if event.service == "bad":
+                raise KeyError("a fault")
+            return event
+
+    bad = put(inbox, payload(1, service="bad"))
+    put(inbox, payload(1, first=2))
+    pump = Pump(inbox, warehouse, lambda: Faulty((), IDS))
+    pump.start()
+    assert pump.drain(30)
+    pump.stop()
+    assert inbox.aside() == ((bad, "KeyError while decoding"),)
+    assert events(warehouse) == 1
+
+
+def test_a_change_of_rules_takes_effect_with_the_next_batch(
+    inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
+) -> None:
+    current = Classifier((), IDS)
+    pump = Pump(inbox, warehouse, lambda: current)
+    pump.start()
+    attributes = {"http.request.method": "GET", "http.route": "/cart"}
+    put(inbox, payload(1, attributes=attributes))
+    assert pump.drain(30)
+    current = classifier
+    put(inbox, payload(1, first=2, attributes=attributes))
+    assert pump.drain(30)
+    pump.stop()
+    assert warehouse.counts() == {"events": 2, "unclassified": 1}
+
+
+def test_facts_that_were_deleted_are_built_again(
+    tmp_path: Path, inbox: Inbox, classifier: Classifier, payload: Payload
+) -> None:
+    for number in range(3):
+        put(inbox, payload(10, first=1 + 10 * number))
+    put(inbox, b"poison")
+    for folder, aside in (("facts", 1), ("facts", 1), ("facts anew", 1)):
+        warehouse = Warehouse(tmp_path / folder)
+        pump = Pump(inbox, warehouse, lambda: classifier)
+        pump.start()
+        assert pump.drain(30)
+        pump.stop()
+        assert events(warehouse) == 30
+        assert inbox.counts().set_aside == aside
+        warehouse.close()
+
+
+def test_a_large_batch_is_taken_across_in_chunks(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    put(inbox, payload(25_000))
+    put(inbox, payload(1, first=30_000))
+    assert pump.drain(60)
+    assert events(warehouse) == 25_001
+
+
+def test_a_warehouse_that_fails_blocks_and_loses_nothing(
+    inbox: Inbox,
+    warehouse: Warehouse,
+    classifier: Classifier,
+    payload: Payload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = iter([OSError(28, "No space left on device")])
+    insert = warehouse.insert
+
+    def once_failing(rows: list[Event]) -> None:
+        for failure in failures:
+            raise failure
+        insert(rows)
+
+    monkeypatch.setattr(warehouse, "insert", once_failing)
+    pump = Pump(inbox, warehouse, lambda: classifier)
+    pump.start()
+    put(inbox, payload(4))
+    assert pump.drain(30)
+    pump.stop()
+    assert events(warehouse) == 4
+
+
+def test_listeners_hear_of_new_facts_and_stopping_is_quick(
+    inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
+) -> None:
+    heard: list[int] = []
+    pump = Pump(inbox, warehouse, lambda: classifier, on_facts=heard.append)
+    pump.start()
+    seq = put(inbox, payload(1))
+    assert pump.drain(30)
+    started = time.monotonic()
+    pump.stop()
+    assert time.monotonic() - started < 5
+    assert heard == [seq]
+    put(inbox, payload(1))
+    assert not pump.wait_for(seq + 1, 0.05)
