@@ -44,7 +44,7 @@ def not_acceptable(offered: Sequence[str]) -> Problem:
 
 @lru_cache(maxsize=512)
 def _best(accept: str, offered: tuple[str, ...]) -> str | None:
-    ranges = [_range(part) for part in accept.split(",")[:_MOST_RANGES] if part.strip()]
+    ranges = [_range(part) for part in accept.split(",")[:_MOST_RANGES] if "/" in part]
     if not ranges:
         return offered[0]
     chosen, highest = None, 0.0

@@ -45,6 +45,7 @@ _LABEL = NamedNode("http://www.w3.org/2000/01/rdf-schema#label")
 RESULT_FORMATS = {
     "application/sparql-results+json": QueryResultsFormat.JSON,
     "application/sparql-results+xml": QueryResultsFormat.XML,
+    "application/json": QueryResultsFormat.JSON,
     "text/csv": QueryResultsFormat.CSV,
     "text/tab-separated-values": QueryResultsFormat.TSV,
 }
