@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import uvicorn
 from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -62,13 +64,13 @@ def create_app(assembly: Assembly) -> ASGIApp:
         async with reading.running(assembly.workers, assembly.reading):
             yield
 
-    app = FastAPI(
+    app = FastAPIOffline(
+        redoc_url=None,
         lifespan=lifespan,
         title="FractalOps Semantics",
         version=version(),
         description="A governed, provable knowledge graph of an organisation. Every change is a"
         " proposal; every triple can be explained and verified offline.",
-        redoc_url=None,
     )
     app.add_exception_handler(Problem, handle_problem)
     app.add_exception_handler(RequestValidationError, _invalid)
@@ -137,7 +139,21 @@ def create_app(assembly: Assembly) -> ASGIApp:
     )
     app.include_router(facts.build_router(assembly.warehouse, authenticator))
     _add_health(app, assembly)
+    app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
     return Direct(app, short_cuts)
+
+
+def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """The description with its one security scheme, so that the page at /docs can send a token."""
+
+    def openapi() -> dict[str, Any]:
+        schema = described()
+        components = schema.setdefault("components", {})
+        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schema["security"] = [{"token": []}]
+        return schema
+
+    return openapi
 
 
 def _add_health(app: FastAPI, assembly: Assembly) -> None:
@@ -259,7 +275,9 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config, lambda: _ready(assembly, url, announce))
-    server.run(sockets=[listening])
+    # uvicorn has answered what was open and closed its sockets when it hands Ctrl-C on to us.
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listening])
     assembly.folder.retire()
     announce("stopped")
     return 0
