@@ -18,7 +18,6 @@ FORMATS = {
     "nquads": "application/n-quads",
     "trig": "application/trig",
     "jsonld": "application/ld+json",
-    "rdfxml": "application/rdf+xml",
     "patch": "application/rdf-patch",
     "update": "application/sparql-update",
     "json": "application/json",
@@ -29,7 +28,6 @@ SUFFIXES = {
     ".nq": "nquads",
     ".trig": "trig",
     ".jsonld": "jsonld",
-    ".rdf": "rdfxml",
     ".rdfp": "patch",
     ".rdfpatch": "patch",
     ".patch": "patch",
@@ -114,7 +112,6 @@ def propose(
         FORMATS["turtle"],
         FORMATS["ntriples"],
         FORMATS["jsonld"],
-        FORMATS["rdfxml"],
     )
     if graph is None and project is not None and not carries_graphs:
         graph = f"lineage/{project}"

@@ -1,7 +1,8 @@
 """Reads RDF Patch: rows that add (``A``) and delete (``D``) quads.
 
-Invariant: a patch is read whole or refused whole. Transactions are understood as brackets: one that
-is aborted or never committed is refused, since half a change is nobody's intention.
+Invariant: a patch is read whole or refused whole, and a row means what it means where it stands: a
+prefix counts from its ``PA`` row on. Transactions are understood as brackets: one that is aborted
+or never committed is refused, since half a change is nobody's intention.
 Specification: https://afs.github.io/rdf-delta/rdf-patch
 """
 
@@ -13,106 +14,165 @@ from dataclasses import dataclass
 
 from proofs.errors import BadSubmission
 
+_UCHAR = r"\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}"
+_IRI = rf"<(?:[^<>\"{{}}|^`\\\x00-\x20]|{_UCHAR})*>"
+# What a prefixed name, a number or a boolean may hold; a full stop only in between.
+_BARE = r"(?:[^\s<>\"'(){}\[\],;#^@\\.]|\\[^\s]|\.(?=[^\s<>\"'(){}\[\],;#^@]))+"
 _TERM = re.compile(
-    r"""\s*(?P<term><[^<>"{}|^`\\\x00-\x20]*>
-    |_:[^\s<>"]+
-    |"(?:[^"\\\r\n]|\\.)*"(?:@[A-Za-z]+(?:-[A-Za-z0-9]+)*|\^\^(?:<[^<>"{}|^`\\\x00-\x20]*>|[^\s<>"]+))?
-    |'(?:[^'\\\r\n]|\\.)*'(?:@[A-Za-z]+(?:-[A-Za-z0-9]+)*|\^\^(?:<[^<>"{}|^`\\\x00-\x20]*>|[^\s<>"]+))?
-    |[^\s<>"'.][^\s<>"']*
+    rf"""\s*(?P<term>(?P<iri>{_IRI})
+    |(?P<literal>(?:"(?:[^"\\\r\n]|\\.)*"|'(?:[^'\\\r\n]|\\.)*')
+        (?:@[A-Za-z]+(?:-[A-Za-z0-9]+)*|\^\^(?P<datatype>{_IRI}|{_BARE}))?)
+    |(?P<bare>{_BARE})
     |\.)""",
     re.VERBOSE,
 )
+_VALUE = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|true|false")
+_LOCAL_ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
 class PatchBlock:
-    """Consecutive rows of one kind as one TriG document whose lines are the patch's lines."""
+    """Consecutive rows of one kind as a TriG document without prefixes.
+
+    Line ``n`` of the document is line ``n + line_offset`` of the patch.
+    """
 
     adds: bool
     trig: str
+    line_offset: int
 
 
 def read_patch(text: str) -> Iterator[PatchBlock]:
     """The blocks of a patch, in order. Raises :class:`BadSubmission` with line and column."""
-    prefixes: dict[str, str] = {}
-    rows: list[tuple[bool, int, str]] = []
-    open_transaction = False
-    for number, row in enumerate(text.split("\n"), start=1):
-        stripped = row.strip()
-        if not stripped or stripped.startswith("#"):
-            continue
-        code, _, rest = stripped.partition(" ")
-        if code in ("A", "D"):
-            rows.append((code == "A", number, _statement(rest, number)))
-        elif code == "PA":
-            name, iri = _terms(rest, number, 2)
-            prefixes[name.strip("\"'").rstrip(":")] = iri
-        elif code == "PD":
-            (name,) = _terms(rest, number, 1)
-            prefixes.pop(name.strip("\"'").rstrip(":"), None)
-        elif code == "TX":
-            if open_transaction:
-                raise _bad("a transaction starts inside another one", number)
-            open_transaction = True
-        elif code == "TC":
-            open_transaction = False
-        elif code == "TA":
-            raise _bad("the patch aborts its transaction: send only what is to be done", number)
-        elif code != "H":
+    return iter(_Patch().read(text))
+
+
+class _Patch:
+    def __init__(self) -> None:
+        self._prefixes: dict[str, str] = {}
+        self._blocks: list[PatchBlock] = []
+        self._adds: bool | None = None
+        self._first = 0
+        self._lines: list[str] = []
+
+    def read(self, text: str) -> list[PatchBlock]:
+        in_transaction = False
+        for number, row in enumerate(text.split("\n"), start=1):
+            stripped = row.strip()
+            if not stripped or stripped.startswith("#"):
+                continue
+            code = stripped.split(None, 1)[0]
+            start = row.index(code) + len(code)
+            if code in ("A", "D"):
+                self._row(code == "A", number, _statement(self._terms(row, number, start), number))
+            elif code in ("PA", "PD"):
+                self._prefix(code, row, number, start)
+            elif code == "TX":
+                if in_transaction:
+                    raise _bad("a transaction starts inside another one", number)
+                in_transaction = True
+            elif code == "TC":
+                in_transaction = False
+            elif code == "TA":
+                raise _bad("the patch aborts its transaction: send only what is to be done", number)
+            elif code != "H":
+                raise _bad(
+                    f"a row starts with A, D, H, PA, PD, TX or TC, not with {code[:20]!r}", number
+                )
+        if in_transaction:
             raise _bad(
-                f"a row starts with A, D, H, PA, PD, TX or TC, not with {code[:20]!r}", number
+                "the last transaction is not committed (TC .): the patch may be cut off", None
             )
-    if open_transaction:
-        raise _bad("the last transaction is not committed (TC .): the patch may be cut off", None)
-    head = " ".join(f"PREFIX {name}: {iri}" for name, iri in prefixes.items())
-    at = 0
-    while at < len(rows):
-        end = at
-        while end < len(rows) and rows[end][0] == rows[at][0]:
-            end += 1
-        lines = [head]
-        for _, number, statement in rows[at:end]:
-            lines.extend([""] * (number - len(lines)))
-            lines[number - 1] += " " + statement
-        yield PatchBlock(rows[at][0], "\n".join(lines))
-        at = end
+        self._finish()
+        return self._blocks
+
+    def _row(self, adds: bool, number: int, statement: str) -> None:
+        if adds != self._adds:
+            self._finish()
+            self._adds, self._first = adds, number
+        self._lines.extend([""] * (number - self._first - len(self._lines)))
+        self._lines.append(statement)
+
+    def _finish(self) -> None:
+        if self._adds is not None:
+            self._blocks.append(PatchBlock(self._adds, "\n".join(self._lines), self._first - 1))
+        self._adds, self._lines = None, []
+
+    def _prefix(self, code: str, row: str, number: int, start: int) -> None:
+        """``PA ex: <http://...> .``, or with either part in quotation marks, as Jena writes it."""
+        row = row[start:].strip()
+        if not row.endswith("."):
+            raise _bad("a row ends with a full stop", number)
+        parts = row[:-1].split()
+        if len(parts) != (2 if code == "PA" else 1):
+            raise _bad("a prefix row is: PA ex: <http://...> . or PD ex: .", number)
+        name = parts[0].strip("\"'").removesuffix(":")
+        if code == "PD":
+            self._prefixes.pop(name, None)
+            return
+        iri = parts[1]
+        if iri[0] in "\"'" and iri[-1] == iri[0]:
+            iri = f"<{iri[1:-1]}>"
+        if not re.fullmatch(_IRI, iri):
+            raise _bad(f"{parts[1][:80]!r} is no IRI", number)
+        self._prefixes[name] = iri[1:-1]
+
+    def _terms(self, row: str, number: int, start: int) -> list[str]:
+        terms: list[str] = []
+        offset, end = start, len(row.rstrip())
+        while offset < end:
+            match = _TERM.match(row, offset, end)
+            if match is None:
+                raise _no_term(row, number, offset)
+            offset = match.end()
+            if match["term"] == ".":
+                rest = row[offset:end].strip()
+                if rest and not rest.startswith("#"):
+                    raise _no_term(row, number, offset)
+                return terms
+            terms.append(self._term(match, number))
+        raise _bad("a row ends with a full stop", number)
+
+    def _term(self, match: re.Match[str], number: int) -> str:
+        term = match["term"]
+        if match["bare"] is not None:
+            if term.startswith("_:") or _VALUE.fullmatch(term):
+                return term
+            return self._full(term, number)
+        datatype = match["datatype"]
+        if datatype is not None and not datatype.startswith("<"):
+            return term[: -len(datatype)] + self._full(datatype, number)
+        return term
+
+    def _full(self, name: str, number: int) -> str:
+        prefix, colon, local = name.partition(":")
+        if not colon or prefix not in self._prefixes:
+            raise _bad(
+                f"{name[:80]!r} is no term: its prefix was not declared by a PA row before", number
+            )
+        plain = _LOCAL_ESCAPE.sub(r"\1", local)
+        iri = f"<{self._prefixes[prefix]}{plain}>"
+        if not re.fullmatch(_IRI, iri):
+            raise _bad(f"{name[:80]!r} makes no IRI", number)
+        return iri
 
 
-def _statement(rest: str, number: int) -> str:
-    terms = list(_split(rest, number))
+def _statement(terms: list[str], number: int) -> str:
     if len(terms) == 3:
-        return f"{{ {terms[0]} {terms[1]} {terms[2]} }}"
+        return f"{{ {' '.join(terms)} }}"
     if len(terms) == 4:
-        return f"GRAPH {terms[3]} {{ {terms[0]} {terms[1]} {terms[2]} }}"
+        return f"GRAPH {terms[3]} {{ {' '.join(terms[:3])} }}"
     raise _bad(f"a row has three or four terms and a full stop, this one has {len(terms)}", number)
 
 
-def _terms(rest: str, number: int, count: int) -> list[str]:
-    terms = list(_split(rest, number))
-    if len(terms) != count:
-        raise _bad(f"this row takes {count} terms and a full stop, not {len(terms)}", number)
-    return terms
-
-
-def _split(rest: str, number: int) -> Iterator[str]:
-    offset, ended = 0, False
-    rest = rest.rstrip()
-    while offset < len(rest):
-        match = _TERM.match(rest, offset)
-        if match is None or ended:
-            raise BadSubmission(
-                f"line {number}: this is no RDF term: {rest[offset : offset + 40]!r}",
-                "unparsable-rdf",
-                number,
-                offset + 3,
-            )
-        offset = match.end()
-        if match["term"] == ".":
-            ended = True
-        else:
-            yield match["term"]
-    if not ended:
-        raise _bad("a row ends with a full stop", number)
+def _no_term(row: str, number: int, offset: int) -> BadSubmission:
+    offset += len(row[offset:]) - len(row[offset:].lstrip())
+    return BadSubmission(
+        f"line {number}, column {offset + 1}: this is no RDF term: {row[offset : offset + 40]!r}",
+        "unparsable-rdf",
+        number,
+        offset + 1,
+    )
 
 
 def _bad(message: str, line: int | None) -> BadSubmission:

@@ -2,19 +2,20 @@
 
 Invariant: what comes out is data alone, in canonical form and within limits, however it came in: no
 operation, no pattern, no remote reference survives parsing. Nothing here looks at the graph.
-Accepted: Turtle, N-Triples, JSON-LD, RDF/XML (additions), TriG, N-Quads (additions), RDF Patch and
-SPARQL ``INSERT DATA``/``DELETE DATA`` (both), and a JSON envelope of N-Quads (both).
+Accepted: Turtle, N-Triples, JSON-LD, TriG, N-Quads (additions), RDF Patch and SPARQL
+``INSERT DATA``/``DELETE DATA`` (both), and a JSON envelope of N-Quads (both). RDF/XML is not: its
+entities may unfold a few hundred bytes to gigabytes inside the parser.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
+from pyoxigraph import BlankNode, Literal, NamedNode, Quad, RdfFormat, parse
 
 from ontology.errors import SparqlSyntaxError, TermError
 from ontology.ids import Ids
@@ -22,6 +23,7 @@ from ontology.sparql_tokens import data_blocks
 from ontology.terms import canonical_quad, has_blank_nodes, in_named_graph
 from proofs.errors import BadSubmission
 from proofs.rdf_patch import read_patch
+from proofs.secret_text import holds_secret
 
 MAX_QUADS = 100_000
 MAX_RATIONALE = 4_000
@@ -31,7 +33,6 @@ TRIPLE_FORMATS = {
     "text/turtle": RdfFormat.TURTLE,
     "application/n-triples": RdfFormat.N_TRIPLES,
     "application/ld+json": RdfFormat.JSON_LD,
-    "application/rdf+xml": RdfFormat.RDF_XML,
 }
 QUAD_FORMATS = {"application/trig": RdfFormat.TRIG, "application/n-quads": RdfFormat.N_QUADS}
 PATCH_TYPES = frozenset({"application/rdf-patch", "text/x-rdf-patch", "text/rdf-patch"})
@@ -40,25 +41,10 @@ JSON_TYPE = "application/json"
 MEDIA_TYPES = (*TRIPLE_FORMATS, *QUAD_FORMATS, *sorted(PATCH_TYPES), UPDATE_TYPE, JSON_TYPE)
 
 # Relative IRIs are allowed as graph names only: they resolve against this and are told apart by it.
-_RELATIVE = "fractalops-relative:///"
+_RELATIVE_SCHEME = "fractalops-relative:"
+_RELATIVE = _RELATIVE_SCHEME + "///"
 
 _EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}\Z")
-
-_SECRETS = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----"
-    r"|PRIVATE\+KEY\+"
-    r"|\bfo[ti]_[A-Za-z0-9_-]{43}\b"
-    r"|\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"
-    r"|\bgh[pousr]_[A-Za-z0-9]{36,}\b"
-    r"|\bgithub_pat_[A-Za-z0-9_]{40,}\b"
-    r"|\bglpat-[A-Za-z0-9_-]{20,}\b"
-    r"|\bxox[abprs]-[A-Za-z0-9-]{10,}"
-    r"|\bsk_live_[A-Za-z0-9]{16,}\b"
-    r"|\bphx_[A-Za-z0-9]{40,}\b"
-    r"|\bhvs\.[A-Za-z0-9_-]{20,}"
-    r"|\beyJ[A-Za-z0-9_-]{10,}\.eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}"
-    r"|\b[a-z][a-z0-9+.-]*://[^\s/:@]+:[^\s/@]+@"
-)
 
 
 @dataclass(frozen=True)
@@ -78,7 +64,10 @@ class Request:
 def graph_iri(name: str, ids: Ids) -> str:
     """The IRI of a graph given short (``lineage/shop``) or as an IRI."""
     if name.startswith(ids.base + "/graph/"):
-        return name
+        try:
+            return NamedNode(name).value
+        except ValueError as error:
+            raise BadSubmission(f"{name!r} is no IRI: {error}", "unknown-graph") from error
     if "://" in name or name.startswith("urn:"):
         raise BadSubmission(
             f"{name} is not a graph of this organisation; its graphs are below {ids.base}/graph/",
@@ -118,19 +107,16 @@ def read_submission(
         reader.take(True, body, QUAD_FORMATS[media_type])
     elif media_type in PATCH_TYPES:
         for block in read_patch(_text(body)):
-            reader.take(block.adds, block.trig.encode(), RdfFormat.TRIG)
+            data = block.trig.encode()
+            reader.take(block.adds, data, RdfFormat.TRIG, block.line_offset, columns=False)
     elif media_type == UPDATE_TYPE:
         try:
-            for data in data_blocks(_text(body)):
-                reader.take(
-                    data.kind == "INSERT DATA", data.trig.encode(), RdfFormat.TRIG, data.line_offset
-                )
+            for part in data_blocks(_text(body)):
+                adds = part.kind == "INSERT DATA"
+                reader.take(adds, part.trig.encode(), RdfFormat.TRIG, part.line_offset)
         except SparqlSyntaxError as error:
             raise BadSubmission(
-                f"the update cannot be taken: {error}",
-                "update-not-data",
-                getattr(error, "line", None),
-                getattr(error, "column", None),
+                f"the update cannot be taken: {error}", "update-not-data", error.line, error.column
             ) from error
     elif media_type == JSON_TYPE:
         envelope = _envelope(body)
@@ -155,8 +141,17 @@ def read_submission(
             f"the rationale has {len(rationale)} characters, the limit is {MAX_RATIONALE}",
             "too-large",
         )
-    if _SECRETS.search(rationale):
-        raise BadSubmission("the rationale looks like it holds a secret", "secret")
+    if holds_secret(rationale):
+        raise BadSubmission(
+            "the rationale looks like it holds a secret: revoke it, and say it without", "secret"
+        )
+    # The body is kept as it came, comments and all.
+    if holds_secret(body.decode(errors="replace")):
+        raise BadSubmission(
+            "the body looks like it holds a secret, perhaps in a comment; what is proposed is kept"
+            " for ever: revoke it, and send the rest without it",
+            "secret",
+        )
     return Request(
         frozenset(reader.additions),
         frozenset(reader.removals),
@@ -179,7 +174,13 @@ class _Reader:
         self.removals: set[Quad] = set()
 
     def take(
-        self, adds: bool, data: bytes, form: RdfFormat, line_offset: int = 0, what: str = ""
+        self,
+        adds: bool,
+        data: bytes,
+        form: RdfFormat,
+        line_offset: int = 0,
+        what: str = "",
+        columns: bool = True,
     ) -> None:
         into, out_of = (self.additions, self.removals) if adds else (self.removals, self.additions)
         relative = _RELATIVE if form == RdfFormat.TRIG else None
@@ -199,16 +200,25 @@ class _Reader:
                         f"the delta has more than {MAX_QUADS} quads: send it in parts", "too-large"
                     )
         except SyntaxError as error:
-            raise _syntax_error(error, what, line_offset) from error
+            raise _syntax_error(error, what, line_offset, columns) from error
         except TermError as error:
             raise BadSubmission(f"{what}{error}", "bad-term") from error
 
     def _placed(self, quad: Quad) -> Quad:
+        _refuse_secret(quad)
         name = quad.graph_name
         if isinstance(name, NamedNode):
-            if name.value.startswith(_RELATIVE):
-                iri = graph_iri(name.value[len(_RELATIVE) :], self._ids)
+            if name.value.startswith(_RELATIVE_SCHEME):
+                # "//other/graph" leaves the base behind and is no short name.
+                short = name.value.removeprefix(_RELATIVE)
+                iri = graph_iri(short, self._ids)
                 quad = Quad(quad.subject, quad.predicate, quad.object, NamedNode(iri))
+        elif isinstance(name, BlankNode):
+            raise BadSubmission(
+                f"{_short(quad)} is in a graph without a name: graphs are named, for example"
+                " GRAPH <lineage/shop> { }",
+                "graph-missing",
+            )
         elif self._graph is not None:
             quad = in_named_graph(quad, self._graph)
         else:
@@ -216,21 +226,37 @@ class _Reader:
                 f"{_short(quad)} is in no graph: put it into GRAPH <...> {{ }}, or add ?graph=NAME",
                 "graph-missing",
             )
-        for term in (quad.subject, quad.predicate, quad.object):
-            if isinstance(term, NamedNode) and term.value.startswith(_RELATIVE):
+        for iri in _iris(quad):
+            if iri.startswith(_RELATIVE_SCHEME):
                 raise BadSubmission(
-                    f"<{term.value[len(_RELATIVE) :]}> is a relative IRI and there is no base to"
+                    f"<{iri.removeprefix(_RELATIVE)}> is a relative IRI and there is no base to"
                     " resolve it against: write it in full",
                     "unparsable-rdf",
                 )
-        value = quad.object
-        if isinstance(value, Literal) and _SECRETS.search(value.value):
-            raise BadSubmission(
-                f"the value at {quad.predicate} of {quad.subject} looks like a secret; secrets do"
-                " not belong in the graph: revoke it, and send the rest without it",
-                "secret",
-            )
         return canonical_quad(quad)
+
+
+def _iris(quad: Quad) -> Iterator[str]:
+    for term in (quad.subject, quad.predicate, quad.object):
+        if isinstance(term, NamedNode):
+            yield term.value
+    if isinstance(quad.object, Literal):
+        yield quad.object.datatype.value
+
+
+def _refuse_secret(quad: Quad) -> None:
+    value = quad.object
+    if isinstance(value, Literal) and holds_secret(value.value):
+        place = f"the value at {quad.predicate}"
+    elif any(map(holds_secret, _iris(quad))):
+        place = "an IRI"
+    else:
+        return
+    raise BadSubmission(
+        f"{place} looks like a secret; secrets do not belong in the graph: revoke it, and send the"
+        " rest without it",
+        "secret",
+    )
 
 
 def _short(quad: Quad) -> str:
@@ -238,12 +264,15 @@ def _short(quad: Quad) -> str:
     return text if len(text) <= 200 else text[:197] + "..."
 
 
-def _syntax_error(error: SyntaxError, what: str, line_offset: int) -> BadSubmission:
+def _syntax_error(error: SyntaxError, what: str, line_offset: int, columns: bool) -> BadSubmission:
     line = error.lineno + line_offset if error.lineno else None
-    column = error.offset
+    column = error.offset if columns else None
     message = re.sub(r"^Parser error (?:at|between) .*?: ", "", str(error.msg or error))
-    place = f"line {line}, column {column}: " if line else ""
-    return BadSubmission(f"{what}{place}{message}", "unparsable-rdf", line, column)
+    place = f"line {line}" if line else ""
+    place += f", column {column}" if line and column else ""
+    return BadSubmission(
+        f"{what}{place}{': ' if place else ''}{message}", "unparsable-rdf", line, column
+    )
 
 
 def _text(body: bytes) -> str:
@@ -254,6 +283,15 @@ def _text(body: bytes) -> str:
         raise BadSubmission(
             f"line {line}: the body is not UTF-8 (byte {error.start})", "unparsable-rdf", line
         ) from error
+
+
+def is_text(value: str) -> bool:
+    """Whether this is text: JSON may escape halves of surrogate pairs, which UTF-8 has no form
+    for."""
+    return not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+_JSON_NAMES = {str: "a text", list: "a list", int: "a whole number"}
 
 
 def _envelope(body: bytes) -> dict[str, Any]:
@@ -287,7 +325,11 @@ def _envelope(body: bytes) -> dict[str, Any]:
         if member is None:
             member = absent
         elif not isinstance(member, kind) or isinstance(member, bool):
-            raise BadSubmission(f"{name} must be a JSON {kind.__name__}", "unparsable-json")
+            raise BadSubmission(f"{name} must be {_JSON_NAMES[kind]}", "unparsable-json")
+        if isinstance(member, str) and not is_text(member):
+            raise BadSubmission(
+                f"{name} holds half of a surrogate pair, which is no character", "unparsable-json"
+            )
         read[name] = member
     return read
 
