@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from graph_api.auth import Authenticator, Caller
+from graph_api.negotiate import required
 from graph_api.problems import Problem
 from ingest.bodies import read_body
 from ingest.errors import IngestError
@@ -106,7 +107,7 @@ async def _sql(request: Request) -> str:
 async def _answer(
     warehouse: Warehouse, request: Request, caller: Caller, sql: str, limit: int
 ) -> Response:
-    media_type = _media_type(request.headers.get("accept", ""))
+    media_type = required(request.headers.get("accept"), (JSON, CSV))
     hidden = {
         unquote(graph.rpartition(_LINEAGE)[2])
         for graph in caller.hidden_graphs
@@ -126,19 +127,6 @@ async def _answer(
         return await run_in_threadpool(run)
     except IngestError as error:
         raise _problem(error) from error
-
-
-def _media_type(accept: str) -> str:
-    """CSV where it is asked for and JSON is not; JSON for whoever takes anything."""
-    asked = [part.partition(";")[0].strip().lower() for part in accept.split(",") if part.strip()]
-    for media_type in asked or [JSON]:
-        if media_type in (JSON, "application/*", "*/*"):
-            return JSON
-        if media_type in (CSV, "text/*"):
-            return CSV
-    raise Problem(
-        406, "not-acceptable", "No such format", f"Facts come as {JSON} or {CSV}: ask for one."
-    )
 
 
 def _json(result: Result) -> bytes:

@@ -112,7 +112,7 @@ def _refusal(error: IngestError, encoding: str) -> Response:
         headers["Retry-After"] = str(error.retry_after)
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="ingest"'
-    if status == 413:
-        # The rest of the body is not read; the connection can't be used for another request.
+    if status in (401, 413, 415):
+        # The rest of the body is not read, however much of it is still to come.
         headers["Connection"] = "close"
     return Response(body, status_code=status, media_type=encoding, headers=headers)

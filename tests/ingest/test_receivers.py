@@ -30,6 +30,8 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from ingest.inbox import Inbox
@@ -62,10 +64,16 @@ class Server:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
 
-@pytest.fixture(params=["h11", "httptools"])
-def server(request: pytest.FixtureRequest, inbox: Inbox) -> Iterator[Server]:
-    receiver = TracesReceiver(inbox, KEYS.get, max_body=LIMIT)
-    app = Starlette(routes=[Route("/v1/traces", receiver.post, methods=["POST"])])
+@pytest.fixture(scope="module", params=["h11", "httptools"])
+def listening(request: pytest.FixtureRequest) -> Iterator[tuple[Starlette, int]]:
+    """A real server on a free port; it hands requests to ``state.receiver``."""
+    app = Starlette()
+
+    async def post(http_request: Request) -> Response:
+        receiver: TracesReceiver = app.state.receiver
+        return await receiver.post(http_request)
+
+    app.add_route("/v1/traces", post, methods=["POST"])
     config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", http=request.param)
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
@@ -73,11 +81,17 @@ def server(request: pytest.FixtureRequest, inbox: Inbox) -> Iterator[Server]:
     while not running.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    port = running.servers[0].sockets[0].getsockname()[1]
-    with httpx.Client(timeout=20) as client:
-        yield Server(inbox, port, client)
+    yield app, running.servers[0].sockets[0].getsockname()[1]
     running.should_exit = True
     thread.join(20)
+
+
+@pytest.fixture
+def server(listening: tuple[Starlette, int], inbox: Inbox) -> Iterator[Server]:
+    app, port = listening
+    app.state.receiver = TracesReceiver(inbox, KEYS.get, max_body=LIMIT)
+    with httpx.Client(timeout=20) as client:
+        yield Server(inbox, port, client)
 
 
 def status_of(response: httpx.Response) -> Status:
