@@ -241,6 +241,7 @@ class QueryService:
 
     async def _wait_for(self, head: int) -> int:
         """The newest head, once it is at least ``head``."""
+        self._snapshots.hurry(head)
         give_up = time.monotonic() + self.limits.wait_seconds
         while (newest := self._snapshots.current().head) < head:
             if time.monotonic() > give_up:

@@ -112,6 +112,7 @@ class Snapshots:
         self._retained: dict[int, _Retained] = {}
         self._current: Snapshot | None = None
         self._wanted = -1
+        self._awaited = -1
         self._closed = False
         self._listeners: list[Callable[[Snapshot], None]] = []
         self._thread: threading.Thread | None = None
@@ -157,8 +158,16 @@ class Snapshots:
                 self._wanted = head
                 self._changed.notify_all()
 
+    def hurry(self, head: int) -> None:
+        """Says that somebody waits for ``head``: its snapshot is cut without the usual pause."""
+        with self._changed:
+            if head > self._awaited:
+                self._awaited = head
+                self._changed.notify_all()
+
     def wait_for(self, head: int, timeout: float) -> Snapshot:
         """The newest snapshot as soon as it holds ``head``; raises after ``timeout`` seconds."""
+        self.hurry(head)
         with self._changed:
             arrived = self._changed.wait_for(
                 lambda: self._closed or (self._current is not None and self._current.head >= head),
@@ -273,14 +282,21 @@ class Snapshots:
                 self._changed.wait_for(lambda: self._closed or self._wanted > self.current().head)
                 if self._closed:
                     return
-            pause = self._interval
             try:
                 self.refresh()
+                cut = True
             except (OntologyError, OSError):
                 logger.exception("no snapshot could be cut; reading goes on with the last one")
-                pause = _RETRY
+                cut = False
             with self._changed:
-                self._changed.wait_for(lambda: self._closed, pause)
+                if cut:
+                    self._changed.wait_for(self._cannot_pause, self._interval)
+                else:
+                    self._changed.wait_for(lambda: self._closed, _RETRY)
+
+    def _cannot_pause(self) -> bool:
+        # What is awaited but not committed yet can't be cut: no reason to hurry.
+        return self._closed or self.current().head < min(self._awaited, self._wanted)
 
     def _release(self, head: int) -> None:
         with self._changed:
