@@ -42,6 +42,11 @@ _ARCHITECTURES: dict[str, tuple[int, tuple[int, ...]]] = {
 _X32 = 0x40000000
 
 
+def supported() -> bool:
+    """Whether :func:`enter` can deny the network on this kind of machine."""
+    return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
+
+
 def enter() -> dict[str, bool]:
     """Locks this process; gives what holds: ``network``, ``parent`` and ``core``.
 
