@@ -12,17 +12,19 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from prometheus_client import Counter
 from pyoxigraph import Literal, NamedNode, Quad
 
 from ingest.events import Event
-from ingest.names import derived, low_cardinality
+from ingest.names import DERIVED_FROM, derived, low_cardinality
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf
 
 MAX_NAME = 200
+# Answers kept at a time; when there are more kinds of events, the memory starts anew.
+_REMEMBERED = 4096
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _SPAN_NAME = "span.name"
@@ -30,6 +32,9 @@ _SPAN_NAME = "span.name"
 RULES_LEFT_OUT = Counter(
     "fractalops_classification_rules_left_out_total", "Rules in the graph that can't be used."
 )
+
+# Class, rule and subject; empty where no rule fits.
+_Answer = tuple[str, str, str] | tuple[()]
 
 log = logging.getLogger(__name__)
 
@@ -75,45 +80,78 @@ def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
 
 
 class Classifier:
-    """Applies rules; safe to use from any thread."""
+    """Applies rules; safe to use from any thread.
+
+    Events that agree in everything the rules look at get the same answer, which is remembered:
+    steady traffic asks the same few questions again and again.
+    """
 
     def __init__(self, rules: Sequence[Rule], ids: Ids) -> None:
         self._ids = ids
-        self._rules = tuple(
-            (rule, _name_of(rule.name_template))
-            for rule in sorted(rules, key=lambda rule: (-rule.priority, rule.iri))
-        )
-        self._by_kind: dict[tuple[str, str], tuple[tuple[Rule, _Namer], ...]] = {}
+        self._rules = tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
+        self._by_kind: dict[tuple[str, str], _Candidates] = {}
+        self._answers: dict[tuple[str, ...], _Answer] = {}
 
     def classify(self, event: Event) -> Event:
         """The event with class, rule and subject; unchanged where no rule fits."""
+        candidates = self._candidates(event.source, event.kind)
         attributes = event.attributes
-        for rule, name_of in self._candidates(event.source, event.kind):
-            if _fits(rule, attributes):
-                name = name_of(event) or low_cardinality(event.name) or event.kind
-                return replace(
-                    event,
-                    event_class=rule.event_class,
-                    rule=rule.iri,
-                    subject=self._ids.operation(
-                        event.project, event.service, rule.operation_kind, name[:MAX_NAME]
-                    ),
-                )
-        return event
+        question = (
+            event.project,
+            event.service,
+            event.source,
+            event.kind,
+            event.name,
+            *[attributes.get(key, "") for key in candidates.keys],
+        )
+        answer = self._answers.get(question)
+        if answer is None:
+            answer = self._answer(event, candidates)
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            self._answers[question] = answer
+        return event.classified(*answer) if answer else event
 
-    def _candidates(self, source: str, kind: str) -> tuple[tuple[Rule, _Namer], ...]:
-        key = (source, kind)
-        found = self._by_kind.get(key)
+    def _answer(self, event: Event, candidates: _Candidates) -> _Answer:
+        for rule, name_of in candidates.rules:
+            if _fits(rule, event.attributes):
+                name = name_of(event) or low_cardinality(event.name) or event.kind
+                subject = self._ids.operation(
+                    event.project, event.service, rule.operation_kind, name[:MAX_NAME]
+                )
+                return rule.event_class, rule.iri, subject
+        return ()
+
+    def _candidates(self, source: str, kind: str) -> _Candidates:
+        found = self._by_kind.get((source, kind))
         if found is None:
-            found = self._by_kind[key] = tuple(
-                pair
-                for pair in self._rules
-                if pair[0].source == source and (not pair[0].kinds or kind in pair[0].kinds)
+            rules = [
+                rule
+                for rule in self._rules
+                if rule.source == source and (not rule.kinds or kind in rule.kinds)
+            ]
+            found = self._by_kind[source, kind] = _Candidates(
+                rules=tuple((rule, _name_of(rule.name_template)) for rule in rules),
+                keys=tuple(sorted(frozenset(DERIVED_FROM).union(*map(_keys, rules)))),
             )
         return found
 
 
 _Namer = Callable[[Event], str]
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    """The rules for one kind of event, and every attribute that their answer depends on."""
+
+    rules: tuple[tuple[Rule, _Namer], ...]
+    keys: tuple[str, ...]
+
+
+def _keys(rule: Rule) -> set[str]:
+    groups = (*rule.present, *(keys for keys, _ in rule.equal))
+    in_name = (part.split("|") for part in _PLACEHOLDER.findall(rule.name_template))
+    return {key.strip() for keys in (*groups, *in_name) for key in keys}
 
 
 def _fits(rule: Rule, attributes: Mapping[str, str]) -> bool:

@@ -35,8 +35,10 @@ _DECLARED = frozenset(
 _METHOD_KEYS = frozenset({"http.request.method", "http.method"})
 # RFC 9110 and RFC 5789; the conventions call everything else _OTHER.
 _METHODS = re.compile("GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY", re.IGNORECASE)
-_STATEMENT_KEYS = frozenset({"db.query.text", "db.statement"})
+_STATEMENT_KEYS = ("db.query.text", "db.statement")
 _URL_KEYS = ("url.full", "http.url")
+# Every attribute that `derived` looks at.
+DERIVED_FROM = (*_STATEMENT_KEYS, *_URL_KEYS)
 
 _ID = "{id}"
 _IDENTIFIER = re.compile(
@@ -94,7 +96,7 @@ def low_cardinality(value: str, key: str = "") -> str:
 def derived(key: str, attributes: Mapping[str, str]) -> str:
     """An attribute that older instrumentation leaves inside another one; empty if there is none."""
     if key in ("db.operation.name", "db.collection.name"):
-        statement = attributes.get("db.query.text") or attributes.get("db.statement") or ""
+        statement = next((attributes[name] for name in _STATEMENT_KEYS if attributes.get(name)), "")
         return summary(statement)[key == "db.collection.name"] if statement else ""
     if key == "server.address":
         return next((_host(attributes[name]) for name in _URL_KEYS if attributes.get(name)), "")

@@ -16,6 +16,7 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
@@ -43,6 +44,9 @@ MAX_SHARED = 16_384
 
 DROPPED = "fractalops.dropped_attributes"
 REDACTED = "[redacted]"
+
+_ENVIRONMENT_KEYS = ("deployment.environment.name", "deployment.environment")
+_SESSION_KEYS = ("session.id", "sessionId")
 
 # Indexed by the wire's enumerations; a number from a newer protocol reads as the first.
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -133,34 +137,35 @@ def events_of(
     of it, so that a small request may make large events."""
     for resource_spans in request.resource_spans:
         shared = attributes_of(resource_spans.resource.attributes, MAX_SHARED)
-        service = _first(shared, "service.name") or UNKNOWN_SERVICE
-        release = _first(shared, "service.version")
-        environment = _first(shared, "deployment.environment.name", "deployment.environment")
+        service = text(shared.get("service.name") or UNKNOWN_SERVICE, MAX_NAME)
+        release = text(shared.get("service.version", ""), MAX_NAME)
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
-                attributes = attributes_of(span.attributes)
-                session = _first(attributes, "session.id", "sessionId")
-                own_environment = _first(
-                    attributes, "deployment.environment.name", "deployment.environment"
-                )
+                attributes = shared | attributes_of(span.attributes)
                 start, duration = _times(span)
+                trace_id = _identifier(span.trace_id, 16)
+                span_id = _identifier(span.span_id, 8)
                 yield Event(
                     project=project,
                     source=SPAN_SOURCE,
-                    event_id=_event_id(span, shared),
+                    event_id=(
+                        f"{trace_id}-{span_id}"
+                        if trace_id and span_id
+                        else _content_id(span, shared)
+                    ),
                     time=start,
                     duration_ns=duration,
                     name=text(span.name, MAX_NAME),
                     kind=_named(_KINDS, span.kind),
                     status=_named(_STATUSES, span.status.code),
-                    service=text(service, MAX_NAME),
-                    release=text(release, MAX_NAME),
-                    environment=text(own_environment or environment, MAX_NAME),
-                    session=text(session or _first(shared, "session.id"), MAX_NAME),
-                    trace_id=_identifier(span.trace_id, 16),
-                    span_id=_identifier(span.span_id, 8),
+                    service=service,
+                    release=release,
+                    environment=_first(attributes, _ENVIRONMENT_KEYS),
+                    session=_first(attributes, _SESSION_KEYS),
+                    trace_id=trace_id,
+                    span_id=span_id,
                     parent_span_id=_identifier(span.parent_span_id, 8),
-                    attributes=shared | attributes,
+                    attributes=attributes,
                     seq=seq,
                     batch=batch,
                 )
@@ -174,13 +179,15 @@ def attributes_of(pairs: Iterable[KeyValue], room: int = 1 << 30) -> dict[str, s
     found: dict[str, str] = {}
     dropped = 0
     for pair in pairs:
-        key = text(pair.key, MAX_KEY)
-        if not key or key in _LEFT_OUT:
+        key, secret = _key(pair.key)
+        if not key:
             continue
-        value = REDACTED if _SECRET_HEADER.search(key) else _plain(pair.value)
+        # Most values are short, printable text.
+        value = REDACTED if secret else pair.value.string_value or _plain(pair.value)
         if "://" in value:
             value = _USERINFO.sub("", value)
-        value = text(value, MAX_VALUE)
+        if len(value) > MAX_VALUE or not value.isprintable():
+            value = text(value, MAX_VALUE)
         room -= len(key) + len(value)
         if room < 0 or (len(found) >= MAX_ATTRIBUTES and key not in found):
             dropped += 1
@@ -189,6 +196,13 @@ def attributes_of(pairs: Iterable[KeyValue], room: int = 1 << 30) -> dict[str, s
     if dropped:
         found[DROPPED] = str(dropped)
     return found
+
+
+@lru_cache(maxsize=4096)
+def _key(raw: str) -> tuple[str, bool]:
+    """A key as it is kept, empty if it is not; and whether its value is a credential."""
+    key = text(raw, MAX_KEY)
+    return "" if key in _LEFT_OUT else key, _SECRET_HEADER.search(key) is not None
 
 
 def text(value: str, limit: int) -> str:
@@ -200,17 +214,15 @@ def text(value: str, limit: int) -> str:
 
 def _plain(value: AnyValue) -> str:
     kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return value.string_value
     if kind == "int_value":
         return str(value.int_value)
     if kind == "bool_value":
         return "true" if value.bool_value else "false"
     if kind == "double_value":
         return repr(value.double_value)
-    if kind is None:
-        return ""
     structure = _structure(value)
+    if structure is None:
+        return ""
     return structure if isinstance(structure, str) else json.dumps(structure, ensure_ascii=False)
 
 
@@ -225,8 +237,12 @@ def _structure(value: AnyValue) -> Any:
     return getattr(value, kind) if kind else None
 
 
-def _first(attributes: Mapping[str, str], *keys: str) -> str:
-    return next((attributes[key] for key in keys if attributes.get(key)), "")
+def _first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    for key in keys:
+        value = attributes.get(key)
+        if value:
+            return text(value, MAX_NAME)
+    return ""
 
 
 def _times(span: Span) -> tuple[int, int]:
@@ -245,11 +261,8 @@ def _identifier(raw: bytes, size: int) -> str:
     return raw.hex() if len(raw) == size and any(raw) else ""
 
 
-def _event_id(span: Span, shared: Mapping[str, str]) -> str:
-    """Trace and span id; spans whose ids are invalid are told apart by their content instead."""
-    trace_id, span_id = _identifier(span.trace_id, 16), _identifier(span.span_id, 8)
-    if trace_id and span_id:
-        return f"{trace_id}-{span_id}"
+def _content_id(span: Span, shared: Mapping[str, str]) -> str:
+    """Tells spans whose ids are invalid apart, the same way each time."""
     content = hashlib.sha256(json.dumps(sorted(shared.items())).encode())
     content.update(span.SerializeToString(deterministic=True))
     return f"content-{content.hexdigest()}"

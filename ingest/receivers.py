@@ -94,8 +94,8 @@ class TracesReceiver:
         project = self._resolve_key(key) if key else None
         if project is None:
             raise KeyRefused(
-                "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS to"
-                f" {KEY_HEADER}=KEY; `fractalops projects create` prints one"
+                "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS as `fractalops"
+                f" projects create` printed it, or to {KEY_HEADER}=KEY"
             )
         return project
 
