@@ -19,7 +19,6 @@ import binascii
 import re
 from collections.abc import Callable
 
-import numpy as np
 from pyoxigraph import Literal, NamedNode
 
 from ontology.errors import IllTypedLiteral, UnsupportedTerm
@@ -157,6 +156,9 @@ def _floating(value: str, name: str) -> str | None:
         return special
     if len(value) > MAX_DIGITS or not _NUMBER.match(value):
         return None
+    # Needed here alone, and a third of a second to import: query workers start without it.
+    import numpy as np
+
     with np.errstate(over="ignore"):
         number = np.float32(value) if name == "float" else np.float64(value)
     if np.isinf(number):

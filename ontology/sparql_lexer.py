@@ -15,17 +15,36 @@ from typing import NamedTuple
 
 from ontology.errors import SparqlSyntaxError
 
-_BASE = (
-    "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02ff\u0370-\u037d\u037f-\u1fff\u200c\u200d"
-    "\u2070-\u218f\u2c00-\u2fef\u3001-\ud7ff\uf900-\ufdcf\ufdf0-\ufffd\U00010000-\U000effff"
+# What the productions leave out above ASCII. Classes are written as "none of these" because the
+# compiler of regular expressions walks through every character of a class, and these are fewer.
+_NO_NAME = (
+    "\u0080-\u00b6\u00b8-\u00bf\u00d7\u00f7\u037e\u2000-\u200b\u200e-\u203e\u2041-\u206f"
+    "\u2190-\u2bff\u2ff0-\u3000\ud800-\uf8ff\ufdd0-\ufdef\ufffe\uffff\U000f0000-\U0010ffff"
 )
-NAME = _BASE + "_0-9\u00b7\u0300-\u036f\u203f\u2040"
+_NO_BASE = _NO_NAME + "\u00b7\u0300-\u036f\u203f\u2040"
+
+
+def _characters(ascii_characters: str, left_out: str) -> str:
+    """A class of these ASCII characters and of everything above ASCII that isn't left out."""
+    others = {chr(code) for code in range(128)} - set(ascii_characters)
+    return "[^" + "".join(f"\\x{ord(other):02x}" for other in sorted(others)) + left_out + "]"
+
+
+_DIGITS = "0123456789"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_BASE = _characters(_LETTERS, _NO_BASE)  # PN_CHARS_BASE
+_FIRST = _characters(_LETTERS + _DIGITS + "_", _NO_BASE)  # PN_CHARS_U | [0-9]
+_LOCAL_FIRST = _characters(_LETTERS + _DIGITS + "_:", _NO_BASE)
+VARNAME = _characters(_LETTERS + _DIGITS + "_", _NO_NAME)
+_NAME = _characters(_LETTERS + _DIGITS + "_-", _NO_NAME)  # PN_CHARS
+_LOCAL = _characters(_LETTERS + _DIGITS + "_-:", _NO_NAME)
 _UCHAR = r"\\u[0-9A-Fa-f]{4}|\\U[0-9A-Fa-f]{8}"
 _ESCAPE = rf"\\[tbnrf\\\"']|{_UCHAR}"
 PLX = r"%[0-9A-Fa-f]{2}|\\[_~.\-!$&'()*+,;=/?#@%]"
 SPACE = r"(?:[ \t\r\n]++|\#[^\r\n]*+)"
 IRIREF = rf"<(?:[^\x00-\x20<>\"{{}}|^`\\]|{_UCHAR})*+>"
-PNAME_NS = rf"(?:[{_BASE}](?:\.*+[{NAME}\-])*+)?:"
+PNAME_NS = rf"(?:{_BASE}(?:\.*+{_NAME})*+)?:"
+LOCAL = rf"(?:(?:{_LOCAL_FIRST}|{PLX})(?:\.*+(?:{_LOCAL}|{PLX}))*+)"
 STRING = rf"'(?:[^'\\\r\n]|{_ESCAPE})*+'|\"(?:[^\"\\\r\n]|{_ESCAPE})*+\""
 
 # The order carries the grammar's longest-match rule; the possessive quantifiers keep it linear.
@@ -35,10 +54,10 @@ _TOKEN = re.compile(
     |(?P<STRING>'''(?:'{{0,2}}(?:[^'\\]|{_ESCAPE}))*+'''
         |\"\"\"(?:\"{{0,2}}(?:[^\"\\]|{_ESCAPE}))*+\"\"\"
         |(?!'''|\"\"\")(?:{STRING}))
-    |(?P<BLANK_NODE_LABEL>_:[{_BASE}_0-9](?:\.*+[{NAME}\-])*+)
-    |(?P<PNAME>{PNAME_NS}(?:(?:[{_BASE}_:0-9]|{PLX})(?:\.*+(?:[{NAME}:\-]|{PLX}))*+)?+)
+    |(?P<BLANK_NODE_LABEL>_:{_FIRST}(?:\.*+{_NAME})*+)
+    |(?P<PNAME>{PNAME_NS}{LOCAL}?+)
     |(?P<WORD>[A-Za-z][A-Za-z0-9_]*+)
-    |(?P<VAR>[?$][{_BASE}_0-9][{NAME}]*+)
+    |(?P<VAR>[?$]{_FIRST}{VARNAME}*+)
     |(?P<LANG_DIR>@[A-Za-z]++(?:-[A-Za-z0-9]++)*+(?:--[A-Za-z]++)?+)
     |(?P<DOUBLE>[+\-]?(?:[0-9]+\.[0-9]*|\.?[0-9]+)[eE][+\-]?[0-9]+)
     |(?P<DECIMAL>[+\-]?[0-9]*\.[0-9]+)

@@ -15,10 +15,10 @@ import re
 from bisect import bisect_left
 
 from ontology.errors import ServiceRefused
-from ontology.sparql_lexer import NAME, PLX, PNAME_NS, position, scan
+from ontology.sparql_lexer import LOCAL, PNAME_NS, VARNAME, position, scan
 
 _SERVICE = re.compile("service", re.IGNORECASE | re.ASCII)
-_NAME = re.compile(rf"[?$][{NAME}]++|<[^<>]*+>|{PNAME_NS}(?:[{NAME}:.\-]|{PLX})*+")
+_NAME = re.compile(rf"[?$]{VARNAME}++|<[^<>]*+>|{PNAME_NS}{LOCAL}?+")
 # A run this long is taken for a name without reading it: else "serviceservice..." costs its square.
 _LONG = re.compile(r"[^\s{<>#\"]{256}")
 _BLANK = re.compile(r"[ \t\r\n]*+")
