@@ -205,6 +205,8 @@ def up(
         raise typer.BadParameter(str(error)) from error
     from graph_api.app import serve
 
+    # A SIGTERM ends the server the way Ctrl-C does, so that all it holds open is closed in order.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     try:
         code = serve(settings, show_line)
     except (
