@@ -16,17 +16,19 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from pyoxigraph import NamedNode
 
 from graph_api.auth import Authenticator
+from graph_api.evidence_trace import EvidenceTrace
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
 from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
+from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.inbox import Inbox
 from ingest.pump import Pump
@@ -34,10 +36,10 @@ from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
-from proofs.audit import Auditor, AuditReport
+from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
-from proofs.checkpoint import SignerKey, VerifierKey
+from proofs.checkpoint import VerifierKey
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta, steward_slug
@@ -46,11 +48,11 @@ from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
 from proofs.policy import Policy
-from proofs.projections import Projections, load_entry
+from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
-from runtime.errors import FolderError
+from runtime.log_key import CUSTODY, open_log_key
 from runtime.settings import Settings
 from shapes.validator import Validator
 from stewards.runner import Assignment, StewardRunner
@@ -110,7 +112,6 @@ class Assembly:
     def _open(self) -> None:
         closing, folder, settings = self._closing, self.folder, self.settings
         closing.callback(folder.open().close)
-        fresh = not folder.journal.exists()
         shutil.rmtree(folder.scratch, ignore_errors=True)
         folder.scratch.mkdir()
         closing.callback(shutil.rmtree, folder.scratch, ignore_errors=True)
@@ -118,8 +119,10 @@ class Assembly:
         self.journal = Journal(folder.journal)
         closing.callback(self.journal.close)
         self.ids = Ids(self._base())
-        self.signer = self._log_key(fresh)
-        self.verifier = self.signer.verifier
+        signer = open_log_key(
+            folder, self.ids.base, settings.organisation, founding=self.journal.head() < 0
+        )
+        self.verifier = signer.verifier
         self.log_folders = [folder.log, *([settings.mirror] if settings.mirror else [])]
         refuse_fork(self.journal, self.log_folders, self.verifier)
 
@@ -130,7 +133,7 @@ class Assembly:
             self.journal, self.store, self.index, self.ids, self.verifier
         )
         self._catch_up()
-        chain = Chain(self.journal, self.signer, end_process)
+        chain = Chain(self.journal, signer, end_process)
         canonicaliser = Canonicaliser()
         closing.callback(canonicaliser.close)
         self.ledger = Ledger(
@@ -154,6 +157,9 @@ class Assembly:
         self.explainer = Explainer(
             self.journal, self.index, self.store, self.verifier, self.witnesses
         )
+        self.rebuilder = Rebuilder(
+            self.journal, self.ledger, self.store, self.ids, self.verifier, folder.scratch
+        )
         self._open_readers()
         self._open_telemetry()
         self._start_clock()
@@ -164,25 +170,6 @@ class Assembly:
             base = self.settings.base
             self.journal.set_meta({"base": Ids(base).base})
         return base
-
-    def _log_key(self, fresh: bool) -> SignerKey:
-        path = self.folder.log_key
-        if path.exists():
-            path.chmod(0o600)
-            signer = SignerKey.parse(path.read_text().strip())
-        elif fresh or self.journal.head() < 0:
-            host = urlsplit(self.ids.base).netloc
-            name = f"{host}/{self.settings.organisation}/{secrets.token_hex(4)}"
-            signer = SignerKey.generate(name)
-            write_whole(path, signer.export() + "\n", 0o600)
-        else:
-            raise FolderError(
-                f"the log's key {path} is missing: put it back from a backup. Without it the log"
-                " cannot go on, since a new key would be a new log"
-            )
-        if not self.folder.log_verifier.exists():
-            write_whole(self.folder.log_verifier, f"{signer.verifier}\n", 0o644)
-        return signer
 
     def _catch_up(self) -> None:
         head = self.journal.head()
@@ -224,9 +211,9 @@ class Assembly:
         self.snapshots = Snapshots(
             self.folder.snapshots,
             self._cut,
-            self._rebuild_at,
+            self.rebuilder.at,
             settings.snapshot_bytes,
-            identity=lambda head: self._identity(head),
+            identity=self._identity,
         )
         self.snapshots.start()
         closing.callback(self.snapshots.close)
@@ -260,6 +247,7 @@ class Assembly:
         closing.callback(self.inbox.close)
         self.warehouse = Warehouse(self.folder.facts)
         closing.callback(self.warehouse.close)
+        self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
         self.pump = Pump(
             self.inbox, self.warehouse, self.classifier, on_facts=lambda seq: self._wake_stewards()
@@ -363,74 +351,9 @@ class Assembly:
             self.store.checkpoint(path)
             return self.ledger.head
 
-    def _rebuild_at(self, head: int, path: Path) -> None:
-        """Writes the graph as of ``head`` at ``path``, from the journal."""
-        with ExitStack() as stack:
-            index_path = self.folder.scratch / f"index-{secrets.token_hex(4)}.sqlite"
-            store = self._replay(path, index_path, head, stack)
-            store.optimise()
-
-    def _replay(self, path: Path, index_path: Path, head: int, stack: ExitStack) -> GraphStore:
-        index = Index(index_path)
-        stack.callback(_remove_database, index_path)
-        stack.callback(index.close)
-        store = GraphStore(path, self.ids)
-        projections = Projections(self.journal, store, index, self.ids, self.verifier)
-        for number, leaf in self.journal.leaves(0, head + 1):
-            projections.apply(load_entry(self.journal, number, leaf, self.verifier))
-        return store
-
     def audit(self) -> AuditReport:
         """Audits everything, the derived graphs against a store built anew."""
-        path = self.folder.scratch / f"audit-{secrets.token_hex(4)}"
-        with ExitStack() as stack:
-            stack.callback(shutil.rmtree, path, ignore_errors=True)
-            stack.enter_context(self.ledger.writer_lock)
-            self.publisher.wait_for(self.ledger.head + 1, 10.0)
-            rebuilt = self._replay(path, path.with_suffix(".sqlite"), self.ledger.head, stack)
-            auditor = Auditor(self.journal, self.store, self.ids, self.verifier, self.log_folders)
-            return auditor.run(rebuilt=rebuilt)
-
-    def trace(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> dict[str, Any]:
-        """The evidence batches of a proposal, and the rules that classified what is in them."""
-        batches = []
-        for digest in evidence:
-            found = self.inbox.evidence(digest)
-            if found is None:
-                batches.append({"digest": digest, "known": False})
-                continue
-            batches.append(
-                {
-                    "digest": digest,
-                    "known": True,
-                    "received_at": datetime.fromtimestamp(found.received_at / 1e9, UTC).isoformat(),
-                    "source": found.source,
-                    "project": found.project,
-                    "content_type": found.content_type,
-                    "size": found.size,
-                    "payload_sha256": found.payload_sha256,
-                }
-            )
-        return {"evidence": batches, "rules": self._rules_of(evidence, subjects)}
-
-    def _rules_of(
-        self, evidence: tuple[str, ...], subjects: tuple[str, ...]
-    ) -> list[dict[str, Any]]:
-        if not evidence:
-            return []
-        listed = ", ".join(_sql(item) for item in evidence[:64])
-        result = self.warehouse.query(
-            "SELECT rule, class, count() AS events,"
-            f" max(subject IN ({', '.join(map(_sql, subjects)) or _sql('')})) AS direct"
-            f" FROM events WHERE batch IN ({listed}) AND rule != ''"
-            " GROUP BY rule, class ORDER BY direct DESC, events DESC, rule"
-        )
-        rows = [
-            {"rule": rule, "class": class_, "events": int(events), "direct": bool(direct)}
-            for rule, class_, events, direct in result.rows
-        ]
-        direct = [row for row in rows if row["direct"]]
-        return direct or rows
+        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher.wait_for)
 
     def status(self) -> dict[str, Any]:
         """What ``GET /status`` shows."""
@@ -448,7 +371,7 @@ class Assembly:
             "log_key": {
                 "name": self.verifier.label,
                 "verifier": str(self.verifier),
-                "custody": "file (0600): whoever can read it can sign as this log",
+                "custody": CUSTODY,
             },
             "organisation": governance.organisation,
             "single_operator": governance.single_operator,
@@ -485,15 +408,4 @@ class Assembly:
 
 
 def version() -> str:
-    from importlib.metadata import version as installed
-
-    return installed("fractalops")
-
-
-def _sql(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _remove_database(path: Path) -> None:
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
+    return installed_version("fractalops")

@@ -134,7 +134,7 @@ class DataFolder:
             ) from error
         if not isinstance(found, int) or found > FORMAT:
             raise FolderError(
-                f"{self.root} was made by a newer version (format {found}, this one knows {FORMAT}):"
+                f"{self.root} was made by a newer version (format {found}, known is {FORMAT}):"
                 " install that version"
             )
 

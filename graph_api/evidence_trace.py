@@ -1,0 +1,65 @@
+"""Follows a proposal's evidence back: to the batches as they came, and to the rules that read them.
+
+Invariant: it only ever names what the inbox and the facts hold; a batch that is not known here is
+said to be so.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ingest.inbox import Inbox
+from ingest.warehouse import Warehouse
+
+MOST_BATCHES = 64
+"""How many batches the rules are looked up for."""
+
+
+class EvidenceTrace:
+    """Callable as :data:`graph_api.proofs.Trace`."""
+
+    def __init__(self, inbox: Inbox, warehouse: Warehouse) -> None:
+        self._inbox = inbox
+        self._warehouse = warehouse
+
+    def __call__(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> dict[str, Any]:
+        """The batches with these commitments, and the rules that classified what is in them: those
+        that concern one of ``subjects`` (IRIs) where there are any."""
+        batches = [self._batch(digest) for digest in evidence]
+        return {"evidence": batches, "rules": self._rules(evidence, subjects)}
+
+    def _batch(self, digest: str) -> dict[str, Any]:
+        found = self._inbox.evidence(digest)
+        if found is None:
+            return {"digest": digest, "known": False}
+        return {
+            "digest": digest,
+            "known": True,
+            "received_at": datetime.fromtimestamp(found.received_at / 1e9, UTC).isoformat(),
+            "source": found.source,
+            "project": found.project,
+            "content_type": found.content_type,
+            "size": found.size,
+            "payload_sha256": found.payload_sha256,
+        }
+
+    def _rules(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> list[dict[str, Any]]:
+        if not evidence:
+            return []
+        listed = ", ".join(_sql(item) for item in evidence[:MOST_BATCHES])
+        about = ", ".join(_sql(item) for item in subjects) or "''"
+        result = self._warehouse.query(
+            f"SELECT rule, class, count() AS events, max(subject IN ({about})) AS direct"
+            f" FROM events WHERE batch IN ({listed}) AND rule != ''"
+            " GROUP BY rule, class ORDER BY direct DESC, events DESC, rule"
+        )
+        rows = [
+            {"rule": rule, "class": class_, "events": int(events), "direct": bool(direct)}
+            for rule, class_, events, direct in result.rows
+        ]
+        return [row for row in rows if row["direct"]] or rows
+
+
+def _sql(text: str) -> str:
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
