@@ -1,0 +1,66 @@
+"""The page on telemetry says what the code does."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from prometheus_client import REGISTRY
+
+from ingest import bodies, otlp, warehouse
+from ingest.errors import (
+    QueryInvalid,
+    QueryLimitReached,
+    QueryRefused,
+    WarehouseBusy,
+    WarehouseError,
+)
+from ingest.pump import EVENTS
+from ingest.receivers import REQUESTS
+
+
+@pytest.fixture(scope="module")
+def page(checkout: Path) -> str:
+    return (checkout / "docs" / "telemetry.md").read_text()
+
+
+@pytest.mark.parametrize("table", sorted(warehouse.TABLES))
+def test_the_columns_are_those_of_the_schema(page: str, table: str) -> None:
+    schema = (files("ingest") / "schema.sql").read_text()
+    body = schema.split(f"CREATE TABLE IF NOT EXISTS {table} (")[1].split(") ENGINE")[0]
+    columns = re.findall(r"^    `?([a-z_]+)`? [A-Z]", body, re.MULTILINE)
+    row = next(line for line in page.splitlines() if line.startswith(f"| `{table}` |"))
+    assert re.findall(r"`([a-z_]+)`", row) == [table, *columns]
+
+
+def test_the_metrics_exist(page: str) -> None:
+    known = {
+        name
+        for collector in REGISTRY.collect()
+        for name in (collector.name, f"{collector.name}_total")
+    }
+    named = set(re.findall(r"`(fractalops_[a-z_]+)", page))
+    assert named <= known
+    assert {REQUESTS._name + "_total", EVENTS._name + "_total"} <= named
+
+
+def test_the_limits_are_those_of_the_code(page: str) -> None:
+    for limit in (otlp.MAX_SPANS, otlp.MAX_VALUE, otlp.MAX_SHARED, warehouse.MAX_ROWS):
+        assert f"{limit:,}" in page
+    assert bodies.MAX_BODY == 20 * 2**20
+    assert "more than 20 MiB" in page
+    assert (warehouse.MAX_SECONDS, warehouse.MAX_MEMORY, warehouse.MAX_RESULT_BYTES) == (
+        30,
+        512 * 2**20,
+        64 * 2**20,
+    )
+    assert "more than 30 seconds, 512 MiB of memory or 64 MiB of answer" in page
+    for encoding in bodies.ENCODINGS:
+        assert encoding in page
+
+
+@pytest.mark.parametrize("error", [QueryInvalid, QueryRefused, QueryLimitReached, WarehouseBusy])
+def test_the_refusals_are_those_of_the_code(page: str, error: type[WarehouseError]) -> None:
+    assert f"| {error.status} `{error.kind}` |" in page
