@@ -150,8 +150,8 @@ def serving(made: Server) -> Iterator[None]:
     made.snapshots.start()
     made.pool = pool = QueryPool(made.snapshots, made.folder / "scratch", 2, 256 * MEBIBYTE)
     limits = QueryLimits(
-        seconds=3.0,
-        most_seconds=6.0,
+        seconds=2.0,
+        most_seconds=4.0,
         result_bytes=MEBIBYTE,
         query_bytes=64 * 1024,
         wait_seconds=1.0,
