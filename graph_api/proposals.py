@@ -104,7 +104,14 @@ def build_router(
         try:
             body = await read_body(request.stream(), request.headers, body_limit)
         except BodyError as error:
-            raise Problem(error.status, error.kind, error.title, error.detail) from error
+            # What is left of the body is not read: the connection serves no further request.
+            raise Problem(
+                error.status,
+                error.kind,
+                error.title,
+                error.detail,
+                headers={"Connection": "close"},
+            ) from error
         media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         return await run_in_threadpool(
             _gate,
