@@ -103,6 +103,10 @@ class GraphStore:
     def __contains__(self, quad: Quad) -> bool:
         return quad in self._store
 
+    def holds(self, graph: str) -> bool:
+        """Whether there is anything in a named graph."""
+        return next(self.match(graph=NamedNode(graph)), None) is not None
+
     def effective(self, delta: Delta) -> Delta:
         """The delta without what changes nothing; what remains has an exact inverse."""
         return Delta(

@@ -10,7 +10,7 @@ Specification: https://www.w3.org/TR/rdf-canon/#canonical-quads
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from pyoxigraph import (
@@ -112,15 +112,12 @@ class Delta:
             frozenset(quad for quad in self.removals if graph_of(quad) == graph),
         )
 
-    def nodes(self) -> set[str]:
-        """IRIs that stand as subject or object in it: what it can affect directly."""
-        found: set[str] = set()
-        for quad in self.quads:
-            if isinstance(quad.subject, NamedNode):
-                found.add(quad.subject.value)
-            if isinstance(quad.object, NamedNode):
-                found.add(quad.object.value)
-        return found
+    def without_graphs(self, graphs: Collection[str]) -> Delta:
+        """The change as somebody sees it who may not read these graphs."""
+        return Delta(
+            frozenset(quad for quad in self.additions if graph_of(quad) not in graphs),
+            frozenset(quad for quad in self.removals if graph_of(quad) not in graphs),
+        )
 
     def patch(self) -> str:
         """RDF Patch rows, sorted: removals first, then additions."""

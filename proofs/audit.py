@@ -8,6 +8,7 @@ the deltas. A finding names the place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,10 +25,10 @@ from proofs.checkpoint import (
     parse_note,
 )
 from proofs.digest import GraphState
-from proofs.errors import ProofError
-from proofs.journal import Journal
+from proofs.errors import JournalError, ProofError
+from proofs.journal import Journal, Running
 from proofs.merkle import Frontier, leaf_hash
-from proofs.projections import load_entry
+from proofs.projections import Entry, load_entry
 from proofs.tiles import verify_folder
 
 MAX_NAMED = 20
@@ -67,6 +68,34 @@ class AuditReport:
         return all(check.ok for check in self.checks)
 
 
+@dataclass
+class _Replay:
+    """What the journal's entries lead to, as far as they were followed.
+
+    ``expected`` are the lines the graph must hold, each with the entry that stated it; ``blobs``
+    those that entries refer to; ``whole`` is false when an entry could not be read.
+    """
+
+    count: int = 0
+    previous: str | None = None
+    frontier: Frontier = field(default_factory=Frontier)
+    state: GraphState = field(default_factory=GraphState)
+    expected: dict[bytes, int] = field(default_factory=dict)
+    blobs: dict[str, int] = field(default_factory=dict)
+    whole: bool = True
+
+    def refer(self, entry: Entry) -> None:
+        proof, document = entry.proof, entry.submission
+        digests = [proof.delta.additions.sha256, proof.delta.removals.sha256, *entry.reasons]
+        if proof.report is not None:
+            digests.append(proof.report.sha256)
+        if document is not None and proof.submission is not None:
+            digests += [proof.submission, document.source_sha256]
+            digests += [document.additions, document.removals]
+        for digest in digests:
+            self.blobs.setdefault(digest, entry.index)
+
+
 class Auditor:
     """Audits one data folder. Hold the writer lock while it runs, so that it sees one head."""
 
@@ -99,89 +128,99 @@ class Auditor:
         tree = AuditCheck("entries, tree and checkpoints")
         blobs = AuditCheck("blobs")
         graph = AuditCheck("graph state")
-        expected = self._replay(head, tree, graph)
-        self._check_blobs(blobs)
+        replay = _Replay()
+        with self._readable(tree):
+            integrity = self._journal.integrity()
+            if integrity != "ok":
+                tree.find(f"{self._journal.path.name}: {integrity}")
+            self._replay(head, replay, tree, graph)
+        with self._readable(blobs):
+            self._check_blobs(blobs, replay)
         checks = [tree, blobs, graph]
         for number, folder in enumerate(self._folders):
             checks.append(self._check_folder(folder, head + 1, "mirror" if number else "tiles"))
-        state, quads = self._check_store(graph, expected)
+        state, quads = self._check_store(graph, replay.expected)
         if rebuilt is not None:
             checks.append(self._compare(rebuilt))
         return AuditReport(head, state, quads, tuple(checks))
 
-    def _replay(self, head: int, tree: AuditCheck, graph: AuditCheck) -> dict[bytes, int]:
-        """The lines the graph must hold, each with the entry that stated it."""
-        integrity = self._journal.integrity()
-        if integrity != "ok":
-            tree.find(f"{self._journal.path.name}: {integrity}")
-        frontier, state = Frontier(), GraphState()
-        expected: dict[bytes, int] = {}
-        previous: str | None = None
-        checkpoints = self._journal.checkpoints()
+    @contextmanager
+    def _readable(self, check: AuditCheck) -> Iterator[None]:
+        """What of the journal cannot even be read is a finding like any other."""
+        try:
+            yield
+        except JournalError as error:
+            check.find(f"{self._journal.path.name}: {error}")
+
+    def _replay(self, head: int, replay: _Replay, tree: AuditCheck, graph: AuditCheck) -> None:
+        """Follows the journal from its first entry, into ``replay``."""
+        checkpoints = dict(self._journal.checkpoints())
         hashes = self._journal.leaf_hashes(0, head + 1)
-        count = 0
         for index, leaf in self._journal.leaves():
-            if index != count:
-                tree.find(f"entry {count} of the journal is missing")
-                count = index
+            while replay.count < index:
+                tree.find(f"entry {replay.count} of the journal is missing")
+                replay.count += 1
             hashed = leaf_hash(leaf)
-            frontier.append(hashed)
+            replay.frontier.append(hashed)
             if index >= len(hashes) or hashes[index] != hashed:
                 tree.find(f"entry {index} of the journal: its stored leaf hash is another one")
-            self._check_checkpoint(index, frontier, next(checkpoints, None), tree)
-            previous = self._check_entry(index, leaf, previous, state, expected, tree, graph)
-            count += 1
+            self._check_checkpoint(index, replay.frontier, checkpoints.pop(index + 1, None), tree)
+            self._check_entry(index, leaf, replay, tree, graph)
+            replay.count += 1
             if index % 256 == 0:
                 self._progress("replaying the journal", index, head)
-        if count != head + 1:
-            tree.find(f"the journal has {count} entries and says it has {head + 1}")
-        for size, _ in checkpoints:
-            tree.find(f"checkpoint {size} is of a size the journal has not reached")
-        tree.detail = f"{count} entries"
-        return expected
+        for size in sorted(checkpoints):
+            tree.find(f"checkpoint {size} of the journal belongs to none of its entries")
+        self._check_running(head, replay, tree)
+        tree.detail = f"{replay.count} entries"
 
     def _check_checkpoint(
-        self, index: int, frontier: Frontier, found: tuple[int, str] | None, tree: AuditCheck
+        self, index: int, frontier: Frontier, note: str | None, tree: AuditCheck
     ) -> None:
-        if found is None or found[0] != index + 1:
+        if note is None:
             tree.find(f"checkpoint {index + 1} of the journal is missing")
             return
         try:
-            checkpoint = open_checkpoint(found[1], self._verifier)
-            cosigners(parse_note(found[1]), self._witnesses)
+            checkpoint = open_checkpoint(note, self._verifier)
+            cosigners(parse_note(note), self._witnesses)
         except ProofError as error:
-            tree.find(f"checkpoint {found[0]} of the journal: {error}")
+            tree.find(f"checkpoint {index + 1} of the journal: {error}")
             return
         if checkpoint != Checkpoint(self._verifier.name, index + 1, frontier.root()):
             tree.find(
-                f"checkpoint {found[0]} of the journal signs another tree than the entries make"
+                f"checkpoint {index + 1} of the journal signs another tree than the entries make"
             )
 
+    def _check_running(self, head: int, replay: _Replay, tree: AuditCheck) -> None:
+        """The row that the next entry is computed from."""
+        expected = Running(head, replay.frontier.to_bytes(), replay.state.to_bytes())
+        if self._journal.running() != expected:
+            tree.find("the running hashes of the journal are not those its entries lead to")
+
     def _check_entry(
-        self,
-        index: int,
-        leaf: bytes,
-        previous: str | None,
-        state: GraphState,
-        expected: dict[bytes, int],
-        tree: AuditCheck,
-        graph: AuditCheck,
-    ) -> str:
+        self, index: int, leaf: bytes, replay: _Replay, tree: AuditCheck, graph: AuditCheck
+    ) -> None:
+        previous, replay.previous = replay.previous, leaf_hash(leaf).hex()
         try:
             entry = load_entry(self._journal, index, leaf, self._verifier)
-        except (ProofError, SyntaxError, ValueError) as error:
-            tree.find(f"entry {index} of the journal: {error}")
-            return leaf_hash(leaf).hex()
-        proof = entry.proof
+        except ProofError as error:
+            tree.find(str(error))
+            replay.whole = False
+            return
+        proof, state = entry.proof, replay.state
+        replay.refer(entry)
         if proof.previous != previous:
             tree.find(f"entry {index} of the journal does not follow the one before it")
+        if index == 0:
+            for name in entry.delta.graphs():
+                if not name.startswith(f"{self._ids.base}/"):
+                    tree.find(f"the journal says its base is {self._ids.base}, entry 0 has {name}")
         if proof.state_before != state.digest():
             graph.find(f"entry {index} starts from another graph state than entry {index - 1} left")
         if entry.applies:
-            self._apply(index, entry.delta, state, expected, graph)
+            self._apply(index, entry.delta, state, replay.expected, graph)
         if proof.state_after != state.digest():
             graph.find(f"entry {index} ends with another graph state than its delta leads to")
-        return entry.leaf_hash
 
     @staticmethod
     def _apply(
@@ -203,19 +242,25 @@ class Auditor:
         state.remove(removed)
         state.add(added)
 
-    def _check_blobs(self, check: AuditCheck) -> None:
+    def _check_blobs(self, check: AuditCheck, replay: _Replay) -> None:
+        missing = dict(replay.blobs)
         count = 0
         for digest, data in self._journal.blobs():
             count += 1
             if sha256(data) != digest:
                 check.find(f"blob {digest} of the journal was changed")
+            if missing.pop(digest, None) is None and digest not in replay.blobs and replay.whole:
+                check.find(f"blob {digest} of the journal belongs to none of its entries")
+        for digest, index in missing.items():
+            check.find(f"blob {digest} of the journal, which entry {index} refers to, is missing")
         check.detail = f"{count} blobs"
 
     def _check_folder(self, folder: Path, size: int, name: str) -> AuditCheck:
         check = AuditCheck(name)
-        note = self._journal.checkpoint(size).encode()
-        for problem in verify_folder(folder, self._journal.leaf, size, note):
-            check.find(f"{folder.name}/{problem}")
+        with self._readable(check):
+            note = self._journal.checkpoint(size).encode()
+            for problem in verify_folder(folder, self._journal.leaf, size, note):
+                check.find(f"{folder.name}/{problem}")
         check.detail = f"{size} entries published"
         return check
 

@@ -1,8 +1,8 @@
 """RDFC-1.0 of strangers' blank nodes, where it can be killed.
 
-Invariant: a poison graph costs its author a refusal and nobody else anything: canonicalisation runs
-in a process of its own, with limits on time and memory. A handful of blank nodes is labelled at once,
-since even the worst such graph is done in a moment.
+Invariant: a poison graph costs its author a refusal and others at most a short wait:
+canonicalisation runs in processes of its own, with limits on time and memory. A handful of blank
+nodes is labelled at once, since even the worst such graph is done in a moment.
 Source: https://www.w3.org/TR/rdf-canon/#security-considerations
 """
 
@@ -20,6 +20,8 @@ from proofs.errors import BadSubmission
 
 SECONDS = 10.0
 MEMORY = 2 * 1024**3
+WORKERS = 2
+"""So that one poison graph does not hold up everybody else's blank nodes."""
 AT_ONCE = 5
 """Blank node labels up to which no process is needed."""
 
@@ -52,7 +54,7 @@ class Canonicaliser:
         with self._lock:
             if self._pool is None:
                 self._pool = ProcessPool(
-                    max_workers=1,
+                    max_workers=WORKERS,
                     initializer=_limit,
                     context=multiprocessing.get_context("spawn"),
                 )

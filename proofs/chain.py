@@ -1,7 +1,7 @@
-"""Appends entries to the journal: each one signed, hashed into the tree, under a signed checkpoint.
+"""Appends entries to the journal: signed, hashed into the tree, under a signed checkpoint.
 
-Invariant: the leaf is signed first, then leaf, blobs, checkpoint and running hashes are committed as
-one transaction; memory moves on only after that. Whoever calls holds the writer lock.
+Invariant: the leaf is signed first, then leaf, blobs, checkpoint and running hashes are committed
+as one transaction; memory moves on only after that. Whoever calls holds the writer lock.
 
 Crash windows: before the commit the entry never was; after it, it is complete, with its checkpoint.
 """
@@ -15,7 +15,7 @@ from ontology.terms import Delta, line, sha256, to_nquads
 from proofs.checkpoint import Checkpoint, SignerKey, VerifierKey, open_checkpoint, sign_checkpoint
 from proofs.delta import delta_digests, delta_subjects
 from proofs.digest import GraphState
-from proofs.errors import JournalBroken, JournalCorrupt
+from proofs.errors import JournalBroken, JournalCorrupt, ProofError
 from proofs.journal import Journal, Running
 from proofs.merkle import Frontier, leaf_hash
 from proofs.predicate import DecisionRecord, EvidenceDigest, Proof, ReportDigest
@@ -65,9 +65,18 @@ class Chain:
             self._frontier, self._state = Frontier(), GraphState()
             self._last: str | None = None
             return
-        self._frontier = Frontier.from_bytes(running.frontier)
-        self._state = GraphState.from_bytes(running.graph_state)
-        self._last = self._check_end(running)
+        try:
+            self._frontier = Frontier.from_bytes(running.frontier)
+            self._state = GraphState.from_bytes(running.graph_state)
+            self._last = self._check_end(running)
+        except JournalCorrupt:
+            raise
+        except (ProofError, ValueError) as error:
+            raise JournalCorrupt(
+                f"entry {self._head} of the journal, its checkpoint or the running hashes cannot be"
+                f" read: {error}. Keep the folder as it is and restore a backup (fractalops"
+                " restore)"
+            ) from error
 
     def _check_end(self, running: Running) -> str:
         """The newest entry, its checkpoint and the running hashes must agree."""

@@ -22,6 +22,7 @@ Every error says what was wrong and what to do next; a caller that wants one net
     │   ├── JournalMissing        no such entry, blob or checkpoint
     │   ├── JournalFull           no room on the disk; nothing was written
     │   └── JournalBroken         unknown whether it was written; the process must end
+    ├── IndexFailed               the index can't be read or written; it is only a projection
     ├── LogForked                 the journal and what was published of it contradict each other
     ├── GateError                 a submission the gate does not take
     │   ├── BadSubmission         unparsable, too large, or not a delta
@@ -126,6 +127,10 @@ class JournalBroken(JournalError):
     """It is unknown whether the entry was written; the process must end."""
 
 
+class IndexFailed(ProofError):
+    """The index of proposals can't be read or written; it is rebuilt from the journal."""
+
+
 class LogForked(ProofError):
     """The journal and what was published of it contradict each other."""
 
@@ -190,4 +195,4 @@ class Invalid(GateError):
 
 
 class WritingStopped(GateError):
-    """The graph store did not take a committed entry; nothing is written until it is mended."""
+    """Graph store or index did not take a committed entry; writing waits until it is mended."""

@@ -14,8 +14,8 @@ from ontology.ids import Ids
 from ontology.library import ontology_turtle, rules_turtle
 from ontology.terms import Delta, canonical_quad, in_named_graph, skolemise
 from ontology.vocab import Fo, Rdf, Rdfs
+from proofs.decider import POLICY_PRINCIPAL
 from proofs.governance import ROLE_IRIS
-from proofs.ledger import POLICY_PRINCIPAL
 from proofs.policy import ORGANISATION_GRAPHS, STEWARD_LIMIT
 from shapes.library import shapes_turtle
 

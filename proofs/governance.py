@@ -6,6 +6,7 @@ an entry changes that graph, and nothing else says what a principal may do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,6 +32,14 @@ ROLES: Mapping[str, str] = MappingProxyType(
 ROLE_IRIS: Mapping[str, str] = MappingProxyType({name: iri for iri, name in ROLES.items()})
 
 DEFAULT_TIME_LOCK = timedelta(hours=24)
+MAX_TIME_LOCK = timedelta(days=3650)
+"""A longer time lock counts as this one."""
+
+_WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
+_DURATION = re.compile(
+    r"P(?=.)(?:([0-9]{1,18})D)?(?:T(?=.)(?:([0-9]{1,18})H)?(?:([0-9]{1,18})M)?"
+    r"(?:([0-9]{1,18})(?:\.[0-9]+)?S)?)?"
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ class Governance:
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
     projects: Mapping[str, Project] = field(default_factory=dict)
+    people: frozenset[str] = frozenset()
     restricted: frozenset[str] = frozenset()
     time_lock: timedelta = DEFAULT_TIME_LOCK
 
@@ -74,7 +84,9 @@ class Governance:
         return role in self.roles.get(principal, frozenset())
 
     def operators(self) -> frozenset[str]:
-        return frozenset(p for p, roles in self.roles.items() if OPERATOR in roles)
+        """The persons who decide. Four eyes are two people's: an agent's or a service's do not
+        count."""
+        return frozenset(p for p in self.people if self.has_role(p, OPERATOR))
 
     @property
     def single_operator(self) -> bool:
@@ -148,30 +160,21 @@ def read_governance(quads: Iterable[Quad]) -> Governance:
             for iri in typed(Fo.Grant)
         ),
         projects=projects,
+        people=frozenset(typed(Fo.Person)),
         restricted=restricted,
         time_lock=_duration(one(organisation, Fo.timeLock)) if organisation else DEFAULT_TIME_LOCK,
     )
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if _WHOLE_NUMBER.fullmatch(text) else 0
 
 
 def _duration(text: str) -> timedelta:
     """A canonical ``xsd:dayTimeDuration`` such as ``P1DT30M``; the default for anything else."""
-    sign, _, rest = text.partition("P")
-    days, _, clock = rest.partition("T")
-    units = {"D": 86400.0, "H": 3600.0, "M": 60.0, "S": 1.0}
-    total = 0.0
-    number = ""
-    for character in days + clock:
-        if character in "0123456789.":
-            number += character
-        elif character in units and number:
-            total += float(number) * units[character]
-            number = ""
-        else:
-            return DEFAULT_TIME_LOCK
-    if sign or number or not rest or ("M" in days and days):
+    match = _DURATION.fullmatch(text)
+    if match is None:
         return DEFAULT_TIME_LOCK
-    return timedelta(seconds=total)
+    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+    return timedelta(seconds=min(total, int(MAX_TIME_LOCK.total_seconds())))

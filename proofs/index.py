@@ -10,11 +10,13 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from proofs.errors import IndexFailed
 from proofs.proposal import ProposalView
 
 INDEX_VERSION = 1
@@ -59,11 +61,12 @@ class Index:
         if path.exists() and not _usable(path):
             for suffix in ("", "-wal", "-shm"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=OFF")
-        if self._db.execute("PRAGMA user_version").fetchone()[0] != INDEX_VERSION:
-            self._db.executescript(_SCHEMA)
+        with _translated():
+            self._db = sqlite3.connect(path, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=OFF")
+            if self._db.execute("PRAGMA user_version").fetchone()[0] != INDEX_VERSION:
+                self._db.executescript(_SCHEMA)
 
     def head(self) -> int:
         """The newest entry taken in, -1 for none."""
@@ -77,7 +80,7 @@ class Index:
         removed: Iterable[bytes],
     ) -> None:
         """Takes one entry in: the proposals it leaves, and the canonical lines it changed."""
-        with self._lock, self._db:
+        with self._changing():
             for view in views:
                 self._db.execute(
                     "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO"
@@ -116,6 +119,13 @@ class Index:
             )
             self._db.execute("UPDATE cursor SET head = ?", (entry.index,))
 
+    def clear(self) -> None:
+        """Forgets everything, to be filled again from the journal."""
+        with self._changing():
+            for table in ("proposals", "origins", "entries"):
+                self._db.execute(f"DELETE FROM {table}")
+            self._db.execute("UPDATE cursor SET head = -1")
+
     def proposal(self, identifier: str) -> ProposalView | None:
         row = self._one("SELECT view FROM proposals WHERE id = ?", (identifier,))
         return None if row is None else ProposalView.from_json(row[0])
@@ -145,26 +155,21 @@ class Index:
         if not restricted:
             sql += " AND restricted = 0"
         sql += " ORDER BY number DESC LIMIT ?"
-        with self._lock:
-            rows = self._db.execute(sql, (*values, limit)).fetchall()
+        rows = self._all(sql, (*values, limit))
         return [(int(number), ProposalView.from_json(view)) for number, view in rows]
 
     def due(self, now: str) -> list[str]:
         """Proposals whose time lock has run out by ``now`` (RFC 3339, UTC), oldest first."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT id FROM proposals WHERE state = 'awaiting decision' AND"
-                " time_lock_until IS NOT NULL AND time_lock_until <= ? ORDER BY number",
-                (now,),
-            ).fetchall()
+        rows = self._all(
+            "SELECT id FROM proposals WHERE state = 'awaiting decision' AND"
+            " time_lock_until IS NOT NULL AND time_lock_until <= ? ORDER BY number",
+            (now,),
+        )
         return [str(row[0]) for row in rows]
 
     def counts(self) -> dict[str, int]:
         """How many proposals are in each state."""
-        with self._lock:
-            rows = self._db.execute(
-                "SELECT state, count(*) FROM proposals GROUP BY state ORDER BY state"
-            ).fetchall()
+        rows = self._all("SELECT state, count(*) FROM proposals GROUP BY state ORDER BY state")
         return {str(state): int(count) for state, count in rows}
 
     def origin(self, line: bytes) -> int | None:
@@ -181,11 +186,9 @@ class Index:
     ) -> list[EntryRow]:
         """Log entries, newest first."""
         sql = "SELECT * FROM entries WHERE n < ?" + ("" if restricted else " AND restricted = 0")
-        with self._lock:
-            rows = self._db.execute(
-                sql + " ORDER BY n DESC LIMIT ?",
-                (before if before is not None else 2**62, limit),
-            ).fetchall()
+        rows = self._all(
+            sql + " ORDER BY n DESC LIMIT ?", (before if before is not None else 2**62, limit)
+        )
         return [_entry_row(row) for row in rows]
 
     def entry(self, index: int) -> EntryRow | None:
@@ -197,8 +200,25 @@ class Index:
             self._db.close()
 
     def _one(self, sql: str, values: tuple[Any, ...] = ()) -> Any:
-        with self._lock:
+        with self._lock, _translated():
             return self._db.execute(sql, values).fetchone()
+
+    def _all(self, sql: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        with self._lock, _translated():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        with self._lock, _translated(), self._db:
+            yield
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise IndexFailed(f"the index of proposals failed: {error}") from error
 
 
 def _entry_row(row: tuple[Any, ...]) -> EntryRow:

@@ -31,13 +31,16 @@ from proofs.errors import (
 
 FORMAT_VERSION = 1
 
-_SCHEMA = """
+_SCHEMA = f"""
+BEGIN;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (n INTEGER PRIMARY KEY, leaf BLOB NOT NULL, leaf_hash BLOB NOT NULL);
 CREATE TABLE blobs (digest TEXT PRIMARY KEY, bytes BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoints (size INTEGER PRIMARY KEY, note TEXT NOT NULL);
 CREATE TABLE running (id INTEGER PRIMARY KEY CHECK (id = 1), n INTEGER NOT NULL,
                       frontier BLOB NOT NULL, graph_state BLOB NOT NULL);
+INSERT INTO meta VALUES ('format', '{FORMAT_VERSION}');
+COMMIT;
 """
 
 
@@ -58,29 +61,36 @@ class Journal:
         self._local = threading.local()
         self._writing = threading.Lock()
         self._connections: list[sqlite3.Connection] = []
+        try:
+            self._open()
+        except Exception:
+            self.close()
+            raise
+
+    def _open(self) -> None:
         with self._translated():
-            with self._connection() as connection:
-                tables = {
-                    row[0]
-                    for row in connection.execute(
-                        "SELECT name FROM sqlite_master WHERE type = 'table'"
-                    )
-                }
-                if not tables:
-                    connection.executescript(_SCHEMA)
-                    connection.execute(
-                        "INSERT INTO meta VALUES ('format', ?)", (str(FORMAT_VERSION),)
-                    )
-            found = self.meta("format")
-        if found is None or not found.isdigit():
+            tables = self._tables()
+            if not tables:
+                self._connect().executescript(_SCHEMA)
+            found = self.meta("format") if not tables or "meta" in tables else None
+        if found is None or not found.isdecimal():
             raise JournalCorrupt(
-                f"{path.name} is not a journal of this product; nothing was changed"
+                f"{self.path.name} is not a journal of this product; nothing was changed"
             )
         if int(found) > FORMAT_VERSION:
             raise JournalTooNew(
-                f"{path.name} has format {found}, this version reads up to {FORMAT_VERSION}:"
+                f"{self.path.name} has format {found}, this version reads up to {FORMAT_VERSION}:"
                 " install the version that wrote it, or a newer one"
             )
+
+    def _tables(self) -> set[str]:
+        """The tables of the file as it is, before anything of ours changes it."""
+        connection = sqlite3.connect(self.path, timeout=30)
+        try:
+            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+            return {str(row[0]) for row in rows}
+        finally:
+            connection.close()
 
     def meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
@@ -123,7 +133,11 @@ class Journal:
     def cosign(self, size: int, note: str) -> None:
         """Replaces the note of a checkpoint by the same one with a cosignature more."""
         with self._translated(), self._writing, self._connection() as connection:
-            connection.execute("UPDATE checkpoints SET note = ? WHERE size = ?", (note, size))
+            changed = connection.execute(
+                "UPDATE checkpoints SET note = ? WHERE size = ?", (note, size)
+            )
+            if changed.rowcount == 0:
+                raise JournalMissing(f"there is no checkpoint of size {size}")
 
     def running(self) -> Running | None:
         row = self._one("SELECT n, frontier, graph_state FROM running")
@@ -219,10 +233,10 @@ class Journal:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
             connection = sqlite3.connect(self.path, timeout=30, check_same_thread=False)
+            self._connections.append(connection)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")
             self._local.connection = connection
-            self._connections.append(connection)
         return connection
 
     @contextmanager
@@ -251,15 +265,15 @@ class Journal:
         name = getattr(error, "sqlite_errorname", "") or ""
         if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             return JournalCorrupt(
-                f"{self.path.name} is damaged ({error}): stop, keep the folder as it is, and restore"
-                " a backup (fractalops restore)"
+                f"{self.path.name} is damaged ({error}): stop, keep the folder as it is, and"
+                " restore a backup (fractalops restore)"
             )
         if name == "SQLITE_FULL":
             return JournalFull("the disk is full: free some space and send the proposal again")
         if name.startswith("SQLITE_IOERR"):
             return JournalBroken(
-                f"writing {self.path.name} failed ({error}, {name}): whether the entry is on disk is"
-                " known only at the next start"
+                f"writing {self.path.name} failed ({error}, {name}): whether the entry is on disk"
+                " is known only at the next start"
             )
         if name.startswith("SQLITE_CONSTRAINT"):
             return JournalBroken(f"two writers on {self.path.name}: {error}")

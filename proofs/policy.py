@@ -16,21 +16,29 @@ came by.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from pyoxigraph import Literal, NamedNode, Quad
+from pyoxigraph import Literal, NamedNode
 
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS
 from ontology.terms import Delta, graph_of
-from ontology.vocab import Fo, Rdf
+from ontology.vocab import Fo, Rdf, Rdfs
 from proofs.errors import Forbidden, UnknownGraph, UnknownProject
-from proofs.governance import AUDITOR, OPERATOR, ROLE_IRIS, Governance, Project
+from proofs.governance import ANALYST, AUDITOR, OPERATOR, ROLE_IRIS, Governance, Project
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
 OPERATOR_LIMIT = 100_000
 STEWARD_LIMIT = 20_000
+
+MAX_ROUTINE = 64
+"""Nodes that a routine change of the governance graph may state."""
+
+_SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_Facts = dict[str, dict[str, set[str]]]
+"""What a delta states in the governance graph: values by predicate by subject."""
 
 AUTO = "auto-apply"
 ONE_OPERATOR = "operator decision"
@@ -50,9 +58,9 @@ class Policy:
 
     def __init__(self, ids: Ids) -> None:
         self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
+        self._ids = ids
         self._shared = {ids.graph(name): name for name in ORGANISATION_GRAPHS}
         self._governance_graph = ids.graph("governance")
-        self._lineage_prefix = ids.graph("lineage") + "/"
 
     def authorise(
         self, governance: Governance, principal: str, project: str | None, graphs: Iterable[str]
@@ -122,88 +130,138 @@ class Policy:
         operator = governance.has_role(principal, OPERATOR)
         shared = [graph for graph in graphs if graph in self._shared]
         if shared:
-            if (
-                operator
-                and graphs == [self._governance_graph]
-                and self._is_routine(delta, governance, known)
-            ):
+            if operator and graphs == [self._governance_graph] and self._is_routine(delta, known):
                 return Verdict(AUTO, "routine governance: it gives no right the operator lacks")
             names = ", ".join(self._shared[graph] for graph in shared)
             return Verdict(FOUR_EYES, f"a change to {names} needs a person other than its author")
-        limit = OPERATOR_LIMIT if operator else 0
         for graph in graphs:
             grant = governance.grant(principal, graph)
-            if not operator:
-                limit = grant.auto_apply_limit if grant else 0
-            if len(delta.in_graph(graph)) > limit:
+            limit = grant.auto_apply_limit if grant else 0
+            if operator:
+                limit = OPERATOR_LIMIT
+            count = len(delta.in_graph(graph))
+            if count > limit:
                 return Verdict(
                     ONE_OPERATOR,
-                    f"{len(delta)} quads are above the author's limit of {limit} that apply at once",
+                    f"{count} quads are above the author's limit of {limit} that apply at once",
                 )
         return Verdict(AUTO, "within the author's grant on the project's own lineage graph")
 
-    def _is_routine(
-        self, delta: Delta, governance: Governance, known: Callable[[str], bool]
-    ) -> bool:
+    def _is_routine(self, delta: Delta, known: Callable[[str], bool]) -> bool:
         if delta.removals:
             return False
-        facts: dict[str, dict[str, set[str]]] = {}
+        facts: _Facts = {}
         for quad in delta.additions:
             assert isinstance(quad.subject, NamedNode)
             assert isinstance(quad.object, NamedNode | Literal)
             about = facts.setdefault(quad.subject.value, {})
             about.setdefault(quad.predicate.value, set()).add(quad.object.value)
-        if any(known(subject) for subject in facts):
+        if len(facts) > MAX_ROUTINE or any(known(subject) for subject in facts):
             return False
-        projects = {s for s, f in facts.items() if Fo.Project in f.get(Rdf.type, set())}
         return all(
-            self._routine_node(subject, about, facts, projects) for subject, about in facts.items()
+            self._is_project(subject, facts)
+            or self._is_lineage_graph(subject, facts)
+            or self._is_steward(subject, facts)
+            or self._is_grant(subject, facts)
+            or self._is_reader(subject, facts)
+            for subject in facts
         )
 
-    def _routine_node(
-        self,
-        subject: str,
-        about: dict[str, set[str]],
-        facts: dict[str, dict[str, set[str]]],
-        projects: set[str],
-    ) -> bool:
-        types = about.get(Rdf.type, set())
-        if subject in projects:
-            graphs = about.get(Fo.lineageGraph, set())
-            return graphs <= set(facts) and all(g.startswith(self._lineage_prefix) for g in graphs)
-        if types == {Fo.NamedGraph}:
-            return any(subject in facts[p].get(Fo.lineageGraph, set()) for p in projects)
-        if types == {Fo.Grant}:
-            return (
-                about.get(Fo.onProject, set()) <= projects
-                and about.get(Fo.onGraph, set()) <= set(facts)
-                and about.get(Fo.grantee, set()) <= set(facts)
-                and all(
-                    limit.isdigit() and int(limit) <= STEWARD_LIMIT
-                    for limit in about.get(Fo.autoApplyLimit, set())
-                )
+    # Each of these says everything the node may state: what they do not name is not routine.
+
+    def _is_project(self, subject: str, facts: _Facts) -> bool:
+        about = facts[subject]
+        slug = _slug(about)
+        return (
+            _states(about, {Fo.Project}, {Fo.slug, Rdfs.label, Fo.ownedBy, Fo.lineageGraph})
+            and bool(slug)
+            and subject == self._ids.project(slug)
+            and about.get(Fo.lineageGraph) == {self._ids.lineage_graph(slug)}
+            and self._ids.lineage_graph(slug) in facts
+        )
+
+    def _is_lineage_graph(self, subject: str, facts: _Facts) -> bool:
+        return _states(facts[subject], {Fo.NamedGraph}, {Rdfs.label, Fo.restricted}) and any(
+            self._is_project(other, facts) and facts[other][Fo.lineageGraph] == {subject}
+            for other in facts
+        )
+
+    def _is_steward(self, subject: str, facts: _Facts) -> bool:
+        about = facts[subject]
+        stated = {Fo.slug, Rdfs.label, Fo.memberOf, Fo.hasRole, Fo.stewardOf}
+        return (
+            _states(about, {Fo.Steward}, stated)
+            and subject == self._ids.principal(_slug(about) or "-")
+            and about.get(Fo.hasRole, set()) <= {ROLE_IRIS["steward"]}
+            and all(self._new_project(item, facts) for item in about.get(Fo.stewardOf, ()))
+        )
+
+    def _is_grant(self, subject: str, facts: _Facts) -> bool:
+        about = facts[subject]
+        stated = {Rdfs.label, Fo.grantee, Fo.onProject, Fo.onGraph, Fo.autoApplyLimit}
+        limit = _only(about, Fo.autoApplyLimit) or "0"
+        return (
+            _states(about, {Fo.Grant}, stated)
+            and all(self._new_project(item, facts) for item in about.get(Fo.onProject, ()))
+            and all(
+                item in facts and self._is_lineage_graph(item, facts)
+                for item in about.get(Fo.onGraph, ())
             )
+            and all(
+                item in facts and self._is_steward(item, facts)
+                for item in about.get(Fo.grantee, ())
+            )
+            and len(limit) <= 9
+            and limit.isascii()
+            and limit.isdigit()
+            and int(limit) <= STEWARD_LIMIT
+        )
+
+    def _is_reader(self, subject: str, facts: _Facts) -> bool:
+        about = facts[subject]
         roles = about.get(Fo.hasRole, set())
-        if Fo.Steward in types:
-            return roles <= {ROLE_IRIS["steward"]} and about.get(Fo.stewardOf, set()) <= projects
-        readers = {ROLE_IRIS["analyst"], ROLE_IRIS[AUDITOR]}
-        principal_types = {Fo.Principal, Fo.Person, Fo.Agent, Fo.ServiceAccount}
-        return bool(types) and types <= principal_types and bool(roles) and roles <= readers
+        return (
+            _states(
+                about,
+                {Fo.Principal, Fo.Person, Fo.Agent, Fo.ServiceAccount},
+                {Fo.slug, Rdfs.label, Fo.memberOf, Fo.hasRole},
+            )
+            and subject == self._ids.principal(_slug(about) or "-")
+            and bool(roles)
+            and roles <= {ROLE_IRIS[ANALYST], ROLE_IRIS[AUDITOR]}
+        )
 
-    def changes_rules_of_the_game(self, delta: Delta) -> bool:
-        """Whether shapes, classes or rights change, so that every pending check must run again."""
-        return any(graph_of(quad) in self._shared for quad in delta.quads)
+    def _new_project(self, iri: str, facts: _Facts) -> bool:
+        return iri in facts and self._is_project(iri, facts)
 
-    def refuse_restriction_change(self, governance: Governance, delta: Delta) -> None:
-        """A graph is restricted from its beginning or never: the merge may hold its triples."""
+    def refuse_restriction_change(self, delta: Delta, holds: Callable[[str], bool]) -> None:
+        """A graph is restricted while it is empty or never: the merge may have its triples.
+
+        ``holds`` says whether a graph has quads. Raises :class:`Forbidden`.
+        """
         for quad in delta.quads:
-            if quad.predicate.value == Fo.restricted and self._exists(governance, quad):
+            if quad.predicate.value != Fo.restricted or graph_of(quad) != self._governance_graph:
+                continue
+            assert isinstance(quad.subject, NamedNode)
+            if holds(quad.subject.value):
                 raise Forbidden(
                     f"{quad.subject} is in use: whether a graph is restricted is settled when its"
                     " project is created"
                 )
 
-    @staticmethod
-    def _exists(governance: Governance, quad: Quad) -> bool:
-        assert isinstance(quad.subject, NamedNode)
-        return governance.project_of_graph(quad.subject.value) is not None
+
+def _states(about: Mapping[str, set[str]], types: set[str], predicates: set[str]) -> bool:
+    """Whether a node has one or more of these types, none besides, and nothing but these facts."""
+    found = about.get(Rdf.type, set())
+    return bool(found) and found <= types and set(about) <= predicates | {Rdf.type}
+
+
+def _slug(about: Mapping[str, set[str]]) -> str:
+    slug = _only(about, Fo.slug)
+    return slug if _SLUG.fullmatch(slug) else ""
+
+
+def _only(about: Mapping[str, set[str]], predicate: str) -> str:
+    """The one value of a property, or nothing."""
+    values = about.get(predicate, set())
+    return next(iter(values)) if len(values) == 1 else ""

@@ -13,14 +13,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from pyoxigraph import NamedNode, Quad
+from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, line, sha256, to_nquads
+from ontology.vocab import Fo
 from proofs.chain import read_proof
 from proofs.checkpoint import VerifierKey
-from proofs.errors import JournalCorrupt
+from proofs.errors import JournalBroken, JournalCorrupt, ProofError, UnknownProposal
 from proofs.governance import Governance, read_governance
 from proofs.index import EntryRow, Index
 from proofs.journal import Journal
@@ -50,10 +51,25 @@ class Entry:
 
 
 def load_entry(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> Entry:
-    """An entry from the journal, its signature and every digest checked."""
+    """An entry from the journal, its signature and every digest checked.
+
+    Raises :class:`JournalCorrupt`, which names the entry.
+    """
+    try:
+        return _load(journal, index, leaf, verifier)
+    except JournalBroken:
+        raise
+    except (ProofError, ValueError, TypeError, KeyError, SyntaxError) as error:
+        raise JournalCorrupt(
+            f"entry {index} of the journal is not what was written: {error}. Keep the folder as it"
+            " is and restore a backup (fractalops restore)"
+        ) from error
+
+
+def _load(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> Entry:
     proof = read_proof(leaf, verifier)
     if proof.index != index:
-        raise JournalCorrupt(f"entry {index} of the journal says it is entry {proof.index}")
+        raise JournalCorrupt(f"it says it is entry {proof.index}")
     report = None
     if proof.report is not None:
         report = _json(journal.blob(proof.report.sha256))
@@ -107,31 +123,72 @@ class Projections:
     def catch_up(self, progress: Callable[[int, int], None] | None = None) -> int:
         """Brings store and index to the journal's head; how many entries that took."""
         head = self._journal.head()
-        stored = self.store.head()
-        behind = -1 if stored is None else stored
-        if behind > head:
-            raise JournalCorrupt(
-                f"the graph store has entry {behind}, the journal ends with {head}: the journal is"
-                " older than the graph. Put the newer journal back, or move the graph folder away"
-                " if this journal is the one you mean"
-            )
-        start = min(behind, self.index.head()) + 1
+        behind = self._stored_head(head)
+        start = min(behind, self._indexed_head(head)) + 1
         for graph in self._versioned:
             self._read_version(graph)
         self._read_governance_at(start - 1, behind)
-        count = 0
-        for index, leaf in self._journal.leaves(start):
+        following = start
+        for index, leaf in self._journal.leaves(start, head + 1):
+            if index != following:
+                break
             entry = load_entry(self._journal, index, leaf, self._verifier)
             self.apply(entry, to_store=index > behind)
-            count += 1
+            following += 1
             if progress is not None:
                 progress(index, head)
-        return count
+        if following != head + 1:
+            raise JournalCorrupt(
+                f"entry {following} of the journal is missing: keep the folder as it is and restore"
+                " a backup (fractalops restore)"
+            )
+        return following - start
+
+    def _stored_head(self, head: int) -> int:
+        """The newest entry the store has, -1 for none; it must be of this journal."""
+        stored = self.store.head()
+        if stored is None:
+            return -1
+        if stored > head:
+            raise JournalCorrupt(
+                f"the graph store has entry {stored}, the journal ends with {head}: the journal is"
+                " older than the graph. Put the newer journal back, or move the graph folder away"
+                " if this journal is the one you mean"
+            )
+        hashes = {
+            quad.object.value
+            for quad in self.store.match(
+                NamedNode(self._ids.proof(stored)),
+                NamedNode(Fo.leafHash),
+                graph=NamedNode(self._ids.graph("proofs")),
+            )
+            if isinstance(quad.object, Literal)
+        }
+        if hashes != {item.hex() for item in self._journal.leaf_hashes(stored, stored + 1)}:
+            raise JournalCorrupt(
+                f"the graph store's entry {stored} is not the journal's: one of them belongs to"
+                " another history, or was changed. Move the graph folder away to have it rebuilt"
+                " from this journal, or put back the journal it belongs to"
+            )
+        return stored
+
+    def _indexed_head(self, head: int) -> int:
+        """The newest entry the index has, -1 for none; an index of another history is emptied."""
+        indexed = self.index.head()
+        if indexed < 0:
+            return -1
+        row = self.index.entry(indexed)
+        hashes = [item.hex() for item in self._journal.leaf_hashes(indexed, indexed + 1)]
+        if row is None or [row.leaf_hash] != hashes:
+            self.index.clear()
+            return -1
+        return indexed
 
     def apply(self, entry: Entry, to_store: bool = True) -> ProposalView | None:
         """Applies one entry: the proposal it leaves.
 
-        Raises :class:`ontology.errors.StoreError`; the index is then untouched too.
+        Raises :class:`ontology.errors.StoreError` or :class:`proofs.errors.IndexFailed`; the index
+        is then untouched, the governance view too, and :meth:`catch_up` mends it.
         """
         before = self.governance
         view = self._fold(entry, before)
@@ -172,6 +229,22 @@ class Projections:
             self._read_version(graph)
         return view
 
+    def proposal(self, identifier: str) -> ProposalView:
+        """A proposal as it stands. Raises :class:`proofs.errors.UnknownProposal`."""
+        view = self.index.proposal(identifier)
+        if view is None:
+            raise UnknownProposal(f"there is no proposal {identifier!r}")
+        return view
+
+    def submission_of(self, view: ProposalView) -> Submission:
+        """The document of a proposal."""
+        return Submission.from_bytes(self._journal.blob(view.submission))
+
+    def delta_of(self, view: ProposalView) -> Delta:
+        """The change a proposal asks for."""
+        document = self.submission_of(view)
+        return load_delta(self._journal, document.additions, document.removals)
+
     def _about(self, subject: str, graph: str) -> list[Any]:
         return list(self.store.match(NamedNode(subject), graph=NamedNode(graph)))
 
@@ -201,7 +274,7 @@ class Projections:
             )
             for item in proof.decisions
         )
-        locked = view.state == AWAITING and governance.operators() <= {view.author}
+        locked = view.state == AWAITING and governance.operators() == {view.author}
         return replace(
             view,
             decisions=(*view.decisions, *decisions),

@@ -36,31 +36,37 @@ def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey
             published = open_checkpoint(note, verifier)
         except ProofError as error:
             raise LogForked(
-                f"{place} is not a checkpoint of this log ({error}). If its key was replaced, or the"
-                " file damaged, move that folder away: it is written again from the journal"
+                f"{place} is not a checkpoint of this log ({error}). If its key was replaced, or"
+                " the file damaged, move that folder away: it is written again from the journal"
             ) from error
         if published.size > head + 1:
             raise LogForked(
-                f"{place} shows {published.size} entries, the journal has {head + 1}: this journal is"
-                " an older copy, and going on would fork the log under the same key. Put the newer"
-                " journal back (fractalops restore refuses such a copy too)"
+                f"{place} shows {published.size} entries, the journal has {head + 1}: this journal"
+                " is an older copy, and going on would fork the log under the same key. Put the"
+                " newer journal back (fractalops restore refuses such a copy too)"
             )
         if published.size:
             ours = Checkpoint.parse(parse_note(journal.checkpoint(published.size)).text)
             if ours.root != published.root:
                 raise LogForked(
-                    f"{place} and the journal disagree about the first {published.size} entries: one"
-                    " of them was changed. Nothing is written; run 'fractalops proofs audit'"
+                    f"{place} and the journal disagree about the first {published.size} entries:"
+                    " one of them was changed. Nothing is written; put back the journal, or the"
+                    " folder, that belongs to the other"
                 )
 
 
 class Publisher:
-    """Keeps the published folders at the journal's head, in a thread of its own."""
+    """Keeps the published folders at the journal's head, in a thread of its own.
+
+    ``size`` is how many entries the first folder shows; ``problems`` say by folder what keeps it
+    from following.
+    """
 
     def __init__(
         self, journal: Journal, folders: Sequence[Path], published: Callable[[int], None]
     ) -> None:
         self._journal = journal
+        self._first = folders[0]
         self._writers = {folder: TileWriter(folder) for folder in folders}
         self._published = published
         self._wake = threading.Event()
@@ -80,7 +86,7 @@ class Publisher:
         self._wake.set()
 
     def wait_for(self, size: int, timeout: float) -> bool:
-        """Waits until this many entries are published; whether they are."""
+        """Waits until the first folder shows this many entries; whether it does."""
         with self._reached:
             return self._reached.wait_for(lambda: self.size >= size, timeout)
 
@@ -100,22 +106,31 @@ class Publisher:
             self._publish()
 
     def _publish(self) -> None:
-        size = self._journal.head() + 1
-        if size == 0:
+        try:
+            size = self._journal.head() + 1
+            if size == 0:
+                return
+            note = self._journal.checkpoint(size)
+        except ProofError as error:
+            self._fails("journal", error)
             return
-        note = self._journal.checkpoint(size)
+        self.problems.pop("journal", None)
         root = Checkpoint.parse(parse_note(note).text).root
         for folder, writer in self._writers.items():
             try:
                 writer.grow(size, self._journal.leaf, root, note.encode())
             except (ProofError, OSError) as error:
-                if self.problems.get(str(folder)) != str(error):
-                    LOGGER.error("the log is not published in %s: %s", folder, error)
-                self.problems[str(folder)] = str(error)
+                self._fails(str(folder), error)
             else:
                 self.problems.pop(str(folder), None)
-        if not self.problems:
+        # The first folder is the one that is served; a mirror that is away holds nothing up.
+        if str(self._first) not in self.problems:
             with self._reached:
                 self.size = size
                 self._reached.notify_all()
             self._published(size)
+
+    def _fails(self, place: str, error: Exception) -> None:
+        if self.problems.get(place) != str(error):
+            LOGGER.error("the log is not published in %s: %s", place, error)
+        self.problems[place] = str(error)

@@ -136,15 +136,7 @@ def read_submission(
         raise BadSubmission(
             "the body holds no quads: send what is to be added or removed", "empty-delta"
         )
-    if len(rationale) > MAX_RATIONALE:
-        raise BadSubmission(
-            f"the rationale has {len(rationale)} characters, the limit is {MAX_RATIONALE}",
-            "too-large",
-        )
-    if holds_secret(rationale):
-        raise BadSubmission(
-            "the rationale looks like it holds a secret: revoke it, and say it without", "secret"
-        )
+    check_text(rationale, "the rationale")
     # The body is kept as it came, comments and all.
     if holds_secret(body.decode(errors="replace")):
         raise BadSubmission(
@@ -285,10 +277,28 @@ def _text(body: bytes) -> str:
         ) from error
 
 
-def is_text(value: str) -> bool:
-    """Whether this is text: JSON may escape halves of surrogate pairs, which UTF-8 has no form
-    for."""
-    return not any("\ud800" <= character <= "\udfff" for character in value)
+def check_text(text: str, what: str) -> None:
+    """Refuses what somebody writes in their own words, and is kept, where it cannot be.
+
+    Raises :class:`BadSubmission`.
+    """
+    if len(text) > MAX_RATIONALE:
+        raise BadSubmission(
+            f"{what} has {len(text)} characters, the limit is {MAX_RATIONALE}", "too-large"
+        )
+    _refuse_surrogates(text, what)
+    if holds_secret(text):
+        raise BadSubmission(
+            f"{what} looks like it holds a secret: revoke it, and say it without", "secret"
+        )
+
+
+def _refuse_surrogates(text: str, what: str) -> None:
+    # JSON can escape halves of surrogate pairs, and UTF-8 has no form for them.
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise BadSubmission(
+            f"{what} holds half of a surrogate pair, which is no character", "unparsable-json"
+        )
 
 
 _JSON_NAMES = {str: "a text", list: "a list", int: "a whole number"}
@@ -326,10 +336,8 @@ def _envelope(body: bytes) -> dict[str, Any]:
             member = absent
         elif not isinstance(member, kind) or isinstance(member, bool):
             raise BadSubmission(f"{name} must be {_JSON_NAMES[kind]}", "unparsable-json")
-        if isinstance(member, str) and not is_text(member):
-            raise BadSubmission(
-                f"{name} holds half of a surrogate pair, which is no character", "unparsable-json"
-            )
+        if isinstance(member, str):
+            _refuse_surrogates(member, name)
         read[name] = member
     return read
 

@@ -1,0 +1,85 @@
+"""Checks a change against the shapes outside the writer lock, and again what came in between.
+
+Invariant: a check is as of a head that the store has reached, whatever is written meanwhile: what
+was committed after that head is either shown not to touch the same things, or the check runs again
+under the lock. So two changes that are valid each cannot break a shape together.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+from ontology.store import GraphStore
+from ontology.terms import Delta
+from shapes.errors import MalformedShapes
+from shapes.report import Report, Result
+from shapes.validator import Footprint, Validator
+
+REMEMBERED = 512
+"""Changes kept in memory, so that a slow check can see what came in meanwhile."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is left of a delta once no-ops are dropped, and how the shapes found it, at a head."""
+
+    delta: Delta
+    report: Report
+    head: int
+
+
+class Checker:
+    """Checks changes of one store. :meth:`check` may be called from any thread, the rest by whoever
+    holds the writer lock."""
+
+    def __init__(self, store: GraphStore, validator: Validator, head: int) -> None:
+        self._store = store
+        self._validator = validator
+        self._shapes_graph = store.ids.graph("shapes")
+        self._recent: deque[tuple[int, Footprint]] = deque(maxlen=REMEMBERED)
+        self._head = head
+
+    def check(self, delta: Delta) -> Checked:
+        """The delta as it would change the graph, and the report on the state after it."""
+        # Not the journal's head: that is ahead while an entry is on its way into the store.
+        head = self._head
+        effective = self._store.effective(delta)
+        if not effective:
+            return Checked(effective, Report(), head)
+        try:
+            report = self._validator.validate(effective)
+        except MalformedShapes as error:
+            report = refusal(self._shapes_graph, str(error))
+        return Checked(effective, report, head)
+
+    def renewed(self, delta: Delta, checked: Checked) -> Checked:
+        """The check as of now; runs again only where a change since can have turned it."""
+        if checked.head == self._head:
+            return checked
+        mine = self._validator.footprint(delta)
+        since = [item for head, item in self._recent if head > checked.head]
+        seen_all = bool(self._recent) and self._recent[0][0] <= checked.head + 1
+        if not seen_all or any(mine.meets(theirs) for theirs in since):
+            return self.check(delta)
+        return replace(checked, head=self._head)
+
+    def settle(self, head: int, delta: Delta) -> None:
+        """Notes that the store has taken entry ``head``, which changed ``delta`` (or nothing)."""
+        self._recent.append((head, self._validator.footprint(delta) if delta else Footprint()))
+        if self._shapes_graph in delta.graphs():
+            self._validator.forget()
+        self._head = head
+
+    def start_over(self, head: int) -> None:
+        """Notes that the store has reached ``head`` by a road that was not watched."""
+        self._recent.clear()
+        self._validator.forget()
+        self._head = head
+
+
+def refusal(graph: str, message: str) -> Report:
+    """A report that refuses a change of a graph for a reason that no shape states."""
+    return Report(
+        (Result(f"<{graph}>", None, None, message, f"<{graph}>", "Violation", f"<{graph}>"),)
+    )

@@ -1,0 +1,181 @@
+"""Decides what waits for a decision: by a person, or by policy when a time lock runs out.
+
+Invariant: approving never bypasses validation, which runs again; nobody approves what they wrote
+themselves, unless nobody else could and the time lock has run out, which is marked single-person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from datetime import datetime
+
+from ontology.ids import Ids
+from ontology.terms import Delta
+from proofs.check import Checked, Checker, refusal
+from proofs.errors import Forbidden, Invalid, WrongState
+from proofs.governance import OPERATOR
+from proofs.policy import FOUR_EYES, Policy
+from proofs.projections import Projections, format_time
+from proofs.proposal import (
+    APPLIED,
+    APPROVED,
+    AWAITING,
+    INVALID,
+    REJECTED,
+    SUPERSEDED,
+    WITHDRAWN,
+    ProposalView,
+)
+from proofs.recorder import Recorder, decision
+from proofs.submission import check_text
+
+POLICY_PRINCIPAL = "policy"
+TIME_LOCK = "time lock"
+
+
+class Decider:
+    """Decisions on the proposals of one organisation; any thread may call."""
+
+    def __init__(
+        self,
+        projections: Projections,
+        checker: Checker,
+        recorder: Recorder,
+        policy: Policy,
+        ids: Ids,
+        clock: Callable[[], datetime],
+        writing: AbstractContextManager[object],
+    ) -> None:
+        self._projections = projections
+        self._checker = checker
+        self._recorder = recorder
+        self._rules = policy
+        self._ids = ids
+        self._clock = clock
+        self._writing = writing
+        self.policy = ids.principal(POLICY_PRINCIPAL)
+
+    def approve(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        check_text(reason, "the reason")
+        view = self._approvable(principal, identifier)
+        asked = self._projections.delta_of(view)
+        checked = self._checker.check(asked)
+        with self._writing:
+            self._recorder.resume()
+            view = self._approvable(principal, identifier)
+            checked = self._checker.renewed(asked, checked)
+            return self._apply(view, asked, checked, principal, reason, single=False)
+
+    def reject(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        check_text(reason, "the reason")
+        with self._writing:
+            self._recorder.resume()
+            view = self._decidable(principal, identifier)
+            return self._end(view, principal, "reject", "rejected", REJECTED, reason)
+
+    def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        check_text(reason, "the reason")
+        with self._writing:
+            self._recorder.resume()
+            view = self._projections.proposal(identifier)
+            if view.author != principal:
+                raise Forbidden("a proposal is withdrawn by its author; an operator may reject it")
+            _must_await(view)
+            return self._end(view, principal, "withdraw", "withdrawn", WITHDRAWN, reason)
+
+    def tick(self) -> int:
+        count = 0
+        for identifier in self._projections.index.due(format_time(self._clock())):
+            view = self._projections.proposal(identifier)
+            if not self._released(view):
+                continue
+            asked = self._projections.delta_of(view)
+            checked = self._checker.check(asked)
+            with self._writing:
+                view = self._projections.proposal(identifier)
+                if self._recorder.stopped or not self._released(view):
+                    continue
+                checked = self._checker.renewed(asked, checked)
+                reason = "the time lock of a single-operator organisation ran out"
+                try:
+                    view = self._apply(view, asked, checked, self.policy, reason, single=True)
+                except Invalid:
+                    # It is recorded as such, and the next one has its turn.
+                    continue
+                count += view.state == APPLIED
+        return count
+
+    def _decidable(self, principal: str, identifier: str) -> ProposalView:
+        view = self._projections.proposal(identifier)
+        if not self._projections.governance.has_role(principal, OPERATOR):
+            raise Forbidden("proposals are decided by operators")
+        _must_await(view)
+        return view
+
+    def _approvable(self, principal: str, identifier: str) -> ProposalView:
+        view = self._decidable(principal, identifier)
+        if principal not in self._projections.governance.operators():
+            raise Forbidden("a proposal is approved by a person; agents and services may not")
+        if view.author == principal:
+            until = view.time_lock_until
+            raise Forbidden(
+                "a proposal is approved by a person other than its author"
+                + (f"; while there is a single operator it applies after {until}" if until else "")
+            )
+        return view
+
+    def _released(self, view: ProposalView) -> bool:
+        """Whether a proposal may be applied for want of a second operator, once it is due."""
+        operators = self._projections.governance.operators()
+        return view.state == AWAITING and operators == {view.author}
+
+    def _apply(
+        self,
+        view: ProposalView,
+        asked: Delta,
+        checked: Checked,
+        by: str,
+        reason: str,
+        *,
+        single: bool,
+    ) -> ProposalView:
+        if not checked.delta:
+            nothing = reason or "nothing is left to change"
+            return self._end(view, by, "approve", "superseded", SUPERSEDED, nothing, single)
+        now = format_time(self._clock())
+        document = self._projections.submission_of(view)
+        report = checked.report
+        try:
+            self._rules.refuse_restriction_change(asked, self._projections.store.holds)
+        except Forbidden as error:
+            report = refusal(self._ids.graph("governance"), str(error))
+        if not report.conforms:
+            self._recorder.commit("invalid", now, asked, document, (INVALID,), report)
+            raise Invalid(f"it is no longer valid: {report.summary()}", view.id)
+        policy = TIME_LOCK if single else FOUR_EYES
+        approval = decision(by, "approve", reason, now, policy, single=single)
+        return self._recorder.commit(
+            "applied", now, checked.delta, document, (APPROVED, APPLIED), report, [approval]
+        )
+
+    def _end(
+        self,
+        view: ProposalView,
+        by: str,
+        outcome: str,
+        kind: str,
+        state: str,
+        reason: str,
+        single: bool = False,
+    ) -> ProposalView:
+        now = format_time(self._clock())
+        ending = decision(by, outcome, reason, now, None, single=single)
+        asked = self._projections.delta_of(view)
+        document = self._projections.submission_of(view)
+        return self._recorder.commit(kind, now, asked, document, (state,), None, [ending])
+
+
+def _must_await(view: ProposalView) -> None:
+    if view.state != AWAITING:
+        raise WrongState(f"this proposal is {view.state}; it awaits no decision")

@@ -1,0 +1,172 @@
+"""Records what happens to proposals: an entry in the journal, then in graph store and index.
+
+Invariant: an entry is committed when the journal has it; the projections follow at once, and where
+they fail nothing further is written until they have caught up. Whoever calls holds the writer lock.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+
+from ontology.errors import StoreError
+from ontology.terms import Delta, sha256, to_nquads
+from proofs.chain import Chain, Draft
+from proofs.check import Checker
+from proofs.errors import IndexFailed, WritingStopped
+from proofs.predicate import DecisionRecord, ReportDigest, commit_evidence
+from proofs.projections import Entry, Projections
+from proofs.proposal import ProposalView, Submission
+from proofs.submission import Request
+from shapes.report import Report
+
+
+class Recorder:
+    """The writing hand of one organisation's gate."""
+
+    def __init__(self, chain: Chain, projections: Projections, checker: Checker) -> None:
+        self._chain = chain
+        self._projections = projections
+        self._checker = checker
+        self._listeners: list[Callable[[int], None]] = []
+        self.stopped: str | None = None
+
+    def on_commit(self, listener: Callable[[int], None]) -> None:
+        self._listeners.append(listener)
+
+    def resume(self) -> None:
+        """Lets writing go on, after a failure of store or index by catching up with the journal.
+
+        Raises :class:`WritingStopped`.
+        """
+        if self.stopped is None:
+            return
+        try:
+            self._projections.catch_up()
+        except (StoreError, IndexFailed) as error:
+            raise WritingStopped(
+                f"graph store and index do not take changes ({self.stopped}); nothing is lost,"
+                " reading goes on. Mend the cause and restart the server. The last attempt:"
+                f" {error}"
+            ) from error
+        self._checker.start_over(self._chain.head)
+        self.stopped = None
+        self._tell(self._chain.head)
+
+    def commit(
+        self,
+        kind: str,
+        now: str,
+        delta: Delta,
+        document: Submission,
+        transitions: Sequence[str],
+        report: Report | None = None,
+        decisions: Sequence[tuple[DecisionRecord, str]] = (),
+        source: bytes | None = None,
+    ) -> ProposalView:
+        """Commits one entry about a proposal: the proposal it leaves.
+
+        ``source`` are the bytes as they came, given with a proposal's first entry and no other;
+        ``decisions`` come with their reasons.
+        """
+        blobs: dict[str, bytes] = {}
+
+        def keep(data: bytes) -> str:
+            blobs[sha256(data)] = data
+            return sha256(data)
+
+        reasons = {keep(reason.encode()): reason for _, reason in decisions if reason}
+        report_digest = None
+        if report is not None:
+            text = json.dumps(report.to_dict(), sort_keys=True, separators=(",", ":")).encode()
+            report_digest = ReportDigest(keep(text), report.conforms)
+        submission = None
+        if source is not None:
+            keep(source)
+            submission = keep(document.to_bytes())
+        versions = self._projections.versions
+        draft = Draft(
+            kind=kind,
+            time=now,
+            delta=delta,
+            applies=kind in ("applied", "genesis"),
+            proposal=document.id,
+            project=document.project,
+            principal=document.principal,
+            reverts=document.reverts,
+            submission=submission,
+            transitions=tuple(transitions),
+            decisions=tuple(record for record, _ in decisions),
+            report=report_digest,
+            shapes=versions.get("shapes"),
+            ontology=versions.get("ontology"),
+            rules=versions.get("rules"),
+            evidence=commit_evidence(document.evidence),
+        )
+        index, proof, leaf_hash = self._chain.append(draft, blobs)
+        return self._project(
+            Entry(
+                index,
+                leaf_hash,
+                proof,
+                document if submission else None,
+                delta,
+                report.to_dict() if report is not None else None,
+                reasons,
+            )
+        )
+
+    def _project(self, entry: Entry) -> ProposalView:
+        try:
+            view = self._projections.apply(entry)
+        except (StoreError, IndexFailed) as error:
+            self.stopped = str(error)
+            raise WritingStopped(
+                f"entry {entry.index} is committed and will be applied from the journal, but graph"
+                f" store and index did not take it now ({error}): mend the cause and restart the"
+                " server"
+            ) from error
+        self._checker.settle(entry.index, entry.delta if entry.applies else Delta())
+        self._tell(entry.index)
+        assert view is not None
+        return view
+
+    def _tell(self, head: int) -> None:
+        for listener in self._listeners:
+            listener(head)
+
+
+def document_of(
+    identifier: str,
+    principal: str,
+    request: Request,
+    delta: Delta,
+    now: str,
+    reverts: str | None = None,
+) -> Submission:
+    """The document of a proposal: what is asked once no-ops are dropped, by whom, and why."""
+    return Submission(
+        id=identifier,
+        project=request.project,
+        principal=principal,
+        rationale=request.rationale,
+        graphs=tuple(delta.graphs()),
+        additions=sha256(to_nquads(delta.additions)),
+        additions_count=len(delta.additions),
+        removals=sha256(to_nquads(delta.removals)),
+        removals_count=len(delta.removals),
+        evidence=request.evidence,
+        base=request.base,
+        media_type=request.media_type,
+        source_sha256=sha256(request.source),
+        reverts=reverts,
+        submitted_at=now,
+    )
+
+
+def decision(
+    by: str, outcome: str, reason: str, now: str, policy: str | None, *, single: bool = False
+) -> tuple[DecisionRecord, str]:
+    """A decision with its reason, which stays in the journal while its digest is signed."""
+    digest = sha256(reason.encode()) if reason else None
+    return DecisionRecord(by, outcome, now, digest, single, policy), reason
