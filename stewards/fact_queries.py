@@ -2,11 +2,11 @@
 
 Invariant: each answer grows with the distinct things in a page of facts, not with the number of
 spans: the warehouse joins and groups, and only its groups travel. Two spans of one trace may arrive
-in different batches, in any order, so every question about relations is put to whole traces: those
-that the page touches, as far as they have arrived. Whichever batch comes last thus completes them.
+in different batches, in any order, so relations are asked of whole traces: those that the page
+touches, as far as they have arrived. Whichever batch comes last thus completes them.
 
-Every query takes its rows in a fixed order, so that an answer that doesn't fit is read on with
-LIMIT and OFFSET.
+Both large questions scan the facts once, for a scan is what grows with the warehouse. Rows come in
+a fixed order, so that an answer that doesn't fit is read on with LIMIT and OFFSET.
 Source: https://clickhouse.com/docs/sql-reference/statements/select
 """
 
@@ -18,22 +18,40 @@ SOURCE = "otel.span"
 # Text taken from attributes; a longer name is a fault of the sender and is set aside afterwards.
 MAX_NAME = 1024
 MAX_STATEMENT = 8192
-# How far up a chain of spans the entry into the service is sought; also what ends a cycle.
-MAX_DEPTH = 32
+# How far up a chain of spans the entry into the service is sought: 2 to this power. Each round
+# doubles the step, so a cycle ends like everything else.
+DOUBLINGS = 5
+# The same for long traces, where each step is a join.
+LONG_DEPTH = 12
 # Of a trace that never ends only the newest part is joined with the page.
 MAX_TRACE_SPANS = 20_000
 
+# The longest array that is worked on as such: the work grows with its square.
+MAX_ARRAY = 256
+
+_SIDE = ("service", "subject", "class", "kind")
+_PLURALS = {"services": "service", "subjects": "subject", "classes": "class", "kinds": "kind"}
+_RELATION = ", ".join(
+    ("relation", *(f"from_{name}" for name in _SIDE), *(f"to_{name}" for name in _SIDE))
+)
+_EVIDENCE = ", ".join(
+    f"evidence.{place} AS {name}"
+    for place, name in enumerate(
+        ("from_seq", "from_batch", "to_seq", "to_batch", "via_seq", "via_batch"), 1
+    )
+)
 _ENTRY = "('server', 'consumer')"
 _OUTGOING = "('client', 'producer')"
 
 
 @dataclass(frozen=True)
 class Page:
-    """The facts of one project in the inbox batches ``after < seq <= until``."""
+    """The facts of one project in the inbox batches ``after < seq <= until``: so many spans."""
 
     project: str
     after: int
     until: int
+    spans: int
 
 
 def text(value: str) -> str:
@@ -54,119 +72,174 @@ def newest(project: str) -> str:
     return f"SELECT max(seq) AS newest FROM events WHERE {_of(project)}"
 
 
-def services(page: Page) -> str:
-    """Columns of :class:`stewards.observe.ServiceRow`."""
+def spans(page: Page) -> str:
+    """Columns of :class:`stewards.fact_rows.SpanRow`: one row for each kind of span in the page.
+
+    Literals are taken out of statements: one row for each kind of statement, and values, which may
+    be secret, stay in the warehouse. Temporary and anonymous destinations, such as the queue for
+    one reply, are no lasting topics. Addresses are looked at for these two alone: a server's
+    callers have as many as there are connections.
+    """
+    columns = {
+        "service": "service",
+        "environment": "environment",
+        "release": "release",
+        "subject": "subject",
+        "class": "class",
+        "kind": "kind",
+        "database": _first("db.system.name", "db.system"),
+        "messaging": f"multiIf({_first('messaging.system')} != '', {_first('messaging.system')},"
+        " mapContains(attributes, 'celery.action'), 'celery', '')",
+        "destination": "if("
+        "attributes['messaging.destination.temporary'] IN ('true', 'True', '1')"
+        " OR attributes['messaging.destination.anonymous'] IN ('true', 'True', '1'), '', "
+        + _first(
+            "messaging.destination.template", "messaging.destination.name", "messaging.destination"
+        )
+        + ")",
+        "address": _of_data(
+            "server.address", "net.peer.name", "net.peer.ip", "network.peer.address"
+        ),
+        "port": _of_data("server.port", "net.peer.port"),
+        "namespace": _of_data("db.namespace", "db.name"),
+        "collection": _of_data(
+            "db.collection.name", "db.sql.table", "db.mongodb.collection", "db.cassandra.table"
+        ),
+        "verb": _of_data("db.operation.name", "db.operation"),
+        "statement": "if(normalizeQueryKeepNames(text) != '', normalizeQueryKeepNames(text), text)",
+    }
+    names = ", ".join(columns)
+    selected = ",\n       ".join(
+        name if name == value else f"{value} AS {name}" for name, value in columns.items()
+    )
+    statement = _of_data("db.query.text", "db.statement", limit=MAX_STATEMENT)
     return f"""
-SELECT service, environment, release, min(seq) AS first_seq, argMin(batch, seq) AS first_batch,
-       count() AS spans
+WITH {statement} AS text
+SELECT {selected},
+       min(seq) AS first_seq, argMin(batch, seq) AS first_batch, count() AS spans
 FROM events WHERE {_in(page)}
-GROUP BY service, environment, release ORDER BY service, environment, release"""
+GROUP BY {names} ORDER BY {names}"""
 
 
-def operations(page: Page) -> str:
-    """Columns of :class:`stewards.observe.OperationRow`."""
-    return f"""
-WITH {_traces(page)}
-SELECT service, subject, class, kind, min(seq) AS first_seq, argMin(batch, seq) AS first_batch
-FROM spans WHERE subject != ''
-GROUP BY service, subject, class, kind ORDER BY service, subject, class, kind"""
+def relations(page: Page) -> str:
+    """Columns of :class:`stewards.fact_rows.RelationRow`: calls and invocations.
 
+    A call leads from what stands above a server span to it; a producer span there is a message that
+    arrived by HTTP, which isn't a call. An invocation leads from the nearest entry above an
+    outgoing span to it, through whatever the service did in between; ``via`` is the newest batch of
+    that way. A trace of more than ``MAX_ARRAY`` spans gives a row ``long`` instead: it is for
+    :func:`long_relations`.
 
-def database(page: Page) -> str:
-    """Columns of :class:`stewards.observe.DatabaseRow`.
-
-    Literals are taken out of the statements before they are grouped: one row for each kind of
-    statement, and values, which may be secret, stay in the warehouse.
+    The spans of a trace are numbered; ``up`` is the number of a span's parent and ``reach`` that of
+    the nearest entry into the service at or above it, found by doubling the step.
     """
-    statement = _first("db.query.text", "db.statement", limit=MAX_STATEMENT)
-    return f"""
-SELECT service, subject, class,
-       {_first("db.system.name", "db.system")} AS system,
-       {
-        _first("server.address", "net.peer.name", "net.peer.ip", "network.peer.address")
-    } AS address,
-       {_first("server.port", "net.peer.port")} AS port,
-       {_first("db.namespace", "db.name")} AS namespace,
-       {
-        _first("db.collection.name", "db.sql.table", "db.mongodb.collection", "db.cassandra.table")
-    } AS collection,
-       {_first("db.operation.name", "db.operation")} AS verb,
-       if(normalizeQueryKeepNames({statement}) != '',
-          normalizeQueryKeepNames({statement}), {statement}) AS statement,
-       min(seq) AS first_seq, argMin(batch, seq) AS first_batch
-FROM events WHERE {_in(page)} AND subject != '' AND system != ''
-GROUP BY service, subject, class, system, address, port, namespace, collection, verb, statement
-ORDER BY service, subject, class, system, address, port, namespace, collection, verb, statement"""
-
-
-def messages(page: Page) -> str:
-    """Columns of :class:`stewards.observe.MessageRow`.
-
-    Temporary and anonymous destinations, such as the queue for one reply, are no lasting topics.
-    """
-    destination = _first(
-        "messaging.destination.template", "messaging.destination.name", "messaging.destination"
+    # What a lambda looks into is copied for each element: only short arrays are for that.
+    columns = ", ".join(
+        f"groupArray({MAX_ARRAY:d})({value}) AS {name}"
+        for name, value in (
+            *_PLURALS.items(),
+            ("seqs", "seq"),
+            ("batches", "batch"),
+            ("ids", "cityHash64(span_id)"),
+            ("parents", "cityHash64(parent_span_id)"),
+        )
+    )
+    ends = ", ".join(
+        f"{name}[link.{place}] AS {end}_{value}"
+        for end, place in (("from", 2), ("to", 3))
+        for name, value in _PLURALS.items()
     )
     return f"""
-SELECT service, subject, class, kind,
-       multiIf({_first("messaging.system")} != '', {_first("messaging.system")},
-               mapContains(attributes, 'celery.action'), 'celery', '') AS system,
-       {_first("server.address", "net.peer.name")} AS address,
-       {_first("server.port", "net.peer.port")} AS port,
-       {destination} AS destination,
-       min(seq) AS first_seq, argMin(batch, seq) AS first_batch
-FROM events
-WHERE {_in(page)} AND subject != '' AND destination != ''
-  AND attributes['messaging.destination.temporary'] NOT IN ('true', 'True', '1')
-  AND attributes['messaging.destination.anonymous'] NOT IN ('true', 'True', '1')
-GROUP BY service, subject, class, kind, system, address, port, destination
-ORDER BY service, subject, class, kind, system, address, port, destination"""
-
-
-def calls(page: Page) -> str:
-    """Columns of :class:`stewards.observe.CallRow`: what stands above each server span.
-
-    A producer span above a server span is a message that arrived by HTTP, which isn't a call.
-    """
-    return f"""
-WITH {_traces(page)}
-SELECT caller.service AS caller_service, caller.subject AS caller_subject,
-       caller.class AS caller_class, callee.service AS callee_service,
-       callee.subject AS callee_subject, callee.class AS callee_class,
-       {_earliest_pair("callee", "caller")}
-FROM spans AS callee INNER JOIN spans AS caller
-  ON callee.trace_id = caller.trace_id AND callee.parent_span_id = caller.span_id
-WHERE callee.kind = 'server' AND caller.kind != 'producer'
-  AND (caller.kind = 'client' OR caller.service != callee.service)
-GROUP BY caller_service, caller_subject, caller_class, callee_service, callee_subject, callee_class
-ORDER BY caller_service, caller_subject, caller_class, callee_service, callee_subject,
-         callee_class"""
-
-
-def invocations(page: Page) -> str:
-    """Columns of :class:`stewards.observe.InvocationRow`: from each outgoing span up to the nearest
-    entry into its service, through whatever the service did in between."""
-    return f"""
-WITH RECURSIVE {_traces(page)},
-walk AS (
-  SELECT trace_id, subject AS outgoing, service, parent_span_id AS at, seq, batch, 1 AS depth
-  FROM spans WHERE kind IN {_OUTGOING} AND subject != '' AND parent_span_id != ''
-  UNION ALL
-  SELECT walk.trace_id, walk.outgoing, walk.service, above.parent_span_id,
-         greatest(walk.seq, above.seq), if(above.seq > walk.seq, above.batch, walk.batch),
-         walk.depth + 1
-  FROM walk INNER JOIN spans AS above
-    ON above.trace_id = walk.trace_id AND above.span_id = walk.at
-  WHERE above.service = walk.service AND above.kind NOT IN {_ENTRY}
-    AND above.parent_span_id != '' AND walk.depth < {MAX_DEPTH:d}
+WITH {_whole_traces(page)},
+traces AS (
+  SELECT {columns},
+    arrayMap(parent -> toUInt32(indexOf(ids, parent)), parents) AS up,
+    arrayMap(i -> if(kinds[i] IN {_ENTRY} OR services[up[i]] != services[i], i, up[i]),
+             arrayEnumerate(ids)) AS step,
+    arrayFold((so_far, round) -> (
+                arrayMap(i -> so_far.1[i], so_far.1),
+                arrayMap((seen, i) -> greatest(seen, so_far.2[i]), so_far.2, so_far.1)),
+              range({DOUBLINGS:d}), (step, seqs)) AS walked,
+    walked.1 AS reach,
+    arrayConcat(
+      arrayMap(i -> ('call', up[i], i, seqs[i]),
+        arrayFilter(i -> kinds[i] = 'server' AND up[i] != 0 AND kinds[up[i]] != 'producer'
+                         AND (kinds[up[i]] = 'client' OR services[up[i]] != services[i]),
+                    arrayEnumerate(ids))),
+      arrayMap(i -> ('invocation', reach[up[i]], i, walked.2[up[i]]),
+        arrayFilter(i -> kinds[i] IN {_OUTGOING} AND up[i] != 0 AND services[up[i]] = services[i]
+                         AND kinds[reach[up[i]]] IN {_ENTRY},
+                    arrayEnumerate(ids)))
+    ) AS found,
+    if(count() > {MAX_ARRAY:d}, arrayMap(i -> ('long', i, i, toUInt64(0)), [toUInt32(0)]), found)
+      AS links
+  FROM spans GROUP BY trace_id
 )
-SELECT walk.service AS service, entry.subject AS entry_subject, walk.outgoing AS outgoing_subject,
-       {_earliest_pair("walk", "entry")}
-FROM walk INNER JOIN spans AS entry
-  ON entry.trace_id = walk.trace_id AND entry.span_id = walk.at
-WHERE entry.service = walk.service AND entry.kind IN {_ENTRY} AND entry.subject != ''
-GROUP BY service, entry_subject, outgoing_subject
-ORDER BY service, entry_subject, outgoing_subject"""
+SELECT {_RELATION}, {_EVIDENCE} FROM (
+  SELECT link.1 AS relation, {ends},
+    argMin((seqs[link.2], batches[link.2], seqs[link.3], batches[link.3],
+            link.4, batches[indexOf(seqs, link.4)]),
+           (greatest(seqs[link.2], seqs[link.3], link.4), seqs[link.2], seqs[link.3], link.4)
+    ) AS evidence
+  FROM traces ARRAY JOIN links AS link
+  GROUP BY {_RELATION}
+)
+ORDER BY {_RELATION}"""
+
+
+def long_relations(page: Page) -> str:
+    """The same, for traces of more than ``MAX_ARRAY`` spans: slower, and as long as they like."""
+    moment = "greatest(start.seq, finish.seq, way.seq), start.seq, finish.seq, way.seq"
+    return f"""
+WITH RECURSIVE {_whole_traces(page)},
+long AS (
+  SELECT * FROM (SELECT *, count() OVER (PARTITION BY trace_id) AS size FROM spans)
+  WHERE size > {MAX_ARRAY:d}
+),
+way AS (
+  -- Of outgoing spans that agree, below the same parent, the first stands for all.
+  SELECT trace_id, span_id AS finish, service, parent_span_id AS at, seq, batch, 1 AS depth
+  FROM long WHERE kind IN {_OUTGOING} AND parent_span_id != ''
+  ORDER BY seq, span_id LIMIT 1 BY trace_id, parent_span_id, service, subject, class, kind
+  UNION ALL
+  SELECT way.trace_id, way.finish, way.service, above.parent_span_id, greatest(way.seq, above.seq),
+         if(above.seq > way.seq, above.batch, way.batch), way.depth + 1
+  FROM way INNER JOIN long AS above ON above.trace_id = way.trace_id AND above.span_id = way.at
+  WHERE above.service = way.service AND above.kind NOT IN {_ENTRY}
+    AND above.parent_span_id != '' AND way.depth < {LONG_DEPTH:d}
+),
+links AS (
+  SELECT 'invocation' AS relation, trace_id, at AS start, finish, seq, batch FROM way
+  UNION ALL
+  SELECT 'call', trace_id, parent_span_id, span_id, seq, batch FROM long
+  WHERE kind = 'server' AND parent_span_id != ''
+)
+SELECT {_RELATION}, {_EVIDENCE} FROM (
+  SELECT way.relation AS relation,
+    {", ".join(f"start.{name} AS from_{name}" for name in _SIDE)},
+    {", ".join(f"finish.{name} AS to_{name}" for name in _SIDE)},
+    argMin((start.seq, start.batch, finish.seq, finish.batch, way.seq, way.batch), ({moment}))
+      AS evidence
+  FROM links AS way
+  INNER JOIN long AS start ON start.trace_id = way.trace_id AND start.span_id = way.start
+  INNER JOIN long AS finish ON finish.trace_id = way.trace_id AND finish.span_id = way.finish
+  WHERE (way.relation = 'invocation' AND start.service = finish.service AND start.kind IN {_ENTRY})
+     OR (way.relation = 'call' AND start.kind != 'producer'
+         AND (start.kind = 'client' OR start.service != finish.service))
+  GROUP BY {_RELATION}
+)
+ORDER BY {_RELATION}"""
+
+
+def _whole_traces(page: Page) -> str:
+    """The relation ``spans``: every span that has arrived of the traces that the page touches."""
+    return f"""
+spans AS (
+  SELECT trace_id, span_id, parent_span_id, service, subject, class, kind, seq, batch FROM events
+  WHERE {_of(page.project)} AND seq <= {page.until:d} AND trace_id != '' AND span_id != ''
+    AND trace_id IN (SELECT trace_id FROM events WHERE {_in(page)})
+  ORDER BY seq DESC, span_id LIMIT {page.spans + MAX_TRACE_SPANS:d} BY trace_id
+)"""
 
 
 def _of(project: str) -> str:
@@ -177,33 +250,12 @@ def _in(page: Page) -> str:
     return f"{_of(page.project)} AND seq > {page.after:d} AND seq <= {page.until:d}"
 
 
-def _traces(page: Page) -> str:
-    """The relation ``spans``: the page, and what arrived before it of the traces it touches."""
-    columns = "trace_id, span_id, parent_span_id, service, subject, class, kind, seq, batch"
-    return f"""
-spans AS (
-  SELECT {columns} FROM events WHERE {_in(page)}
-  UNION ALL
-  SELECT {columns} FROM (
-    SELECT {columns} FROM events
-    WHERE {_of(page.project)} AND seq <= {page.after:d} AND trace_id != ''
-      AND trace_id IN (SELECT trace_id FROM events WHERE {_in(page)})
-    ORDER BY seq DESC, span_id LIMIT {MAX_TRACE_SPANS:d} BY trace_id
-  )
-)"""
-
-
-def _earliest_pair(one: str, other: str) -> str:
-    """The two batches that first showed a pair of spans together."""
-    moment = f"(greatest({one}.seq, {other}.seq), {one}.seq, {other}.seq)"
-    return ", ".join(
-        f"argMin({source}.{column}, {moment}) AS {name}_{column}"
-        for name, source in (("one", one), ("other", other))
-        for column in ("seq", "batch")
-    )
-
-
 def _first(*keys: str, limit: int = MAX_NAME) -> str:
-    """The first of these attributes that has a value, cut to ``limit`` bytes at a character."""
+    """The first of these attributes that has a value, cut to ``limit`` characters."""
     options = ", ".join(f"nullIf(attributes[{text(key)}], '')" for key in keys)
     return f"leftUTF8(coalesce({options}, ''), {limit:d})"
+
+
+def _of_data(*keys: str, limit: int = MAX_NAME) -> str:
+    """The same, for operations on databases and destinations only."""
+    return f"if(database != '' OR destination != '', {_first(*keys, limit=limit)}, '')"

@@ -17,31 +17,22 @@ from stewards.fact_queries import Page
 
 
 @dataclass(frozen=True)
-class ServiceRow:
+class SpanRow:
+    """Spans of a page that agree in everything that matters here.
+
+    ``database`` is the database system and ``destination`` the lasting one of a message; what
+    stands between them and the evidence is empty for other spans.
+    """
+
     service: str
     environment: str
     release: str
-    first_seq: int
-    first_batch: str
-    spans: int
-
-
-@dataclass(frozen=True)
-class OperationRow:
-    service: str
     subject: str
     event_class: str
     kind: str
-    first_seq: int
-    first_batch: str
-
-
-@dataclass(frozen=True)
-class DatabaseRow:
-    service: str
-    subject: str
-    event_class: str
-    system: str
+    database: str
+    messaging: str
+    destination: str
     address: str
     port: str
     namespace: str
@@ -50,57 +41,37 @@ class DatabaseRow:
     statement: str = field(repr=False)
     first_seq: int
     first_batch: str
+    spans: int
 
 
 @dataclass(frozen=True)
-class MessageRow:
-    service: str
-    subject: str
-    event_class: str
-    kind: str
-    system: str
-    address: str
-    port: str
-    destination: str
-    first_seq: int
-    first_batch: str
+class RelationRow:
+    """``call``: a span of one service above a server span; ``invocation``: the entry into a service
+    above an outgoing span of it. The batches are those of the two spans and of the way between."""
 
-
-@dataclass(frozen=True)
-class CallRow:
-    caller_service: str
-    caller_subject: str
-    caller_class: str
-    callee_service: str
-    callee_subject: str
-    callee_class: str
-    one_seq: int
-    one_batch: str
-    other_seq: int
-    other_batch: str
-
-
-@dataclass(frozen=True)
-class InvocationRow:
-    service: str
-    entry: str
-    outgoing: str
-    one_seq: int
-    one_batch: str
-    other_seq: int
-    other_batch: str
+    relation: str
+    from_service: str
+    from_subject: str
+    from_class: str
+    from_kind: str
+    to_service: str
+    to_subject: str
+    to_class: str
+    to_kind: str
+    from_seq: int
+    from_batch: str
+    to_seq: int
+    to_batch: str
+    via_seq: int
+    via_batch: str
 
 
 @dataclass(frozen=True)
 class PageRows:
     """The answers to the questions of :mod:`stewards.fact_queries` for one page."""
 
-    services: Sequence[ServiceRow] = ()
-    operations: Sequence[OperationRow] = ()
-    database: Sequence[DatabaseRow] = ()
-    messages: Sequence[MessageRow] = ()
-    calls: Sequence[CallRow] = ()
-    invocations: Sequence[InvocationRow] = ()
+    spans: Sequence[SpanRow] = ()
+    relations: Sequence[RelationRow] = ()
 
 
 Row = TypeVar("Row")
@@ -110,14 +81,13 @@ Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 def read(page: Page, ask: Ask) -> PageRows:
     """Ask every question about this page. Raises :class:`stewards.errors.UnexpectedAnswer`."""
-    return PageRows(
-        services=_rows(ServiceRow, ask(fact_queries.services(page))),
-        operations=_rows(OperationRow, ask(fact_queries.operations(page))),
-        database=_rows(DatabaseRow, ask(fact_queries.database(page))),
-        messages=_rows(MessageRow, ask(fact_queries.messages(page))),
-        calls=_rows(CallRow, ask(fact_queries.calls(page))),
-        invocations=_rows(InvocationRow, ask(fact_queries.invocations(page))),
-    )
+    relations = _rows(RelationRow, ask(fact_queries.relations(page)))
+    if any(row.relation == "long" for row in relations):
+        relations = (
+            *(row for row in relations if row.relation != "long"),
+            *_rows(RelationRow, ask(fact_queries.long_relations(page))),
+        )
+    return PageRows(_rows(SpanRow, ask(fact_queries.spans(page))), relations)
 
 
 def _rows(kind: type[Row], answer: Sequence[Sequence[Any]]) -> tuple[Row, ...]:

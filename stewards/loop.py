@@ -214,7 +214,7 @@ class TelemetrySteward:
                 break
             until, spans = int(seq), spans + int(count)
         tally.spans += spans
-        return Page(self.project, after, until) if until > after else None
+        return Page(self.project, after, until, spans) if until > after else None
 
     def _propose_page(self, page: Page, tally: Tally) -> None:
         wanted = claims(observations(read(page, self._client.all_facts)), self._ids, self.project)

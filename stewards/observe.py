@@ -15,15 +15,7 @@ from posixpath import basename
 from typing import Literal, TypeVar
 
 from ontology.vocab import Fo
-from stewards.fact_rows import (
-    CallRow,
-    DatabaseRow,
-    InvocationRow,
-    MessageRow,
-    OperationRow,
-    PageRows,
-    ServiceRow,
-)
+from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME, is_named, shown
 from stewards.statements import tables
 
@@ -122,23 +114,15 @@ class _Observer:
         self.set_aside: Counter[str] = Counter()
 
     def observe(self, rows: PageRows) -> Observations:
-        for service in rows.services:
-            self._service(service)
-        for operation in rows.operations:
-            self._operation(operation)
-        for access in rows.database:
-            self._database(access)
-        for message in rows.messages:
-            self._message(message)
-        for call in rows.calls:
-            self._call(call)
-        for invocation in rows.invocations:
-            if is_named(invocation.service):
-                _see(
-                    self.invocations,
-                    Invocation(invocation.service, invocation.entry, invocation.outgoing),
-                    _pair(invocation),
-                )
+        for span in rows.spans:
+            if is_named(span.service):
+                self._span(span)
+            else:
+                reason = LONG_NAME if len(span.service) > MAX_NAME else NO_SERVICE_NAME
+                self.set_aside[reason] += span.spans
+        for relation in rows.relations:
+            if is_named(relation.from_service) and is_named(relation.to_service):
+                self._relation(relation)
         return self.result()
 
     def result(self) -> Observations:
@@ -153,11 +137,7 @@ class _Observer:
             dict(self.set_aside),
         )
 
-    def _service(self, row: ServiceRow) -> None:
-        if not is_named(row.service):
-            reason = LONG_NAME if len(row.service) > MAX_NAME else NO_SERVICE_NAME
-            self.set_aside[reason] += row.spans
-            return
+    def _span(self, row: SpanRow) -> None:
         evidence = ((row.first_seq, row.first_batch),)
         _see(self.services, row.service, evidence)
         for found, value in ((self.environments, row.environment), (self.releases, row.release)):
@@ -165,49 +145,45 @@ class _Observer:
                 self.set_aside[LONG_NAME] += row.spans
             elif shown(value):
                 _see(found, (row.service, value), evidence)
-
-    def _operation(self, row: OperationRow) -> None:
-        if not is_named(row.service):
+        if not row.subject:
             return
-        evidence = ((row.first_seq, row.first_batch),)
-        # Seen in the traces of the page, if not in the page itself.
-        _see(self.services, row.service, evidence)
-        operation = Operation(
-            row.service, row.subject, role(row.event_class, row.kind), row.event_class
-        )
+        self._operation(row.service, row.subject, row.event_class, row.kind, evidence)
+        # A message that travels through a database is still a message, and the other way round.
+        if row.database and row.event_class not in _MESSAGES:
+            self._database(row, evidence)
+        elif row.destination and row.event_class != Fo.DatabaseOperation:
+            self._message(row, evidence)
+
+    def _operation(
+        self, service: str, subject: str, event_class: str, kind: str, evidence: Evidence
+    ) -> None:
+        operation = Operation(service, subject, role(event_class, kind), event_class)
         _see(self.operations, operation, evidence)
 
-    def _database(self, row: DatabaseRow) -> None:
-        # A message that travels through a database is still a message, and the other way round.
-        if not is_named(row.service) or row.event_class in _MESSAGES:
-            return
-        system = _NEW_SPELLING.get(row.system.lower(), row.system.lower())
+    def _database(self, row: SpanRow, evidence: Evidence) -> None:
+        system = _NEW_SPELLING.get(row.database.lower(), row.database.lower())
         touched = tables(system, row.statement, row.collection, row.verb)
         if touched is None:
             self.set_aside[NOT_UNDERSTOOD] += 1
             return
         # A connection, a transaction or a ping touches no table.
-        evidence = ((row.first_seq, row.first_batch),)
         store = _store(system, row.address, row.port, row.namespace)
         self._access(row, "reads", "dataset", store, touched.reads, evidence)
         self._access(row, "writes", "dataset", store, touched.writes, evidence)
 
-    def _message(self, row: MessageRow) -> None:
-        if not is_named(row.service) or row.event_class == Fo.DatabaseOperation:
-            return
+    def _message(self, row: SpanRow, evidence: Evidence) -> None:
         if row.event_class == Fo.PublishOperation:
             way: Literal["reads", "writes"] = "writes"
         elif row.event_class == Fo.ConsumeOperation:
             way = "reads"
         else:
             way = "writes" if row.kind == "producer" else "reads"
-        store = _store(row.system.lower() or "messaging", row.address, row.port, "")
-        evidence = ((row.first_seq, row.first_batch),)
+        store = _store(row.messaging.lower() or "messaging", row.address, row.port, "")
         self._access(row, way, "topic", store, {row.destination}, evidence)
 
     def _access(
         self,
-        row: DatabaseRow | MessageRow,
+        row: SpanRow,
         way: Literal["reads", "writes"],
         kind: Literal["dataset", "topic"],
         store: Store,
@@ -224,17 +200,34 @@ class _Observer:
                     evidence,
                 )
 
-    def _call(self, row: CallRow) -> None:
-        if not (is_named(row.caller_service) and is_named(row.callee_service)):
-            return
-        ends_at_operation = row.caller_class in _CALLS and row.callee_class in _CALLED
-        call = Call(
-            row.caller_service,
-            row.callee_service,
-            row.caller_subject if ends_at_operation else "",
-            row.callee_subject,
+    def _relation(self, row: RelationRow) -> None:
+        start, end, between = (
+            (row.from_seq, row.from_batch),
+            (row.to_seq, row.to_batch),
+            (row.via_seq, row.via_batch),
         )
-        _see(self.calls, call, _pair(row))
+        # The other end may have come with an earlier page.
+        for service, subject, event_class, kind, seen in (
+            (row.from_service, row.from_subject, row.from_class, row.from_kind, start),
+            (row.to_service, row.to_subject, row.to_class, row.to_kind, end),
+        ):
+            _see(self.services, service, (seen,))
+            if subject:
+                self._operation(service, subject, event_class, kind, (seen,))
+        evidence = tuple(sorted({start, end, between}))
+        if row.relation == "invocation":
+            if row.from_subject and row.to_subject:
+                invocation = Invocation(row.to_service, row.from_subject, row.to_subject)
+                _see(self.invocations, invocation, evidence)
+            return
+        ends_at_operation = row.from_class in _CALLS and row.to_class in _CALLED
+        call = Call(
+            row.from_service,
+            row.to_service,
+            row.from_subject if ends_at_operation else "",
+            row.to_subject,
+        )
+        _see(self.calls, call, evidence)
 
 
 def role(event_class: str, kind: str) -> Literal["offers", "performs"]:
@@ -300,10 +293,6 @@ def _store(system: str, address: str, port: str, namespace: str) -> Store:
     if address and port and port != _OWN_PORTS.get(system):
         address = f"{address}:{port}"
     return Store(system, address, namespace)
-
-
-def _pair(row: CallRow | InvocationRow) -> Evidence:
-    return tuple(sorted({(row.one_seq, row.one_batch), (row.other_seq, row.other_batch)}))
 
 
 def _see(found: dict[Key, Evidence], key: Key, evidence: Evidence) -> None:
