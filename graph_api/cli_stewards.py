@@ -46,7 +46,8 @@ def list_stewards(
 def run(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="The steward (default: all of them).")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="The steward, or its project (default: all)."),
     ] = None,
     data: DataOption = None,
     output: OutputOption = None,
@@ -59,7 +60,14 @@ def run(
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        names = [name] if name is not None else [str(item["name"]) for item in client.stewards()]
+        names = [
+            str(item["name"])
+            for item in client.stewards()
+            if name in (None, item["name"], item.get("project"))
+        ]
+        if name is not None and not names:
+            # The server says which ones there are.
+            names = [name]
         found = []
         for one in names:
             with working(f"Steward {one} reads the new facts"):

@@ -299,9 +299,14 @@ def test_what_cannot_be_proposed(data: Path, run: Callable[..., Any]) -> None:
 
 
 def test_stewards_run_all_or_one(fake: Any, data: Path, run: Callable[..., Any]) -> None:
-    item = {"name": "shop", "project": "shop", "watermark": 3, "runs": 1, "proposals": 1}
+    item = {"name": "steward-shop", "project": "shop", "watermark": 3, "runs": 1, "proposals": 1}
     fake.says("GET /stewards", {"items": [item]})
-    fake.says("POST /stewards/shop/run", {**item, "runs": 2})
-    for arguments in (("stewards", "run"), ("stewards", "run", "shop")):
+    fake.says("POST /stewards/steward-shop/run", {**item, "runs": 2})
+    for name in ([], ["shop"], ["steward-shop"]):
+        arguments = ("stewards", "run", *name)
         shown = run(*arguments, "--data", data, "--output", "json")
         assert json.loads(shown.out)[0]["runs"] == 2
+    fake.refuses("POST /stewards/nobody/run", 404, "No such steward", "At work: steward-shop.")
+    shown = run("stewards", "run", "nobody", "--data", data)
+    assert shown.code == 1
+    assert "At work: steward-shop." in shown.err
