@@ -8,15 +8,7 @@ from typing import Any
 import pytest
 
 from ontology.vocab import Fo
-from stewards.fact_rows import (
-    CallRow,
-    DatabaseRow,
-    InvocationRow,
-    MessageRow,
-    OperationRow,
-    PageRows,
-    ServiceRow,
-)
+from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME
 from stewards.observe import (
     LONG_NAME,
@@ -33,21 +25,64 @@ from stewards.observe import (
 
 B1, B2, B3 = ((seq, f"sha256:{seq:064x}") for seq in (1, 2, 3))
 
-SERVICE = ServiceRow("web", "prod", "1.0", *B1, spans=3)
-STATEMENT = DatabaseRow(
-    "web", "op", Fo.DatabaseOperation, "sqlite", "", "", "/home/me/shop.db", "", "", "", *B1
+SPAN = SpanRow(
+    service="web",
+    environment="",
+    release="",
+    subject="",
+    event_class="",
+    kind="internal",
+    database="",
+    messaging="",
+    destination="",
+    address="",
+    port="",
+    namespace="",
+    collection="",
+    verb="",
+    statement="",
+    first_seq=B1[0],
+    first_batch=B1[1],
+    spans=3,
 )
-MESSAGE = MessageRow(
-    "web", "op", Fo.PublishOperation, "producer", "kafka", "Broker.Shop", "9092", "orders", *B1
+STATEMENT = replace(
+    SPAN,
+    subject="op",
+    event_class=Fo.DatabaseOperation,
+    kind="client",
+    database="sqlite",
+    namespace="/home/me/shop.db",
 )
-CALL = CallRow("web", "out", Fo.HttpCall, "orders", "in", Fo.HttpRoute, *B2, *B1)
+MESSAGE = replace(
+    SPAN,
+    subject="op",
+    event_class=Fo.PublishOperation,
+    kind="producer",
+    messaging="kafka",
+    destination="orders",
+    address="Broker.Shop",
+    port="9092",
+)
+CALL = RelationRow(
+    "call",
+    *("web", "out", Fo.HttpCall, "client"),
+    *("orders", "in", Fo.HttpRoute, "server"),
+    *(*B1, *B2, *B2),
+)
+INVOCATION = RelationRow(
+    "invocation",
+    *("web", "in", Fo.HttpRoute, "server"),
+    *("web", "out", Fo.HttpCall, "client"),
+    *(*B1, *B2, *B3),
+)
 
 
 def test_a_service_with_its_environment_and_release() -> None:
-    seen = observations(PageRows(services=[SERVICE]))
+    seen = observations(PageRows(spans=[replace(SPAN, environment="prod", release="1.0")]))
     assert seen.services == {"web": (B1,)}
     assert seen.environments == {("web", "prod"): (B1,)}
     assert seen.releases == {("web", "1.0"): (B1,)}
+    assert not seen.operations
     assert not seen.set_aside
 
 
@@ -55,15 +90,19 @@ def test_a_service_with_its_environment_and_release() -> None:
 def test_spans_without_a_service_name_are_set_aside_and_counted(name: str) -> None:
     seen = observations(
         PageRows(
-            services=[replace(SERVICE, service=name)],
-            operations=[OperationRow(name, "op", Fo.HttpRoute, "server", *B1)],
-            database=[replace(STATEMENT, service=name, statement="SELECT * FROM t")],
-            messages=[replace(MESSAGE, service=name)],
-            calls=[replace(CALL, caller_service=name), replace(CALL, callee_service=name)],
-            invocations=[InvocationRow(name, "in", "out", *B1, *B1)],
+            spans=[
+                replace(SPAN, service=name, subject="op", environment="prod"),
+                replace(STATEMENT, service=name, statement="SELECT * FROM t"),
+                replace(MESSAGE, service=name),
+            ],
+            relations=[
+                replace(CALL, from_service=name),
+                replace(CALL, to_service=name),
+                replace(INVOCATION, from_service=name, to_service=name),
+            ],
         )
     )
-    assert seen.set_aside == {NO_SERVICE_NAME: 3}
+    assert seen.set_aside == {NO_SERVICE_NAME: 9}
     assert observations(PageRows()) == replace(seen, set_aside={})
 
 
@@ -71,8 +110,11 @@ def test_a_name_that_is_too_long_is_set_aside_and_never_cut() -> None:
     long = "n" * (MAX_NAME + 1)
     seen = observations(
         PageRows(
-            services=[replace(SERVICE, service=long), replace(SERVICE, release=long)],
-            messages=[replace(MESSAGE, destination=long)],
+            spans=[
+                replace(SPAN, service=long),
+                replace(SPAN, release=long),
+                replace(MESSAGE, destination=long),
+            ]
         )
     )
     assert seen.set_aside == {LONG_NAME: 7}
@@ -83,7 +125,7 @@ def test_a_name_that_is_too_long_is_set_aside_and_never_cut() -> None:
 
 def test_odd_names_are_names_all_the_same() -> None:
     odd = "Überweisung \n 支払い"
-    seen = observations(PageRows(services=[replace(SERVICE, service=odd)]))
+    seen = observations(PageRows(spans=[replace(SPAN, service=odd)]))
     assert set(seen.services) == {odd}
 
 
@@ -104,8 +146,8 @@ def test_odd_names_are_names_all_the_same() -> None:
 )
 def test_the_role_of_an_operation(event_class: str, kind: str, expected: str) -> None:
     assert role(event_class, kind) == expected
-    row = OperationRow("web", "op", event_class, kind, *B1)
-    seen = observations(PageRows(operations=[row]))
+    row = replace(SPAN, subject="op", event_class=event_class, kind=kind)
+    seen = observations(PageRows(spans=[row]))
     assert list(seen.operations) == [Operation("web", "op", role(event_class, kind), event_class)]
 
 
@@ -115,37 +157,37 @@ def test_the_role_of_an_operation(event_class: str, kind: str, expected: str) ->
         ({}, Store("sqlite", "", "shop.db")),
         ({"namespace": r"C:\Users\me\shop.db"}, Store("sqlite", "", "shop.db")),
         (
-            {"system": "postgresql", "address": "DB.Shop", "port": "5432", "namespace": "shop"},
+            {"database": "postgresql", "address": "DB.Shop", "port": "5432", "namespace": "shop"},
             Store("postgresql", "db.shop", "shop"),
         ),
         (
-            {"system": "postgresql", "address": "db.shop", "port": "6432", "namespace": "shop"},
+            {"database": "postgresql", "address": "db.shop", "port": "6432", "namespace": "shop"},
             Store("postgresql", "db.shop:6432", "shop"),
         ),
         (
-            {"system": "mssql", "address": "db.shop", "namespace": "shop"},
+            {"database": "mssql", "address": "db.shop", "namespace": "shop"},
             Store("microsoft.sql_server", "db.shop", "shop"),
         ),
         # What is local to one machine tells nothing apart elsewhere.
         (
-            {"system": "mysql", "address": "127.0.0.1", "port": "3307", "namespace": "shop"},
+            {"database": "mysql", "address": "127.0.0.1", "port": "3307", "namespace": "shop"},
             Store("mysql", "", "shop"),
         ),
         (
-            {"system": "postgresql", "address": "/run/pg/.s.PGSQL.5432", "namespace": "shop"},
+            {"database": "postgresql", "address": "/run/pg/.s.PGSQL.5432", "namespace": "shop"},
             Store("postgresql", "", "shop"),
         ),
     ],
 )
 def test_a_store_is_known_by_what_stays_the_same(changes: dict[str, Any], store: Store) -> None:
     row = replace(STATEMENT, statement="SELECT * FROM t", **changes)
-    seen = observations(PageRows(database=[row]))
+    seen = observations(PageRows(spans=[row]))
     assert list(seen.accesses) == [Access("web", "op", "reads", "dataset", store, "t")]
 
 
 def test_a_statement_that_reads_and_writes() -> None:
     row = replace(STATEMENT, statement="INSERT INTO t SELECT * FROM s")
-    seen = observations(PageRows(database=[row]))
+    seen = observations(PageRows(spans=[row]))
     assert {(access.way, access.name) for access in seen.accesses} == {
         ("reads", "s"),
         ("writes", "t"),
@@ -154,30 +196,24 @@ def test_a_statement_that_reads_and_writes() -> None:
 
 def test_a_statement_that_cannot_be_parsed_is_counted_and_a_connection_is_not() -> None:
     seen = observations(
-        PageRows(database=[STATEMENT, replace(STATEMENT, statement="SELECT * FROM (")])
+        PageRows(spans=[STATEMENT, replace(STATEMENT, statement="SELECT * FROM (")])
     )
     assert seen.set_aside == {NOT_UNDERSTOOD: 1}
     assert not seen.accesses
 
 
 def test_publishing_writes_and_consuming_reads_the_same_topic() -> None:
-    seen = observations(
-        PageRows(
-            messages=[
-                MESSAGE,
-                replace(
-                    MESSAGE,
-                    service="mail",
-                    event_class=Fo.ConsumeOperation,
-                    kind="consumer",
-                    address="broker.shop",
-                    port="",
-                ),
-                # A custom class tells nothing; the kind of the span does.
-                replace(MESSAGE, subject="own", event_class="https://example.org/Own"),
-            ]
-        )
+    consumed = replace(
+        MESSAGE,
+        service="mail",
+        event_class=Fo.ConsumeOperation,
+        kind="consumer",
+        address="broker.shop",
+        port="",
     )
+    # A class of somebody's own tells nothing; the kind of the span does.
+    own = replace(MESSAGE, subject="own", event_class="https://example.org/Own")
+    seen = observations(PageRows(spans=[MESSAGE, consumed, own]))
     topic = Store("kafka", "broker.shop", "")
     assert set(seen.accesses) == {
         Access("web", "op", "writes", "topic", topic, "orders"),
@@ -187,23 +223,21 @@ def test_publishing_writes_and_consuming_reads_the_same_topic() -> None:
 
 
 def test_a_queue_in_a_database_is_a_message_or_a_database_operation_never_both() -> None:
-    seen = observations(
-        PageRows(
-            database=[
-                replace(
-                    STATEMENT, event_class=Fo.PublishOperation, statement="INSERT INTO q VALUES (?)"
-                )
-            ],
-            messages=[replace(MESSAGE, event_class=Fo.DatabaseOperation)],
-        )
+    published = replace(
+        MESSAGE, database="postgresql", statement="INSERT INTO q VALUES (?)", namespace="shop"
     )
-    assert not seen.accesses
+    inserted = replace(published, subject="other", event_class=Fo.DatabaseOperation)
+    seen = observations(PageRows(spans=[published, inserted]))
+    assert {(access.subject, access.kind) for access in seen.accesses} == {
+        ("op", "topic"),
+        ("other", "dataset"),
+    }
 
 
 def test_a_call_names_operations_only_from_a_call_to_what_it_calls() -> None:
-    unclassified = replace(CALL, caller_class="", caller_subject="", callee_class=Fo.HttpRoute)
-    odd = replace(CALL, caller_class=Fo.ConsumeOperation)
-    seen = observations(PageRows(calls=[CALL, unclassified, odd]))
+    unclassified = replace(CALL, from_class="", from_subject="")
+    odd = replace(CALL, from_class=Fo.ConsumeOperation)
+    seen = observations(PageRows(relations=[CALL, unclassified, odd]))
     assert seen.calls == {
         Call("web", "orders", "out", "in"): (B1, B2),
         Call("web", "orders", "", "in"): (B1, B2),
@@ -211,15 +245,24 @@ def test_a_call_names_operations_only_from_a_call_to_what_it_calls() -> None:
 
 
 def test_the_evidence_is_what_was_complete_first() -> None:
-    later = replace(CALL, one_seq=3, one_batch=B3[1])
+    later = replace(CALL, from_seq=3, from_batch=B3[1])
     for rows in ([CALL, later], [later, CALL]):
-        seen = observations(PageRows(calls=rows))
+        seen = observations(PageRows(relations=rows))
         assert seen.calls == {Call("web", "orders", "out", "in"): (B1, B2)}
 
 
-def test_an_invocation() -> None:
-    seen = observations(PageRows(invocations=[InvocationRow("web", "in", "out", *B2, *B2)]))
-    assert seen.invocations == {Invocation("web", "in", "out"): (B2,)}
+def test_an_invocation_rests_on_the_way_between_too() -> None:
+    seen = observations(PageRows(relations=[INVOCATION]))
+    assert seen.invocations == {Invocation("web", "in", "out"): (B1, B2, B3)}
+
+
+def test_both_ends_of_a_relation_are_seen_even_if_they_came_earlier() -> None:
+    seen = observations(PageRows(relations=[CALL]))
+    assert seen.services == {"web": (B1,), "orders": (B2,)}
+    assert seen.operations == {
+        Operation("web", "out", "performs", Fo.HttpCall): (B1,),
+        Operation("orders", "in", "offers", Fo.HttpRoute): (B2,),
+    }
 
 
 def test_rows_do_not_show_statements() -> None:

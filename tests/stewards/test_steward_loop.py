@@ -115,9 +115,17 @@ def test_the_rest_of_a_trace_may_come_later_or_sooner(
     assert f"<{place}> <{Fo.invokes}> <{insert}>" in apart
 
 
+@pytest.mark.parametrize("longest", [256, 2])
 def test_odd_traces_end_and_mislead_nobody(
-    gate: PlayedGate, traffic: Traffic, hire: Hire, project: str
+    gate: PlayedGate,
+    traffic: Traffic,
+    hire: Hire,
+    project: str,
+    longest: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Also when they are too long for the usual way."""
+    monkeypatch.setattr("stewards.fact_queries.MAX_ARRAY", longest)
     span = traffic.span
     server = {"http.request.method": "GET", "http.route": "/"}
     client = {"http.request.method": "GET", "server.address": "x.example"}
