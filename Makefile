@@ -36,7 +36,7 @@ up: $(VENV)/.project ## run the platform on DATA (default: data) and PORT (defau
 	$(BIN)/fractalops up --data "$(DATA)" --port $(PORT) $(ARGS)
 
 bench: $(VENV)/.project ## measure, and print each figure beside its baseline
-	$(PYTHON) -m pytest tests/bench -m bench -s $(ARGS)
+	$(PYTHON) tests/bench $(ARGS)
 
 lock: $(VENV)/.project ## pin requirements.txt again from pyproject.toml (needs the network)
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -1,0 +1,103 @@
+"""What the benchmarks share: their sizes, one folder, and one server with a loaded graph.
+
+Invariant: the server is started when the first benchmark needs it, holds one project's organisation
+that came in through the gate, and is stopped at the end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import ParamSpec
+
+from bench_data import Organisation, organisation
+from bench_server import Server
+
+from ontology.ids import Ids
+
+P = ParamSpec("P")
+
+PROJECT = "bench"
+PART = 20_000
+"""Triples that go into one proposal while the graph is loaded."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured. Counts are per round; ``seconds`` is the length of one load,
+    ``settled`` of the rest before memory is looked at."""
+
+    triples: int = 100_000
+    rounds: int = 3
+    seconds: float = 3.0
+    settled: float = 3.0
+    untyped: int = 150
+    typed: int = 24
+    payloads: int = 60
+    spans: int = 500
+    verifications: int = 300
+
+
+TINY = Sizes(
+    triples=500,
+    rounds=1,
+    seconds=1.0,
+    settled=0.2,
+    untyped=8,
+    typed=8,
+    payloads=8,
+    spans=20,
+    verifications=3,
+)
+
+
+class Context:
+    """One run of benchmarks in ``folder``, which should be on the disk that is of interest."""
+
+    def __init__(self, folder: Path, sizes: Sizes, closing: ExitStack) -> None:
+        self.folder = folder
+        self.sizes = sizes
+        self.ids = Ids()
+        self.key = ""
+        """The project's ingest key, once the server runs."""
+        self._running = closing.enter_context(ExitStack())
+
+    @cached_property
+    def organisation(self) -> Organisation:
+        triples = self.sizes.triples
+        parts = -(-triples // PART)
+        return organisation(self.ids, PROJECT, triples, parts=parts, typed=False)
+
+    @cached_property
+    def server(self) -> Server:
+        """The server, its project and the organisation in its graph."""
+        server = self._running.enter_context(Server(self.folder / "platform"))
+        with server.client() as client:
+            self.key = client.create_project(PROJECT, label=None, restricted=False)["ingest_key"]
+            for number, part in enumerate(self.organisation.parts, 1):
+                say(f"loading the graph, {number} of {len(self.organisation.parts)}")
+                answer = client.submit(part, "application/n-quads", {"project": PROJECT})
+                assert answer["state"] == "applied", answer
+        server.settle()
+        return server
+
+    def stop_server(self) -> None:
+        """Stops the server; its folder stays as it is."""
+        self._running.close()
+
+
+def say(what: str) -> None:
+    """Tells who waits what is being done."""
+    print(f"... {what}", file=sys.stderr, flush=True)
+
+
+def timed(work: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> float:
+    """Seconds that some work took."""
+    started = time.perf_counter()
+    work(*arguments, **named)
+    return time.perf_counter() - started

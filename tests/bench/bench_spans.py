@@ -1,0 +1,101 @@
+"""Spans per second: from the HTTP request to the durable 2xx, and until they are facts.
+
+Baselines, on one core, without network and disk: unpacking and decoding the same requests; and
+decoding them and classifying every span. The second figure counts from the first request to the
+moment when everything sent can be queried, receiving and the stewards' work included.
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+from collections.abc import Sequence
+
+import pyoxigraph
+from bench_client import run_client, write_requests
+from bench_context import Context, say, timed
+from bench_data import traces
+from bench_figures import Baseline, Figure
+from pyoxigraph import NamedNode, RdfFormat
+
+from ingest.classify import Classifier, rules_from_quads
+from ingest.otlp import PROTOBUF, decode, parse, span_count
+from ontology.ids import Ids
+from ontology.library import rules_turtle
+from ontology.terms import in_named_graph
+
+CLIENTS = 8
+_DRAIN_SECONDS = 120.0
+
+
+def measure(context: Context) -> list[Figure]:
+    sizes = context.sizes
+    stored, facts, decoded, classified = [], [], [], []
+    note = ""
+    classifier = _classifier(context.ids)
+    for number in range(sizes.rounds):
+        say(f"spans, round {number + 1}")
+        first = number * sizes.payloads
+        payloads = [traces(first + place, sizes.spans) for place in range(sizes.payloads)]
+        spans = _decode(payloads)
+        # The server first: it makes the key that the requests carry.
+        port = context.server.port
+        requests = context.folder / "requests"
+        write_requests(requests, (_request(context.key, payload) for payload in payloads))
+        started = time.perf_counter()
+        load = run_client(requests, port, CLIENTS).expect(200)
+        stored.append(spans / load.seconds)
+        note = load.times()
+        _drain(context)
+        facts.append(spans / (time.perf_counter() - started))
+        context.server.settle()
+        decoded.append(spans / timed(_decode, payloads))
+        classified.append(spans / timed(_classify, classifier, payloads))
+    baselines = (
+        Baseline("gunzip and decode, one core", tuple(decoded)),
+        Baseline("decode and classify, one core", tuple(classified)),
+    )
+    size = f"requests of {sizes.spans} spans, {CLIENTS} clients"
+    return [
+        Figure("spans to durable 2xx", "/s", tuple(stored), baselines, note=f"{size}, {note}"),
+        Figure("spans to facts", "/s", tuple(facts), baselines, note=size),
+    ]
+
+
+def _decode(payloads: Sequence[bytes]) -> int:
+    """Reads requests; gives how many spans they hold."""
+    return sum(span_count(parse(gzip.decompress(payload), PROTOBUF)) for payload in payloads)
+
+
+def _classify(classifier: Classifier, payloads: Sequence[bytes]) -> None:
+    for payload in payloads:
+        for event in decode(gzip.decompress(payload), PROTOBUF, project="bench"):
+            classifier.classify(event)
+
+
+def _classifier(ids: Ids) -> Classifier:
+    graph = NamedNode(ids.graph("rules"))
+    quads = [
+        in_named_graph(quad, graph)
+        for text in rules_turtle().values()
+        for quad in pyoxigraph.parse(text, format=RdfFormat.TURTLE)
+    ]
+    return Classifier(rules_from_quads(quads), ids)
+
+
+def _request(key: str, payload: bytes) -> bytes:
+    head = (
+        f"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: {PROTOBUF}\r\nContent-Encoding: gzip\r\n"
+        f"Content-Length: {len(payload)}\r\n\r\n"
+    )
+    return head.encode() + payload
+
+
+def _drain(context: Context) -> None:
+    until = time.monotonic() + _DRAIN_SECONDS
+    with context.server.client() as client:
+        while client.status()["inbox"]["pending"]:
+            if time.monotonic() > until:
+                raise TimeoutError(f"spans did not become facts within {_DRAIN_SECONDS:g} s")
+            time.sleep(0.02)

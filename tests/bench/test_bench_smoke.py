@@ -1,0 +1,50 @@
+"""Every benchmark runs and prints its figures; how large they are is nobody's business here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+FIGURES = {
+    "up to ready, fresh folder",
+    "up to ready, existing folder",
+    "memory at rest, all processes, RSS",
+    "memory at rest, all processes, PSS",
+    "queries, point lookup",
+    "queries, 3-hop join",
+    "proposals of 20 untyped quads, 1 client",
+    "proposals of 20 untyped quads, 8 clients",
+    "proposals of 20 typed quads, 1 client",
+    "proposals of 20 typed quads, 8 clients",
+    "spans to durable 2xx",
+    "spans to facts",
+    "bundles verified, one core",
+    "audit",
+    "rebuild of graph and index at start",
+}
+
+
+def test_every_figure_is_measured_beside_a_baseline(checkout: Path, tmp_path: Path) -> None:
+    found = tmp_path / "figures.json"
+    program = [sys.executable, str(checkout / "tests" / "bench"), "--tiny", "--json", str(found)]
+    done = subprocess.run(
+        [*program, "--folder", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(found.read_text(encoding="utf-8"))["figures"]
+    assert {figure["name"] for figure in figures} == FIGURES
+    for figure in figures:
+        assert figure["name"] in done.stdout
+        assert figure["median"] > 0
+        assert figure["baselines"]
+        assert all(each["ratio"] > 0 for each in figure["baselines"])
