@@ -13,13 +13,16 @@ from functools import lru_cache
 from graph_api.problems import Problem
 
 _MOST_RANGES = 64
+_MOST_REMEMBERED = 512
 
 
 def best(accept: str | None, offered: Sequence[str]) -> str | None:
     """The offered media type to answer in; ``None`` when the client takes none of them."""
     if not accept or accept == "*/*":
         return offered[0]
-    return _best(accept, tuple(offered))
+    if len(accept) > _MOST_REMEMBERED:
+        return _choose(accept, tuple(offered))
+    return _remembered(accept, tuple(offered))
 
 
 def required(accept: str | None, offered: Sequence[str]) -> str:
@@ -42,8 +45,7 @@ def not_acceptable(offered: Sequence[str]) -> Problem:
     )
 
 
-@lru_cache(maxsize=512)
-def _best(accept: str, offered: tuple[str, ...]) -> str | None:
+def _choose(accept: str, offered: tuple[str, ...]) -> str | None:
     ranges = [_range(part) for part in accept.split(",")[:_MOST_RANGES] if "/" in part]
     if not ranges:
         return offered[0]
@@ -53,6 +55,9 @@ def _best(accept: str, offered: tuple[str, ...]) -> str | None:
         if weight > highest:
             chosen, highest = media_type, weight
     return chosen
+
+
+_remembered = lru_cache(maxsize=512)(_choose)
 
 
 def _range(text: str) -> tuple[str, float]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from graph_api.negotiate import not_acceptable
 from graph_api.problems import Problem
 from graph_api.query_messages import Reply
-from graph_api.query_workers import Cause
+from graph_api.query_process import Cause
 
 
 def busy(what: str) -> Problem:

@@ -23,7 +23,9 @@ from starlette.types import Receive, Scope, Send
 from graph_api import query_problems
 from graph_api.problems import Problem
 from graph_api.query_messages import MORE, REFUSED, SPOOLED, Operation, Reply, Task
-from graph_api.query_workers import Job, QueryPool, Saturated, WorkerLost
+from graph_api.query_process import WorkerLost
+from graph_api.query_queue import Job, Saturated
+from graph_api.query_workers import QueryPool
 from ontology.errors import SnapshotError
 from ontology.ids import Ids
 from ontology.snapshots import Lease, Snapshots

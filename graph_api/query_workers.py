@@ -11,165 +11,29 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
-import signal
-import socket
-import sys
-from collections import Counter, OrderedDict, deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import Counter
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any
 
-from graph_api.query_messages import READY, RETIRING, Reply, ReplyReader, Task
+from graph_api.query_messages import RETIRING, Reply, Task
+from graph_api.query_process import (
+    CAUSES,
+    GRACE,
+    Cause,
+    Closing,
+    Expected,
+    Warming,
+    WorkerLost,
+    WorkerProcess,
+    start_worker,
+)
+from graph_api.query_queue import Job, Queue, Saturated
 from ontology.snapshots import Lease, Snapshot, Snapshots
-from runtime.errors import ProcessTimeout
-from runtime.process_exec import Running, spawn
 
 MOST_OPEN = 3
 """Snapshots that one worker keeps open."""
 
-MOST_WAITING = 256
-MOST_WAITING_EACH = 64
-GRACE = 2.0
-"""Seconds after its own alarm at which a worker is killed from outside."""
-
-Cause = Literal["time", "memory", "depth", "network", "abandoned", "crash"]
-
-_CAUSES: dict[int, Cause] = {
-    -signal.SIGALRM: "time",
-    -signal.SIGABRT: "memory",  # the engine aborts when an allocation fails
-    -signal.SIGSEGV: "depth",  # its parser and evaluator are recursive
-    -signal.SIGSYS: "network",
-    -signal.SIGKILL: "memory",  # not by us, so by the kernel that ran out of memory
-}
-_INHERITED = ("PATH", "LANG", "LD_LIBRARY_PATH", "TZ")
-_START = (
-    "import sys; sys.path[:] = {path!r};"
-    " from graph_api.query_worker import main; main(sys.argv[1:])"
-)
-
 logger = logging.getLogger(__name__)
-
-
-class WorkerLost(Exception):
-    """The worker of a task ended before it answered."""
-
-    def __init__(self, cause: Cause) -> None:
-        super().__init__(cause)
-        self.cause = cause
-
-
-class Saturated(Exception):
-    """So much waits already that this task can't."""
-
-
-@dataclass(slots=True, eq=False)
-class Job:
-    """A task on its way; ``future`` gets the reply, :class:`WorkerLost` or :class:`Saturated`."""
-
-    principal: str
-    lease: Lease
-    data: bytes
-    seconds: float
-    future: asyncio.Future[Reply]
-    worker: _Worker | None = None
-    deadline: float = 0.0
-
-
-@dataclass(slots=True, eq=False)
-class _Closing:
-    """A snapshot that a worker was told to close."""
-
-    lease: Lease
-
-
-@dataclass(slots=True, eq=False)
-class _Warming:
-    """A snapshot that a worker was told to open ahead of its first query."""
-
-    snapshot: Snapshot
-
-
-class _Worker(asyncio.Protocol):
-    """The server's end of one worker."""
-
-    def __init__(self, pool: QueryPool, process: Running, log: Path) -> None:
-        self.pool = pool
-        self.process = process
-        self.log = log
-        self.job: Job | None = None
-        self.open: OrderedDict[Path, Lease] = OrderedDict()
-        self.expected: deque[Job | _Closing | _Warming] = deque()
-        self.holds: dict[str, Any] | None = None
-        self.retiring = False
-        self.cause: Cause | None = None
-        self._reader = ReplyReader()
-        self._transport: asyncio.WriteTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are not of asyncio's classes.
-        self._transport = cast(asyncio.WriteTransport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        for reply in self._reader.feed(data):
-            if reply.kind == READY:
-                self.holds = reply.details()
-                self.pool._ready(self)
-            else:
-                self.pool._replied(self, self.expected.popleft(), reply)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self.pool._lost(self)
-
-    def send(self, data: bytes, expected: Job | _Closing | _Warming) -> None:
-        assert self._transport is not None
-        self.expected.append(expected)
-        self._transport.write(data)
-
-    def kill(self, cause: Cause) -> None:
-        self.cause = self.cause or cause
-        self.process.signal(signal.SIGKILL)
-
-    def hang_up(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-
-@dataclass(slots=True)
-class _Queue:
-    """What waits, by principal; the principals take turns."""
-
-    size: int = 0
-    by_principal: OrderedDict[str, deque[Job]] = field(default_factory=OrderedDict)
-
-    def add(self, job: Job) -> None:
-        waiting = self.by_principal.setdefault(job.principal, deque())
-        if self.size >= MOST_WAITING or len(waiting) >= MOST_WAITING_EACH:
-            raise Saturated
-        waiting.append(job)
-        self.size += 1
-
-    def take(self, running: Mapping[str, int], most: int) -> Job | None:
-        for principal, waiting in self.by_principal.items():
-            if running.get(principal, 0) < most:
-                job = waiting.popleft()
-                self._taken(principal, waiting)
-                return job
-        return None
-
-    def remove(self, job: Job) -> None:
-        waiting = self.by_principal.get(job.principal)
-        if waiting is not None and job in waiting:
-            waiting.remove(job)
-            self._taken(job.principal, waiting)
-
-    def _taken(self, principal: str, waiting: deque[Job]) -> None:
-        self.size -= 1
-        if waiting:
-            self.by_principal.move_to_end(principal)
-        else:
-            del self.by_principal[principal]
 
 
 class QueryPool:
@@ -184,9 +48,9 @@ class QueryPool:
         self._scratch = scratch
         self._each = workers
         self.memory = memory
-        self._workers: set[_Worker] = set()
-        self._idle: list[_Worker] = []
-        self._queue = _Queue()
+        self._workers: set[WorkerProcess] = set()
+        self._idle: list[WorkerProcess] = []
+        self._queue = Queue()
         self._running: Counter[str] = Counter()
         self._ended: Counter[str] = Counter()
         self._failures = 0
@@ -292,7 +156,7 @@ class QueryPool:
         worker.send(job.data, job)
         self._keep_open(worker, job.lease)
 
-    def _keep_open(self, worker: _Worker, lease: Lease) -> None:
+    def _keep_open(self, worker: WorkerProcess, lease: Lease) -> None:
         """Notes that a worker has a snapshot open, and has it close the one used longest ago."""
         path = lease.snapshot.path
         if path in worker.open:
@@ -302,7 +166,7 @@ class QueryPool:
         worker.open[path] = lease
         if len(worker.open) > MOST_OPEN:
             old, old_lease = worker.open.popitem(last=False)
-            worker.send(Task("close", str(old)).encode(), _Closing(old_lease))
+            worker.send(Task("close", str(old)).encode(), Closing(old_lease))
 
     def _dispatch(self) -> None:
         while self._idle and self._queue.size:
@@ -311,17 +175,17 @@ class QueryPool:
                 return
             self._assign(job)
 
-    def _ready(self, worker: _Worker) -> None:
+    def ready(self, worker: WorkerProcess) -> None:
         self._failures = 0
         self._idle.append(worker)
         self._started.set()
         self._warm(worker, self.current)
         self._dispatch()
 
-    def _replied(self, worker: _Worker, expected: Job | _Closing | _Warming, reply: Reply) -> None:
-        if isinstance(expected, _Closing):
+    def replied(self, worker: WorkerProcess, expected: Expected, reply: Reply) -> None:
+        if isinstance(expected, Closing):
             expected.lease.release()
-        elif isinstance(expected, _Warming):
+        elif isinstance(expected, Warming):
             self._switch(expected.snapshot)
         else:
             self._over(expected)
@@ -355,41 +219,41 @@ class QueryPool:
         # With every worker busy, the queries that come next would read the old one for too long.
         self._loop.call_later(1.0, self._switch, snapshot)
 
-    def _warm(self, worker: _Worker, snapshot: Snapshot) -> None:
+    def _warm(self, worker: WorkerProcess, snapshot: Snapshot) -> None:
         lease = self._snapshots.try_lease(snapshot.head)
         if lease is None:
             return
         if lease.snapshot.path not in worker.open:
             task = Task("open", str(lease.snapshot.path), seconds=60.0)
-            worker.send(task.encode(), _Warming(lease.snapshot))
+            worker.send(task.encode(), Warming(lease.snapshot))
         self._keep_open(worker, lease)
 
     def _switch(self, snapshot: Snapshot) -> None:
         if self._current is None or snapshot.head > self._current.head:
             self._current = snapshot
 
-    def _lost(self, worker: _Worker) -> None:
+    def lost(self, worker: WorkerProcess) -> None:
         """The connection to a worker ended, and so does the worker."""
         if worker in self._idle:
             self._idle.remove(worker)
         if not self._closed:
             self._background(self._replace(worker))
 
-    async def _replace(self, worker: _Worker) -> None:
-        code = await asyncio.to_thread(_reap, worker.process)
-        cause = worker.cause or _CAUSES.get(code, "crash")
+    async def _replace(self, worker: WorkerProcess) -> None:
+        code = await asyncio.to_thread(worker.reap)
+        cause = worker.cause or CAUSES.get(code, "crash")
         job = worker.job
         if not (worker.retiring and job is None):
             self._ended[cause] += 1
             if cause == "crash":
-                logger.error("a query worker ended with %d: %s", code, _tail(worker.log))
+                logger.error("a query worker ended with %d: %s", code, worker.last_words())
         self._forget(worker)
         if job is not None:
             self._over(job)
             self._fail(job, cause)
         if worker.holds is None:
             self._failures += 1
-            logger.error("a query worker did not start (%d): %s", code, _tail(worker.log))
+            logger.error("a query worker did not start (%d): %s", code, worker.last_words())
             await asyncio.sleep(min(30.0, 0.1 * 2 ** min(self._failures, 9)))
         await self._spawn()
         self._dispatch()
@@ -401,49 +265,22 @@ class QueryPool:
             job.future.set_exception(WorkerLost(cause))
             job.future.exception()
 
-    def _forget(self, worker: _Worker) -> None:
+    def _forget(self, worker: WorkerProcess) -> None:
         self._workers.discard(worker)
         for lease in worker.open.values():
             lease.release()
         worker.open.clear()
         for expected in worker.expected:
-            if isinstance(expected, _Closing):
+            if isinstance(expected, Closing):
                 expected.lease.release()
         for left in self._scratch.glob(f"{worker.log.stem}-*"):
             left.unlink(missing_ok=True)
         worker.log.unlink(missing_ok=True)
 
     async def _spawn(self) -> None:
-        """Starts a worker from this thread: the kernel ends it when its parent thread ends."""
-        assert self._loop is not None
         self._names += 1
-        name = f"worker-{os.getpid()}-{self._names}"
-        log = self._scratch / f"{name}.log"
-        ours, theirs = socket.socketpair()
-        path = [os.path.abspath(entry) for entry in sys.path]
-        with theirs:
-            process = spawn(
-                [
-                    sys.executable,
-                    "-I",
-                    "-S",
-                    "-c",
-                    _START.format(path=path),
-                    str(theirs.fileno()),
-                    str(self.memory),
-                    str(self._scratch / name),
-                ],
-                env={
-                    "RUST_BACKTRACE": "0",
-                    **{key: os.environ[key] for key in _INHERITED if key in os.environ},
-                },
-                inherit=False,
-                log=log,
-                pass_fds=(theirs.fileno(),),
-            )
-        worker = _Worker(self, process, log)
+        worker = await start_worker(self, self._scratch, self._names, self.memory)
         self._workers.add(worker)
-        await self._loop.create_connection(lambda: worker, sock=ours)
 
     async def _watch(self) -> None:
         """Kills what outlived its own alarm."""
@@ -460,17 +297,3 @@ class QueryPool:
         task = self._loop.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _reap(process: Running) -> int:
-    try:
-        return process.wait(GRACE)
-    except ProcessTimeout:
-        return process.stop(0)
-
-
-def _tail(log: Path) -> str:
-    try:
-        return log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    except OSError:
-        return "(it left no log)"

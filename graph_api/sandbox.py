@@ -77,7 +77,9 @@ def held() -> int | None:
 
 def limit_memory(limit: int) -> None:
     """Lets this process hold at most ``limit`` bytes, as :func:`held` counts them."""
-    resource.setrlimit(resource.RLIMIT_DATA, (limit, resource.getrlimit(resource.RLIMIT_DATA)[1]))
+    hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    soft = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def resident() -> int:

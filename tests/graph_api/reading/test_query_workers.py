@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from graph_api import query_workers, sandbox
+from graph_api import query_queue, sandbox
 
 if TYPE_CHECKING:
     from tests.graph_api.reading.conftest import Server
@@ -90,7 +90,7 @@ def test_others_are_answered_while_one_floods(server: Server) -> None:
 
 
 def test_what_can_not_even_wait_is_refused(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(query_workers, "MOST_WAITING_EACH", 4)
+    monkeypatch.setattr(query_queue, "MOST_WAITING_EACH", 4)
     with server.client("crowd", timeout=60) as crowd, ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(lambda _: ask(crowd, ENDLESS, timeout="0.5"), range(20)))
     kinds = {kind(answer) for answer in answers}
