@@ -78,8 +78,13 @@ def organisation(
                 )
         total += len(lines)
         body = "".join(lines)
-        bodies.append((body if typed else body.replace(FO, UNKNOWN)).encode())
+        bodies.append((body if typed else _untyped(body, ids, project)).encode())
     return Organisation(project, tuple(bodies), tuple(services), total)
+
+
+def _untyped(lines: str, ids: Ids, project: str) -> str:
+    """The same, with nothing in it that a shape speaks of: the project is such a thing."""
+    return lines.replace(FO, UNKNOWN).replace(f"<{ids.project(project)}>", f"<{UNKNOWN}{project}>")
 
 
 def _service(ids: Ids, project: str, name: str, chosen: random.Random) -> Iterator[str]:
@@ -111,7 +116,7 @@ def delta(ids: Ids, project: str, name: str, *, typed: bool) -> bytes:
         f'<{service}> <{Skos.altLabel}> "the service {name}"',
     ]
     body = "".join(f"{line} <{graph}> .\n" for line in lines)
-    return (body if typed else body.replace(FO, UNKNOWN)).encode()
+    return (body if typed else _untyped(body, ids, project)).encode()
 
 
 def traces(number: int, spans: int) -> bytes:
