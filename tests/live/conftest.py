@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -281,11 +281,12 @@ class Server:
         """Wait until all that was received is facts, and the stewards have read them."""
 
         def settled() -> bool:
-            status = self.get("/status")
-            facts = status["facts"]["cursor"]
-            return status["inbox"]["pending"] == 0 and all(
-                steward["watermark"] >= facts for steward in status["stewards"]
-            )
+            if self.get("/status")["inbox"]["pending"]:
+                return False
+            head = self.head
+            for steward in self.get("/stewards")["items"]:
+                self.post(f"/stewards/{steward['name']}/run")
+            return head == self.head
 
         def recorded() -> bool:
             status = self.get("/status")
@@ -379,6 +380,12 @@ class Grown:
         """A copy of the folder at ``to``, which must not exist."""
         shutil.copytree(self.data, to, symlinks=True)
         return to
+
+    @contextmanager
+    def served(self, folder: Path) -> Iterator[Server]:
+        """A server on a copy, not started yet, that ends with the block."""
+        with serving(folder) as serve:
+            yield serve(self.copy(folder / "data"))
 
 
 @pytest.fixture(scope="session")
@@ -479,3 +486,12 @@ def command() -> RunCommand:
 
 def _attribute(key: str, value: str) -> KeyValue:
     return KeyValue(key=key, value=AnyValue(string_value=value))
+
+
+Serving = Callable[[Path], AbstractContextManager[Serve]]
+
+
+@pytest.fixture(scope="session")
+def serving_in() -> Serving:
+    """``with serving_in(folder) as serve``: servers that outlive a single test."""
+    return serving

@@ -6,9 +6,14 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.live.conftest import Server, Serving
 
 pytestmark = pytest.mark.live
 
@@ -127,3 +132,32 @@ def test_a_folder_in_use_is_not_touched(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert "isn't an empty folder" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+QUESTIONS = sorted((Path(__file__).parents[2] / "docs" / "questions").glob("*.rq"))
+
+# What a healthy shop without accidents can't have: circles of dependencies.
+MAY_BE_EMPTY = {"q10-circles"}
+
+
+@pytest.fixture(scope="module")
+def reopened(
+    demo: subprocess.CompletedProcess[str], temporary: Path, serving_in: Serving
+) -> Iterator[Server]:
+    """The platform again, on what the demonstration kept."""
+    assert demo.returncode == 0
+    with serving_in(temporary) as serve:
+        yield serve(temporary / "kept" / "data").start()
+
+
+@pytest.mark.parametrize("path", QUESTIONS, ids=lambda path: path.stem)
+def test_every_competency_question_is_answered_on_its_graph(reopened: Server, path: Path) -> None:
+    with reopened.client() as client:
+        answer = client.post(
+            "/sparql",
+            content=path.read_bytes(),
+            headers={"Content-Type": "application/sparql-query"},
+        )
+    assert answer.is_success, answer.text
+    rows = answer.json()["results"]["bindings"]
+    assert rows or path.stem in MAY_BE_EMPTY
