@@ -11,7 +11,8 @@ import base64
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -24,11 +25,13 @@ INGEST = "ingest"
 
 _VERSION = 1
 _SCHEMA = f"""
+BEGIN;
 CREATE TABLE credentials (
     id TEXT PRIMARY KEY, digest TEXT NOT NULL UNIQUE, name TEXT NOT NULL, role TEXT NOT NULL,
     principal TEXT NOT NULL, project TEXT, created_at TEXT NOT NULL, revoked_at TEXT
 ) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
+COMMIT;
 """
 
 
@@ -83,22 +86,19 @@ class Access:
         credential, secret = self._make(name, role, principal, project)
         digest = _digest(secret)
         with self._lock:
-            try:
-                with self._db:
-                    self._db.execute(
-                        "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                        (
-                            credential.id,
-                            digest,
-                            name,
-                            role,
-                            principal,
-                            project,
-                            credential.created_at,
-                        ),
-                    )
-            except sqlite3.Error as error:
-                raise AccessError(f"the credential could not be kept: {error}") from error
+            with self._kept(), self._db:
+                self._db.execute(
+                    "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                    (
+                        credential.id,
+                        digest,
+                        name,
+                        role,
+                        principal,
+                        project,
+                        credential.created_at,
+                    ),
+                )
             self._held[digest] = credential
         return credential, secret
 
@@ -121,7 +121,7 @@ class Access:
 
     def all(self) -> list[Credential]:
         """Every kept credential, oldest first, revoked ones too."""
-        with self._lock:
+        with self._lock, self._kept():
             rows = self._db.execute(
                 "SELECT id, name, role, principal, project, created_at, revoked_at"
                 " FROM credentials ORDER BY created_at, id"
@@ -137,7 +137,7 @@ class Access:
                 return None
             credential = self._held[digest]
             if credential.revoked_at is None:
-                with self._db:
+                with self._kept(), self._db:
                     self._db.execute(
                         "UPDATE credentials SET revoked_at = ? WHERE id = ?", (now, identifier)
                     )
@@ -147,6 +147,16 @@ class Access:
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise AccessError(
+                f"the tokens and keys cannot be read or kept ({error}): nothing was changed. Free"
+                " some space or mend the folder, and try again"
+            ) from error
 
     def _make(
         self, name: str, role: str, principal: str, project: str | None

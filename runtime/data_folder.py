@@ -118,7 +118,9 @@ class DataFolder:
         if not self.format.exists():
             if any(path.exists() for path in (self.journal, self.log_key)):
                 return
-            strangers = [p.name for p in self.root.iterdir() if p.name not in ("lock", "log")]
+            # A first start that was cut off early may have left these.
+            ours = {"lock", "log", self.scratch.name, self.log_key.parent.name}
+            strangers = sorted(p.name for p in self.root.iterdir() if p.name not in ours)
             if strangers:
                 raise FolderError(
                     f"{self.root} holds other files ({strangers[0]}) and no journal: give an empty"
@@ -136,6 +138,11 @@ class DataFolder:
             raise FolderError(
                 f"{self.root} was made by a newer version (format {found}, known is {FORMAT}):"
                 " install that version"
+            )
+        if not self.journal.exists():
+            raise FolderError(
+                f"{self.journal} is missing, and it is the truth: put it back, or restore a backup"
+                " (fractalops restore). Going on would begin another history"
             )
 
     def _who(self) -> str:
