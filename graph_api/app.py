@@ -8,6 +8,7 @@ without internals.
 from __future__ import annotations
 
 import logging
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -241,6 +242,8 @@ def serve(settings: Settings, announce: Announce) -> int:
             " another port with --port, or 0 for any free one"
         )
         return 1
+    # A service manager's way to end it; the folder is closed as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listening:
         try:
             with Assembly(settings, announce) as assembly:
@@ -275,7 +278,7 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config, lambda: _ready(assembly, url, announce))
-    # uvicorn has answered what was open and closed its sockets when it hands Ctrl-C on to us.
+    # uvicorn has answered what was open and closed its sockets when it hands the signal on to us.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
     assembly.folder.retire()

@@ -9,13 +9,16 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+from ontology.errors import OntologyError
 from ontology.ids import Ids
 from ontology.store import GraphStore
-from proofs.audit import Auditor, AuditReport
+from proofs.audit import AuditCheck, Auditor, AuditReport
 from proofs.checkpoint import VerifierKey
+from proofs.errors import ProofError
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
@@ -64,14 +67,20 @@ class Rebuilder:
         with self._ledger.writer_lock:
             head = self._ledger.head
             published(head + 1, PUBLISHING)
-            try:
-                with self._replayed(head, path) as rebuilt:
-                    auditor = Auditor(
-                        self._journal, self._store, self._ids, self._verifier, folders, witnesses
-                    )
-                    return auditor.run(rebuilt=rebuilt)
-            finally:
-                shutil.rmtree(path, ignore_errors=True)
+            auditor = Auditor(
+                self._journal, self._store, self._ids, self._verifier, folders, witnesses
+            )
+            with ExitStack() as stack:
+                stack.callback(shutil.rmtree, path, ignore_errors=True)
+                try:
+                    rebuilt = stack.enter_context(self._replayed(head, path))
+                except (ProofError, OntologyError, SyntaxError, ValueError) as error:
+                    # The auditor reads on where a replay ends, and names the place.
+                    unbuilt = AuditCheck("rebuild")
+                    unbuilt.find(f"the journal cannot be replayed: {error}")
+                    report = auditor.run()
+                    return replace(report, checks=(*report.checks, unbuilt))
+                return auditor.run(rebuilt=rebuilt)
 
     @contextmanager
     def _replayed(self, head: int, path: Path) -> Iterator[GraphStore]:

@@ -30,12 +30,15 @@ PROOFS = "proofs"
 INFERRED = "inferred"
 SYSTEM_GRAPHS = (PROPOSALS, RESTRICTED_PROPOSALS, PROOFS, INFERRED)
 
+# What the engine raises for files that are damaged, missing or not its own.
+_ENGINE_ERRORS = (OSError, RuntimeError, ValueError)
+
 
 def open_snapshot(path: Path) -> Store:
     """A checkpoint, opened for reading. Raises :class:`StoreError`."""
     try:
         return Store.read_only(str(path))
-    except (OSError, ValueError) as error:
+    except _ENGINE_ERRORS as error:
         raise StoreError(f"the snapshot {path.name} cannot be opened: {error}") from error
 
 
@@ -43,7 +46,7 @@ def open_scratch(path: Path) -> Store:
     """A scratch copy, opened for writing; what is written there reaches nothing else."""
     try:
         return Store(str(path))
-    except (OSError, ValueError) as error:
+    except _ENGINE_ERRORS as error:
         raise StoreError(f"the scratch copy {path.name} cannot be opened: {error}") from error
 
 
@@ -63,17 +66,12 @@ class GraphStore:
         self._head_entry = NamedNode(Fo.headEntry)
         try:
             self._store = Store(str(path)) if path else Store()
-        except (OSError, ValueError) as error:
-            raise StoreError(
-                f"the graph store cannot be opened ({error}). It is only a copy of what the journal"
-                f" says: move the folder {path} away and start again to rebuild it"
-            ) from error
+        except _ENGINE_ERRORS as error:
+            raise _unreadable(error) from error
 
     def head(self) -> int | None:
         """Index of the newest journal entry in the store; ``None`` for an empty store."""
-        for quad in self._store.quads_for_pattern(
-            self._proofs, self._head_entry, None, self._proofs
-        ):
+        for quad in self.match(self._proofs, self._head_entry, None, self._proofs):
             assert isinstance(quad.object, Literal)
             return int(quad.object.value)
         return None
@@ -85,8 +83,13 @@ class GraphStore:
         value: Term | None = None,
         graph: NamedNode | None = None,
     ) -> Iterator[Quad]:
-        """Quads of one named graph, or of every graph with the merge among them."""
-        return self._store.quads_for_pattern(subject, predicate, value, graph)
+        """Quads of one named graph, or of every graph with the merge among them.
+
+        As every reading here, it raises :class:`StoreError` where the files are damaged."""
+        try:
+            yield from self._store.quads_for_pattern(subject, predicate, value, graph)
+        except _ENGINE_ERRORS as error:
+            raise _unreadable(error) from error
 
     def asserted(
         self,
@@ -95,13 +98,16 @@ class GraphStore:
         value: Term | None = None,
     ) -> Iterator[Quad]:
         """Matching quads of every graph that proposals write."""
-        for quad in self._store.quads_for_pattern(subject, predicate, value, None):
+        for quad in self.match(subject, predicate, value):
             graph = quad.graph_name
             if isinstance(graph, NamedNode) and graph.value not in self._system:
                 yield quad
 
     def __contains__(self, quad: Quad) -> bool:
-        return quad in self._store
+        try:
+            return quad in self._store
+        except _ENGINE_ERRORS as error:
+            raise _unreadable(error) from error
 
     def holds(self, graph: str) -> bool:
         """Whether there is anything in a named graph."""
@@ -110,8 +116,8 @@ class GraphStore:
     def effective(self, delta: Delta) -> Delta:
         """The delta without what changes nothing; what remains has an exact inverse."""
         return Delta(
-            frozenset(quad for quad in delta.additions if quad not in self._store),
-            frozenset(quad for quad in delta.removals if quad in self._store),
+            frozenset(quad for quad in delta.additions if quad not in self),
+            frozenset(quad for quad in delta.removals if quad in self),
         )
 
     def apply(
@@ -134,7 +140,7 @@ class GraphStore:
         ]
         try:
             self._store.update(" ;\n".join(operation for operation in operations if operation))
-        except (OSError, RuntimeError, SyntaxError) as error:
+        except (*_ENGINE_ERRORS, SyntaxError) as error:
             raise StoreError(f"the graph store did not take entry {head}: {error}") from error
 
     def _marker(self, head: int) -> Quad:
@@ -175,7 +181,7 @@ class GraphStore:
         """A hard-linked copy at ``path``, which must not exist. Call it where no write runs."""
         try:
             self._store.backup(str(path))
-        except OSError as error:
+        except _ENGINE_ERRORS as error:
             raise StoreError(f"no snapshot could be cut at {path.name}: {error}") from error
 
     def optimise(self) -> None:
@@ -184,6 +190,14 @@ class GraphStore:
 
     def __len__(self) -> int:
         return len(self._store)
+
+
+def _unreadable(error: Exception) -> StoreError:
+    return StoreError(
+        f"the graph store is damaged or cannot be read ({error}). It is only a copy of what the"
+        " journal says: stop the server, move the data folder's 'graph' away, and start again to"
+        " rebuild it"
+    )
 
 
 def _data(verb: str, quads: Iterable[Quad]) -> str:
