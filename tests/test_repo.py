@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,27 @@ MAKE_TARGET = re.compile(r"\bmake ([a-z]+)\b")
 # A command line shown in a code block, without its prompt.
 COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?fractalops ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
 CODE_BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+PACKAGES = ("graph_api", "ingest", "ontology", "proofs", "runtime", "shapes", "stewards")
+
+
+def canonical(requirement: str) -> str:
+    """The name of a requirement, as the packaging specifications normalise it."""
+    found = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert found is not None, requirement
+    return re.sub(r"[-_.]+", "-", found.group()).lower()
+
+
+def imported(path: Path) -> set[str]:
+    """The top-level names that a module imports from elsewhere."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes(), str(path))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.split(".")[0])
+    return names
 
 
 def pages(checkout: Path) -> list[Path]:
@@ -61,9 +85,7 @@ def test_every_declared_dependency_is_pinned(checkout: Path) -> None:
     text = (checkout / "requirements.txt").read_text(encoding="utf-8")
     pinned = set(re.findall(r"^([a-z0-9._-]+)", text, re.MULTILINE))
     for line in declared:
-        found = re.match(r"[A-Za-z0-9._-]+", line)
-        assert found is not None, line
-        name = re.sub(r"[-_.]+", "-", found.group()).lower()
+        name = canonical(line)
         assert name in pinned, f"{name} isn't in requirements.txt: run `make lock`"
 
 
@@ -122,3 +144,29 @@ def test_no_file_is_too_large_to_read(checkout: Path) -> None:
         path = checkout / name
         if path.is_file():
             assert path.stat().st_size < 1_000_000, name
+
+
+@pytest.mark.parametrize(
+    ("folder", "extras"),
+    [
+        *((name, ()) for name in PACKAGES),
+        ("examples", ("demo",)),
+        ("tests", ("demo", "dev", "bench")),
+    ],
+)
+def test_every_import_is_a_declared_dependency(
+    checkout: Path, folder: str, extras: tuple[str, ...]
+) -> None:
+    """What is installed because something else needs it may be gone with its next release."""
+    project = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [
+        *project["dependencies"],
+        *(line for extra in extras for line in project["optional-dependencies"][extra]),
+    ]
+    declared = {canonical(line) for line in lines}
+    owners = packages_distributions()
+    for path in (checkout / folder).rglob("*.py"):
+        # A program's own modules stand beside it.
+        own = {*PACKAGES, "shop", "tests", *(sibling.stem for sibling in path.parent.glob("*.py"))}
+        for name in imported(path) - sys.stdlib_module_names - own:
+            assert {canonical(owner) for owner in owners[name]} & declared, f"{path}: {name}"
