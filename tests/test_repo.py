@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -28,6 +30,12 @@ def canonical(requirement: str) -> str:
     found = re.match(r"[A-Za-z0-9._-]+", requirement)
     assert found is not None, requirement
     return re.sub(r"[-_.]+", "-", found.group()).lower()
+
+
+@cache
+def owners() -> Mapping[str, list[str]]:
+    """Which distributions installed each top-level name."""
+    return packages_distributions()
 
 
 def imported(path: Path) -> set[str]:
@@ -164,9 +172,8 @@ def test_every_import_is_a_declared_dependency(
         *(line for extra in extras for line in project["optional-dependencies"][extra]),
     ]
     declared = {canonical(line) for line in lines}
-    owners = packages_distributions()
     for path in (checkout / folder).rglob("*.py"):
         # A program's own modules stand beside it.
         own = {*PACKAGES, "shop", "tests", *(sibling.stem for sibling in path.parent.glob("*.py"))}
         for name in imported(path) - sys.stdlib_module_names - own:
-            assert {canonical(owner) for owner in owners[name]} & declared, f"{path}: {name}"
+            assert {canonical(owner) for owner in owners()[name]} & declared, f"{path}: {name}"
