@@ -116,6 +116,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
             explainer=assembly.explainer,
             authenticator=authenticator,
             ids=assembly.ids,
+            governance=lambda: assembly.ledger.governance,
             folder=assembly.folder.log,
             published=published,
             trace=assembly.trace,
@@ -274,6 +275,7 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
         create_app(assembly),
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )

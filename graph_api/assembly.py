@@ -94,6 +94,7 @@ class Assembly:
         self._closing = ExitStack()
         self._committed: dict[str, int] = {}
         self._steward_tokens: dict[str, str] = {}
+        self._counted: tuple[int, dict[str, int]] | None = None
         self.runner: StewardRunner | None = None
 
     def __enter__(self) -> Assembly:
@@ -386,11 +387,18 @@ class Assembly:
                 "set_aside": inbox.set_aside,
             },
             # Facts are whole up to the cursor; of the batch after it some may be there already.
-            "facts": {**self.warehouse.counts(), "cursor": self.inbox.cursor},
+            "facts": self._fact_counts(),
             "stewards": self.runner.status() if self.runner else [],
             "workers": self.workers.status(),
             "problems": self.problems(),
         }
+
+    def _fact_counts(self) -> dict[str, int]:
+        """Counting takes a scan, and facts only change as the inbox's cursor moves."""
+        cursor = self.inbox.cursor
+        if self._counted is None or self._counted[0] != cursor:
+            self._counted = (cursor, self.warehouse.counts())
+        return {**self._counted[1], "cursor": cursor}
 
     def problems(self) -> list[str]:
         """What keeps the platform from doing all of its work, in sentences."""

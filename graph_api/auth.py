@@ -102,8 +102,8 @@ def _caller(credential: Credential, governance: Governance) -> Caller:
             403,
             "role-not-held",
             "The principal does not hold this role",
-            f"<{credential.principal}> does not hold the role {credential.role} in graph/governance:"
-            " the proposal that gives it may still await a decision, or it was taken back.",
+            f"<{credential.principal}> does not hold the role {credential.role}: the proposal that"
+            " gives it may still await a decision, or it was taken back in graph/governance.",
         )
     return Caller(
         credential.principal,

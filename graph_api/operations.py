@@ -157,8 +157,8 @@ def build_router(
                 409,
                 "project-exists",
                 "The project exists already",
-                f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes another"
-                " ingest key for it",
+                f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes it"
+                " another ingest key",
             )
         delta = project_delta(
             ids,

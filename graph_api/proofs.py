@@ -27,7 +27,7 @@ from proofs.bundle import BUNDLE_MEDIA_TYPE
 from proofs.checkpoint import VerifierKey, add_cosignature
 from proofs.errors import BadSubmission, JournalMissing, ProofError
 from proofs.explain import Explainer, Statement
-from proofs.governance import AUDITOR, OPERATOR
+from proofs.governance import AUDITOR, OPERATOR, Governance
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.merkle import leaf_hash
@@ -53,6 +53,7 @@ def build_router(
     explainer: Explainer,
     authenticator: Authenticator,
     ids: Ids,
+    governance: Callable[[], Governance],
     folder: Path,
     published: Callable[[], int],
     trace: Trace,
@@ -74,7 +75,8 @@ def build_router(
             raise problem_of(
                 JournalMissing(f"there is no entry {entry}; the newest is {journal.head()}")
             )
-        if row.restricted and caller.hidden_graphs:
+        readable = governance().readable_projects(caller.hidden_graphs)
+        if row.restricted and readable is not None and row.project not in readable:
             raise Problem(
                 403,
                 "restricted",
@@ -129,7 +131,7 @@ def build_router(
         before: int | None = None,
     ) -> dict[str, Any]:
         """Entries, newest first."""
-        rows = index.entries(limit, before, restricted=not caller.hidden_graphs)
+        rows = index.entries(limit, before, governance().readable_projects(caller.hidden_graphs))
         return {
             "size": index.head() + 1,
             "items": [

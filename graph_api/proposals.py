@@ -201,7 +201,7 @@ def build_router(
             project=project,
             limit=limit,
             before=before,
-            restricted=not caller.hidden_graphs,
+            readable=ledger.governance.readable_projects(caller.hidden_graphs),
         )
         return {
             "items": [shown(view) for _, view in rows],

@@ -100,6 +100,12 @@ class Governance:
         held = [g for g in self.grants if g.grantee == principal and g.graph == graph]
         return max(held, key=lambda grant: grant.auto_apply_limit, default=None)
 
+    def readable_projects(self, hidden: frozenset[str]) -> list[str] | None:
+        """The projects a reader from whom these graphs are hidden may see; ``None`` for all."""
+        if not hidden:
+            return None
+        return sorted(slug for slug, p in self.projects.items() if p.graph not in hidden)
+
     def hidden_from(self, principal: str) -> frozenset[str]:
         """The restricted graphs this principal may not read."""
         roles = self.roles.get(principal, frozenset())

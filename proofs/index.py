@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,9 +137,12 @@ class Index:
         project: str | None = None,
         limit: int = 50,
         before: int | None = None,
-        restricted: bool = True,
+        readable: Collection[str] | None = None,
     ) -> list[tuple[int, ProposalView]]:
-        """Proposals, newest first, each with the number that ``before`` continues from."""
+        """Proposals, newest first, each with the number that ``before`` continues from.
+
+        Where ``readable`` is given, only those of these projects concern restricted graphs.
+        """
         wanted = list(states)
         sql = "SELECT number, view FROM proposals WHERE 1 = 1"
         values: list[Any] = []
@@ -152,8 +155,9 @@ class Index:
         if before is not None:
             sql += " AND number < ?"
             values.append(before)
-        if not restricted:
-            sql += " AND restricted = 0"
+        if readable is not None:
+            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
+            values += readable
         sql += " ORDER BY number DESC LIMIT ?"
         rows = self._all(sql, (*values, limit))
         return [(int(number), ProposalView.from_json(view)) for number, view in rows]
@@ -182,13 +186,18 @@ class Index:
         return int(self._one("SELECT count(*) FROM origins")[0])
 
     def entries(
-        self, limit: int = 50, before: int | None = None, restricted: bool = True
+        self,
+        limit: int = 50,
+        before: int | None = None,
+        readable: Collection[str] | None = None,
     ) -> list[EntryRow]:
-        """Log entries, newest first."""
-        sql = "SELECT * FROM entries WHERE n < ?" + ("" if restricted else " AND restricted = 0")
-        rows = self._all(
-            sql + " ORDER BY n DESC LIMIT ?", (before if before is not None else 2**62, limit)
-        )
+        """Log entries, newest first; ``readable`` as for :meth:`proposals`."""
+        sql = "SELECT * FROM entries WHERE n < ?"
+        values: list[Any] = [before if before is not None else 2**62]
+        if readable is not None:
+            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
+            values += readable
+        rows = self._all(sql + " ORDER BY n DESC LIMIT ?", (*values, limit))
         return [_entry_row(row) for row in rows]
 
     def entry(self, index: int) -> EntryRow | None:
