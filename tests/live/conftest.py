@@ -108,13 +108,13 @@ class Server:
                 preexec_fn=self.limit,
             )
 
-    def start(self) -> Server:
-        """Start the process and wait until it is ready."""
+    def start(self, *, troubled: bool = False) -> Server:
+        """Start the process and wait until it is ready; a ``troubled`` one need only answer."""
         self.begin()
-        self.wait_ready()
+        self.wait_ready(troubled=troubled)
         return self
 
-    def wait_ready(self, seconds: float = READY_SECONDS) -> None:
+    def wait_ready(self, seconds: float = READY_SECONDS, *, troubled: bool = False) -> None:
         """Wait until the server says that it answers, and that all of it works."""
         place = self.data / "server.json"
 
@@ -124,7 +124,8 @@ class Server:
                 return False
             self.url = json.loads(place.read_text())["url"]
             with contextlib.suppress(httpx.TransportError):
-                return httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False).is_success
+                answer = httpx.get(f"{self.url}/readyz", timeout=10, trust_env=False)
+                return troubled or answer.is_success
             return False
 
         wait_until(answers, f"the start of a server on {self.data}", seconds)
