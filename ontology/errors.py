@@ -60,7 +60,7 @@ class StoreError(OntologyError):
 
 
 class SparqlError(OntologyError):
-    """A SPARQL text that is not run; ``line`` and ``column`` (from 1) say where the reason stands."""
+    """A SPARQL text that is not run; ``line`` and ``column`` (from 1) say where the reason is."""
 
     def __init__(self, line: int, column: int, message: str) -> None:
         super().__init__(f"line {line}, column {column}: {message}")
@@ -85,7 +85,9 @@ class ServiceRefused(SparqlError):
 
     def __init__(self, line: int, column: int) -> None:
         super().__init__(
-            line, column, "SERVICE is refused: queries here have no network; ask that endpoint itself"
+            line,
+            column,
+            "SERVICE is refused: queries here have no network; ask that endpoint itself",
         )
 
 
