@@ -9,7 +9,6 @@ Specification: https://afs.github.io/rdf-delta/rdf-patch
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from proofs.errors import BadSubmission
@@ -31,40 +30,40 @@ _LOCAL_ESCAPE = re.compile(r"\\(.)")
 
 
 @dataclass(frozen=True, slots=True)
-class PatchBlock:
-    """Consecutive rows of one kind as a TriG document without prefixes.
+class Patch:
+    """The rows of a patch as one TriG document without prefixes.
 
-    Line ``n`` of the document is line ``n + line_offset`` of the patch.
+    Its lines are the patch's lines, and each row is exactly one quad; ``adds`` says of each in
+    order whether it is added.
     """
 
-    adds: bool
     trig: str
-    line_offset: int
+    adds: tuple[bool, ...]
 
 
-def read_patch(text: str) -> Iterator[PatchBlock]:
-    """The blocks of a patch, in order. Raises :class:`BadSubmission` with line and column."""
-    return iter(_Patch().read(text))
+def read_patch(text: str) -> Patch:
+    """Reads a patch. Raises :class:`BadSubmission` with line and column."""
+    return _Patch().read(text)
 
 
 class _Patch:
     def __init__(self) -> None:
         self._prefixes: dict[str, str] = {}
-        self._blocks: list[PatchBlock] = []
-        self._adds: bool | None = None
-        self._first = 0
-        self._lines: list[str] = []
 
-    def read(self, text: str) -> list[PatchBlock]:
+    def read(self, text: str) -> Patch:
         in_transaction = False
+        adds: list[bool] = []
+        lines: list[str] = []
         for number, row in enumerate(text.split("\n"), start=1):
+            lines.append("")
             stripped = row.strip()
             if not stripped or stripped.startswith("#"):
                 continue
             code = stripped.split(None, 1)[0]
             start = row.index(code) + len(code)
             if code in ("A", "D"):
-                self._row(code == "A", number, _statement(self._terms(row, number, start), number))
+                adds.append(code == "A")
+                lines[-1] = _statement(self._terms(row, number, start), number)
             elif code in ("PA", "PD"):
                 self._prefix(code, row, number, start)
             elif code == "TX":
@@ -83,20 +82,7 @@ class _Patch:
             raise _bad(
                 "the last transaction is not committed (TC .): the patch may be cut off", None
             )
-        self._finish()
-        return self._blocks
-
-    def _row(self, adds: bool, number: int, statement: str) -> None:
-        if adds != self._adds:
-            self._finish()
-            self._adds, self._first = adds, number
-        self._lines.extend([""] * (number - self._first - len(self._lines)))
-        self._lines.append(statement)
-
-    def _finish(self) -> None:
-        if self._adds is not None:
-            self._blocks.append(PatchBlock(self._adds, "\n".join(self._lines), self._first - 1))
-        self._adds, self._lines = None, []
+        return Patch("\n".join(lines), tuple(adds))
 
     def _prefix(self, code: str, row: str, number: int, start: int) -> None:
         """``PA ex: <http://...> .``, or with either part in quotation marks, as Jena writes it."""

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad, RdfFormat, parse
@@ -43,6 +44,10 @@ MEDIA_TYPES = (*TRIPLE_FORMATS, *QUAD_FORMATS, *sorted(PATCH_TYPES), UPDATE_TYPE
 # Relative IRIs are allowed as graph names only: they resolve against this and are told apart by it.
 _RELATIVE_SCHEME = "fractalops-relative:"
 _RELATIVE = _RELATIVE_SCHEME + "///"
+_SHORT_GRAPH = re.compile(
+    rb" <(?![A-Za-z][A-Za-z0-9+.-]*:)([^\x00-\x20<>\"{}|^`\\]+)>([ \t]*\.[ \t]*(?:#[^\r\n]*)?)$",
+    re.MULTILINE,
+)
 
 _EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
@@ -106,9 +111,8 @@ def read_submission(
     elif media_type in QUAD_FORMATS:
         reader.take(True, body, QUAD_FORMATS[media_type])
     elif media_type in PATCH_TYPES:
-        for block in read_patch(_text(body)):
-            data = block.trig.encode()
-            reader.take(block.adds, data, RdfFormat.TRIG, block.line_offset, columns=False)
+        patch = read_patch(_text(body))
+        reader.take(patch.adds, patch.trig.encode(), RdfFormat.TRIG, columns=False)
     elif media_type == UPDATE_TYPE:
         try:
             for part in data_blocks(_text(body)):
@@ -167,19 +171,28 @@ class _Reader:
 
     def take(
         self,
-        adds: bool,
+        adds: bool | Iterable[bool],
         data: bytes,
         form: RdfFormat,
         line_offset: int = 0,
         what: str = "",
         columns: bool = True,
     ) -> None:
-        into, out_of = (self.additions, self.removals) if adds else (self.removals, self.additions)
+        """Takes quads in: all of them to be added (or not), or each as it is said."""
+        kinds = repeat(adds) if isinstance(adds, bool) else adds
         relative = _RELATIVE if form == RdfFormat.TRIG else None
+        if form == RdfFormat.N_QUADS:
+            # The format has no relative IRIs; only a graph's short name is let in as one.
+            data = _SHORT_GRAPH.sub(rb" <" + _RELATIVE.encode() + rb"\1>\2", data)
         try:
-            for quad in parse(data, format=form, base_iri=relative):
+            for quad, added in zip(
+                parse(data, format=form, base_iri=relative), kinds, strict=False
+            ):
+                into, out_of = self.additions, self.removals
+                if not added:
+                    into, out_of = out_of, into
                 placed = self._placed(quad)
-                if not adds and has_blank_nodes((placed,)):
+                if not added and has_blank_nodes((placed,)):
                     raise BadSubmission(
                         f"{what}a blank node cannot be removed by its label: name the node by the"
                         " IRI that the graph gave it",
