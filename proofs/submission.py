@@ -45,7 +45,7 @@ MEDIA_TYPES = (*TRIPLE_FORMATS, *QUAD_FORMATS, *sorted(PATCH_TYPES), UPDATE_TYPE
 _RELATIVE_SCHEME = "fractalops-relative:"
 _RELATIVE = _RELATIVE_SCHEME + "///"
 _SHORT_GRAPH = re.compile(
-    rb" <(?![A-Za-z][A-Za-z0-9+.-]*:)([^\x00-\x20<>\"{}|^`\\]+)>([ \t]*\.[ \t]*(?:#[^\r\n]*)?)$",
+    rb" <(?![A-Za-z][A-Za-z0-9+.-]*:)([^\x00-\x20<>\"{}|^`\\]+)>([ \t]*\.[ \t]*(?:#[^\r\n]*)?\r?)$",
     re.MULTILINE,
 )
 

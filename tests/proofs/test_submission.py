@@ -519,3 +519,16 @@ def test_words_of_their_own_are_kept_as_text() -> None:
     for text, said in (("x" * 4001, "4001 characters"), ("\udc00", "surrogate")):
         with pytest.raises(BadSubmission, match=said):
             check_text(text, "the reason")
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", " # as it was\n", ""])
+def test_a_graph_is_named_short_in_n_quads_too(ending: str) -> None:
+    quads = f'<http://e/s> <http://e/p> "not a <graph> ." <lineage/shop> .{ending}'
+    found = read(json.dumps({"additions": quads}), "application/json").additions
+    value = Literal("not a <graph> .")
+    assert found == {Quad(NamedNode("http://e/s"), NamedNode("http://e/p"), value, SHOP)}
+
+
+def test_an_object_is_not_named_short_in_n_quads() -> None:
+    with pytest.raises(BadSubmission, match="relative IRI"):
+        read("<http://e/s> <http://e/p> <lineage/shop> .", "application/n-quads", graph="shapes")
