@@ -12,6 +12,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from http import HTTPStatus
 from typing import Any
 
 import uvicorn
@@ -25,9 +26,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from graph_api import facts, operations, proofs, proposals, reading
-from graph_api.assembly import Assembly, version
+from graph_api.assembly import Assembly
+from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
 from graph_api.problems import Problem, handle_problem
+from graph_api.status import Status, version
 from ingest.receivers import TracesReceiver
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
@@ -40,6 +43,9 @@ SHUTDOWN_SECONDS = 10
 HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
 
+_READ_THEIR_OWN_BODIES = ("/proposals", "/validate", "/v1/traces", "/sparql", "/facts")
+
+_KINDS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 _HINTS = {
     404: "GET /docs lists what there is.",
     405: "GET /docs lists the methods of each path.",
@@ -95,6 +101,8 @@ def create_app(assembly: Assembly) -> ASGIApp:
     )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 
+    status = Status(assembly)
+
     def published() -> int:
         return assembly.publisher.size
 
@@ -133,16 +141,18 @@ def create_app(assembly: Assembly) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             stewards=assembly.stewards,
-            status=assembly.status,
+            status=status,
             url=lambda: assembly.url,
             published=published,
             committed=assembly.committed,
         )
     )
-    app.include_router(facts.build_router(assembly.warehouse, authenticator))
-    _add_health(app, assembly)
+    app.include_router(
+        facts.build_router(assembly.warehouse, authenticator, seconds=settings.facts_seconds)
+    )
+    _add_health(app, assembly, status)
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
-    return Direct(app, short_cuts)
+    return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
 
 
 def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -158,7 +168,7 @@ def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[s
     return openapi
 
 
-def _add_health(app: FastAPI, assembly: Assembly) -> None:
+def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
     @app.get("/healthz", tags=["health"])
     def healthy() -> dict[str, str]:
         """Whether the process answers."""
@@ -167,7 +177,7 @@ def _add_health(app: FastAPI, assembly: Assembly) -> None:
     @app.get("/readyz", tags=["health"])
     def ready() -> Response:
         """Whether everything works; 503 says what does not."""
-        found = assembly.problems()
+        found = status.problems()
         state = {"status": "not ready" if found else "ready", "problems": len(found)}
         return JSONResponse(state, 503 if found else 200)
 
@@ -200,12 +210,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    kind = {404: "not-found", 405: "method-not-allowed"}.get(error.status_code, "http-error")
+    kind = _KINDS.get(error.status_code, "http-error")
     return Problem(
         error.status_code,
         kind,
-        str(error.detail),
-        f"{request.method} {request.url.path}: {error.detail}. {_HINTS.get(error.status_code, '')}",
+        HTTPStatus(error.status_code).phrase,
+        f"{request.method} {request.url.path}: {str(error.detail).rstrip('.')}. {_HINTS.get(error.status_code, '')}",
         headers=dict(error.headers or {}),
     ).response()
 

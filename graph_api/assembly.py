@@ -16,9 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Any
 
 from pyoxigraph import NamedNode
 
@@ -52,7 +50,7 @@ from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
-from runtime.log_key import CUSTODY, open_log_key
+from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.validator import Validator
 from stewards.runner import Assignment, StewardRunner
@@ -94,7 +92,6 @@ class Assembly:
         self._closing = ExitStack()
         self._committed: dict[str, int] = {}
         self._steward_tokens: dict[str, str] = {}
-        self._counted: tuple[int, dict[str, int]] | None = None
         self.runner: StewardRunner | None = None
 
     def __enter__(self) -> Assembly:
@@ -356,64 +353,7 @@ class Assembly:
         """Audits everything, the derived graphs against a store built anew."""
         return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher.wait_for)
 
-    def status(self) -> dict[str, Any]:
-        """What ``GET /status`` shows."""
-        governance = self.ledger.governance
-        inbox = self.inbox.counts()
-        return {
-            "version": version(),
-            "base": self.ids.base,
-            "url": self.url,
-            "head": self.ledger.head,
-            "published": self.publisher.size,
-            "snapshot": self.snapshots.current().head,
-            "quads": self.index.quads(),
-            "state_digest": self.ledger.state_digest,
-            "log_key": {
-                "name": self.verifier.label,
-                "verifier": str(self.verifier),
-                "custody": CUSTODY,
-            },
-            "organisation": governance.organisation,
-            "single_operator": governance.single_operator,
-            "projects": [
-                {"slug": item.slug, "label": item.label, "restricted": item.restricted}
-                for item in governance.projects.values()
-            ],
-            "proposals": self.index.counts(),
-            "inbox": {
-                "batches": inbox.batches,
-                "pending": inbox.pending,
-                "set_aside": inbox.set_aside,
-            },
-            # Facts are whole up to the cursor; of the batch after it some may be there already.
-            "facts": self._fact_counts(),
-            "stewards": self.runner.status() if self.runner else [],
-            "workers": self.workers.status(),
-            "problems": self.problems(),
-        }
-
-    def _fact_counts(self) -> dict[str, int]:
-        """Counting takes a scan, and facts only change as the inbox's cursor moves."""
-        cursor = self.inbox.cursor
-        if self._counted is None or self._counted[0] != cursor:
-            self._counted = (cursor, self.warehouse.counts())
-        return {**self._counted[1], "cursor": cursor}
-
-    def problems(self) -> list[str]:
-        """What keeps the platform from doing all of its work, in sentences."""
-        found = [
-            f"the log is not published in {k}: {v}" for k, v in self.publisher.problems.items()
-        ]
-        if self.ledger.stopped:
-            found.append(f"no changes are taken: {self.ledger.stopped}")
-        return found
-
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:
         """The keys of the witnesses this organisation trusts."""
         return tuple(VerifierKey.parse(text) for text in self.settings.witness_keys)
-
-
-def version() -> str:
-    return installed_version("fractalops")

@@ -1,0 +1,80 @@
+"""How the platform is, in one document.
+
+Invariant: everything shown is read from the parts as they are; nothing secret is among it.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version as installed_version
+from typing import TYPE_CHECKING, Any
+
+from runtime.log_key import CUSTODY
+
+if TYPE_CHECKING:
+    # The assembly opens what is described here; only its type is needed.
+    from graph_api.assembly import Assembly
+
+
+class Status:
+    """Describes one assembly. Call it for what ``GET /status`` shows."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._counted: tuple[int, dict[str, int]] | None = None
+
+    def __call__(self) -> dict[str, Any]:
+        governance = self._assembly.ledger.governance
+        inbox = self._assembly.inbox.counts()
+        return {
+            "version": version(),
+            "base": self._assembly.ids.base,
+            "url": self._assembly.url,
+            "head": self._assembly.ledger.head,
+            "published": self._assembly.publisher.size,
+            "snapshot": self._assembly.snapshots.current().head,
+            "quads": self._assembly.index.quads(),
+            "state_digest": self._assembly.ledger.state_digest,
+            "log_key": {
+                "name": self._assembly.verifier.label,
+                "verifier": str(self._assembly.verifier),
+                "custody": CUSTODY,
+            },
+            "organisation": governance.organisation,
+            "single_operator": governance.single_operator,
+            "projects": [
+                {"slug": item.slug, "label": item.label, "restricted": item.restricted}
+                for item in governance.projects.values()
+            ],
+            "proposals": self._assembly.index.counts(),
+            "inbox": {
+                "batches": inbox.batches,
+                "pending": inbox.pending,
+                "set_aside": inbox.set_aside,
+            },
+            # Facts are whole up to the cursor; of the batch after it some may be there already.
+            "facts": self._fact_counts(),
+            "stewards": self._assembly.runner.status() if self._assembly.runner else [],
+            "workers": self._assembly.workers.status(),
+            "problems": self.problems(),
+        }
+
+    def _fact_counts(self) -> dict[str, int]:
+        """Counting takes a scan, and facts only change as the inbox's cursor moves."""
+        cursor = self._assembly.inbox.cursor
+        if self._counted is None or self._counted[0] != cursor:
+            self._counted = (cursor, self._assembly.warehouse.counts())
+        return {**self._counted[1], "cursor": cursor}
+
+    def problems(self) -> list[str]:
+        """What keeps the platform from doing all of its work, in sentences."""
+        found = [
+            f"the log is not published in {k}: {v}"
+            for k, v in self._assembly.publisher.problems.items()
+        ]
+        if self._assembly.ledger.stopped:
+            found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
+        return found
+
+
+def version() -> str:
+    return installed_version("fractalops")
