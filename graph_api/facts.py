@@ -23,7 +23,7 @@ from graph_api.negotiate import required
 from graph_api.problems import Problem
 from ingest.bodies import read_body
 from ingest.errors import IngestError
-from ingest.warehouse import MAX_ROWS, Result, Warehouse
+from ingest.warehouse import MAX_ROWS, MAX_SECONDS, Result, Warehouse
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -47,8 +47,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRouter:
-    """The routes, for callers of every role."""
+def build_router(
+    warehouse: Warehouse, authenticator: Authenticator, *, seconds: float = MAX_SECONDS
+) -> APIRouter:
+    """The routes, for callers of every role; a query may take so many ``seconds``."""
     router = APIRouter(tags=["facts"])
     reader = Depends(authenticator.require())
 
@@ -59,7 +61,7 @@ def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRoute
         limit: Limit = MAX_ROWS,
         caller: Caller = reader,
     ) -> Response:
-        return await _answer(warehouse, request, caller, query, limit)
+        return await _answer(warehouse, request, caller, query, limit, seconds)
 
     @router.post(
         "/facts",
@@ -77,7 +79,7 @@ def build_router(warehouse: Warehouse, authenticator: Authenticator) -> APIRoute
         limit: Limit = MAX_ROWS,
         caller: Caller = reader,
     ) -> Response:
-        return await _answer(warehouse, request, caller, await _sql(request), limit)
+        return await _answer(warehouse, request, caller, await _sql(request), limit, seconds)
 
     return router
 
@@ -105,7 +107,7 @@ async def _sql(request: Request) -> str:
 
 
 async def _answer(
-    warehouse: Warehouse, request: Request, caller: Caller, sql: str, limit: int
+    warehouse: Warehouse, request: Request, caller: Caller, sql: str, limit: int, seconds: float
 ) -> Response:
     media_type = required(request.headers.get("accept"), (JSON, CSV))
     hidden = {
@@ -115,7 +117,7 @@ async def _answer(
     }
 
     def run() -> Response:
-        result = warehouse.query(sql, max_rows=limit, hidden_projects=hidden)
+        result = warehouse.query(sql, max_seconds=seconds, max_rows=limit, hidden_projects=hidden)
         body = _csv(result) if media_type == CSV else _json(result)
         headers = {"Vary": "Accept", "Cache-Control": "no-store"}
         if media_type == CSV:

@@ -46,6 +46,9 @@ class Problem(Exception):
         self.detail = detail
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
+        if status == 413:
+            # The rest of the body is not read, so that the connection is of no further use.
+            self.headers["Connection"] = "close"
 
     def response(self) -> Response:
         """The answer, counted."""
