@@ -211,11 +211,12 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     kind = _KINDS.get(error.status_code, "http-error")
+    said = str(error.detail).rstrip(".")
     return Problem(
         error.status_code,
         kind,
         HTTPStatus(error.status_code).phrase,
-        f"{request.method} {request.url.path}: {str(error.detail).rstrip('.')}. {_HINTS.get(error.status_code, '')}",
+        f"{request.method} {request.url.path}: {said}. {_HINTS.get(error.status_code, '')}",
         headers=dict(error.headers or {}),
     ).response()
 

@@ -496,3 +496,53 @@ Serving = Callable[[Path], AbstractContextManager[Serve]]
 def serving_in() -> Serving:
     """``with serving_in(folder) as serve``: servers that outlive a single test."""
     return serving
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A running server with two projects and somebody in each role.
+
+    ``tokens`` by name: operator, second (another operator), analyst, auditor, shop and bank (the
+    stewards of these projects); ``keys`` are the ingest keys of the two projects.
+    """
+
+    server: Server
+    tokens: Mapping[str, str]
+    keys: Mapping[str, str]
+
+    def client(self, name: str) -> httpx.Client:
+        """An HTTP client that speaks as one of them."""
+        return self.server.client(self.tokens[name])
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One server for all tests that leave it as useful as they found it."""
+    with serving(tmp_path_factory.mktemp("platform")) as maker:
+        server = maker(
+            None,
+            *("--time-lock", "1s", "--query-seconds", "6", "--steward-seconds", "3600"),
+            settings={
+                "FRACTALOPS_QUERY_MEMORY": str(256 * 1024 * 1024),
+                "FRACTALOPS_FACTS_SECONDS": "1",
+            },
+        ).start()
+        projects = ("shop", "bank")
+        keys = {
+            project: server.post("/projects", {"slug": project})["ingest_key"]
+            for project in projects
+        }
+        tokens = {project: server.token_of(project, "steward", project) for project in projects}
+        for role in ("analyst", "auditor"):
+            tokens[role] = server.token_of(role, role)
+        tokens["operator"] = server.token
+        tokens["second"] = server.token_of("second", "operator")
+
+        def second_works() -> bool:
+            with server.client(tokens["second"]) as client:
+                return client.get("/status").is_success
+
+        # A single operator's own proposal of a second one is applied when its time lock runs out.
+        wait_until(second_works, "the second operator's beginning")
+        yield Platform(server, tokens, keys)
+        server.end()
