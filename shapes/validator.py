@@ -79,8 +79,10 @@ class Validator:
         """
         overlay = Overlay(self._store, delta)
         if any(graph_of(quad) == self._graph for quad in delta.quads):
-            shapes = _read_shapes(list(overlay.of_graph(self._graph)))
-            shapes.reference.check()
+            quads = list(overlay.of_graph(self._graph))
+            shapes = _read_shapes(quads)
+            changed = {node(quad.subject) for quad in delta.in_graph(self._graph).quads}
+            ReferenceShapes(ntriples(_resting_on(changed, quads))).check()
             return self._whole(shapes, overlay)
         shapes = self._current()
         if not shapes.reach.local or any(quad.predicate == SUBCLASS for quad in delta.quads):
@@ -203,6 +205,27 @@ def _first(quads: Iterator[Quad]) -> Iterator[Quad]:
     quad = next(quads, None)
     if quad is not None:
         yield quad
+
+
+def _resting_on(changed: set[Term], quads: list[Quad]) -> list[Quad]:
+    """The part of the shapes whose form can have turned: whatever leads to a changed node, with all
+    that it leads to. Holding every shape against SHACL's own shapes would take seconds."""
+    leading: dict[Term, set[Term]] = {}
+    led: dict[Term, set[Term]] = {}
+    for quad in quads:
+        leading.setdefault(node(quad.object), set()).add(node(quad.subject))
+        led.setdefault(node(quad.subject), set()).add(node(quad.object))
+    concerned = _closure(_closure(changed, leading), led)
+    return [quad for quad in quads if quad.subject in concerned]
+
+
+def _closure(start: set[Term], edges: dict[Term, set[Term]]) -> set[Term]:
+    found, waiting = set(start), list(start)
+    while waiting:
+        following = edges.get(waiting.pop(), set()) - found
+        found |= following
+        waiting += following
+    return found
 
 
 def _read_shapes(quads: list[Quad]) -> _Shapes:
