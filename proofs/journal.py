@@ -141,14 +141,17 @@ class Journal:
 
     def running(self) -> Running | None:
         row = self._one("SELECT n, frontier, graph_state FROM running")
-        return None if row is None else Running(int(row[0]), bytes(row[1]), bytes(row[2]))
+        if row is None:
+            return None
+        place = "the row of running hashes"
+        return Running(int(row[0]), self._bytes(row[1], place), self._bytes(row[2], place))
 
     def leaf(self, n: int) -> bytes:
         """The exact bytes of entry ``n``."""
         row = self._one("SELECT leaf FROM entries WHERE n = ?", (n,))
         if row is None:
             raise JournalMissing(f"there is no entry {n}; the newest is {self.head()}")
-        return bytes(row[0])
+        return self._bytes(row[0], f"entry {n}")
 
     def leaves(self, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Entries ``start`` to ``stop`` (exclusive), in order, a page at a time."""
@@ -161,21 +164,21 @@ class Journal:
             if not rows:
                 return
             for n, leaf in rows:
-                yield int(n), bytes(leaf)
+                yield int(n), self._bytes(leaf, f"entry {n}")
             start = int(rows[-1][0]) + 1
 
     def leaf_hashes(self, start: int, stop: int) -> list[bytes]:
         rows = self._all(
-            "SELECT leaf_hash FROM entries WHERE n >= ? AND n < ? ORDER BY n", (start, stop)
+            "SELECT n, leaf_hash FROM entries WHERE n >= ? AND n < ? ORDER BY n", (start, stop)
         )
-        return [bytes(row[0]) for row in rows]
+        return [self._bytes(leaf_hash, f"the leaf hash of entry {n}") for n, leaf_hash in rows]
 
     def blob(self, digest: str) -> bytes:
         """The bytes with this SHA-256. Raises :class:`JournalCorrupt` when they have another."""
         row = self._one("SELECT bytes FROM blobs WHERE digest = ?", (digest,))
         if row is None:
             raise JournalMissing(f"the journal holds no blob {digest}")
-        data = bytes(row[0])
+        data = self._bytes(row[0], f"blob {digest}")
         if sha256(data) != digest:
             raise JournalCorrupt(
                 f"blob {digest} of {self.path.name} was changed after it was written"
@@ -189,7 +192,7 @@ class Journal:
             "SELECT digest, bytes FROM blobs WHERE digest > ? ORDER BY digest LIMIT 64", (last,)
         ):
             for digest, data in rows:
-                yield str(digest), bytes(data)
+                yield str(digest), self._bytes(data, f"blob {digest}")
             last = str(rows[-1][0])
 
     def checkpoint(self, size: int) -> str:
@@ -228,6 +231,12 @@ class Journal:
             connection.close()
         self._connections.clear()
         self._local = threading.local()
+
+    def _bytes(self, value: object, place: str) -> bytes:
+        """A value of a row; SQLite keeps whatever somebody else writes into a column."""
+        if not isinstance(value, bytes):
+            raise JournalCorrupt(f"{place} of {self.path.name} was changed after it was written")
+        return value
 
     def _connect(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

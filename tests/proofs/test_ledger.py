@@ -65,7 +65,6 @@ def test_what_breaks_a_shape_is_refused_with_its_report_and_nothing_changes(gate
     assert view.report["results"][0]["focus"] == "<http://example.org/web>"
     assert gate.ledger.delta_of(view).additions
     assert (gate.asserted(), gate.ledger.state_digest) == (before, digest)
-    gate.sound()
 
 
 def test_what_changes_nothing_is_no_proposal(gate: Gate) -> None:
@@ -213,7 +212,6 @@ def test_a_proposal_is_withdrawn_by_its_author_alone(gate: Gate, two: str) -> No
     assert gate.ledger.withdraw(gate.operator, view.id, "on second thought").state == "withdrawn"
     with pytest.raises(WrongState, match="is withdrawn"):
         gate.ledger.withdraw(gate.operator, view.id, "")
-    gate.sound()
 
 
 def test_above_the_limit_an_operator_decides(gate: Gate) -> None:
@@ -329,7 +327,6 @@ def test_what_others_made_true_meanwhile_is_superseded(gate: Gate, two: str) -> 
     done = gate.ledger.approve(gate.operator, second.id, "")
     assert (done.state, done.proof) == ("superseded", None)
     assert done.decisions[-1].reason == "nothing is left to change"
-    gate.sound()
 
 
 def test_of_a_proposal_that_came_true_in_part_the_rest_is_applied(gate: Gate, two: str) -> None:
@@ -396,7 +393,6 @@ def test_of_a_revert_only_what_is_still_there_goes(gate: Gate) -> None:
     assert undone is not None
     assert (undone.additions, undone.removals) == (0, 1)
     assert gate.asserted() == set()
-    gate.sound()
 
 
 # --- optimistic concurrency
@@ -480,7 +476,6 @@ def test_a_graph_with_something_in_it_is_not_restricted_later(gate: Gate, two: s
         gate.ledger.approve(two, waiting.id, "")
     assert gate.state(waiting) == "invalid"
     assert gate.ledger.governance.restricted == frozenset()
-    gate.sound()
 
 
 # --- shapes and hierarchy
@@ -500,7 +495,6 @@ def test_new_shapes_hold_for_what_is_there_and_from_then_on(gate: Gate, two: str
     gate.ledger.approve(two, view.id, "")
     with pytest.raises(Invalid, match="tag it"):
         gate.propose(gate.service("new"))
-    gate.sound()
 
 
 @pytest.mark.parametrize(
