@@ -88,24 +88,28 @@ class Server:
     output: Path
     options: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
-    limit: Callable[[], None] | None = None
-    """Called in the new process before it becomes the server, to set limits of the system."""
+    prefix: Sequence[str] = ()
+    """The beginning of a command that prepares something and then becomes the server."""
 
     process: subprocess.Popen[bytes] | None = None
     url: str = ""
     ids: Ids = field(default_factory=Ids)
 
-    def begin(self) -> None:
-        """Start the process, without waiting for it."""
-        (self.data / "server.json").unlink(missing_ok=True)
+    def begin(self, *, tidy: bool = True) -> None:
+        """Start the process, without waiting for it. What a killed server said is forgotten first,
+        unless it is not to be ``tidy``."""
+        if tidy:
+            (self.data / "server.json").unlink(missing_ok=True)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [*COMMAND, "up", "--data", str(self.data), "--port", "0", *self.options],
+                [
+                    *(*self.prefix, *COMMAND, "up"),
+                    *("--data", str(self.data), "--port", "0", *self.options),
+                ],
                 env=own_environment(**self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=self.limit,
             )
 
     def start(self, *, troubled: bool = False) -> Server:
@@ -338,7 +342,6 @@ def serving(folder: Path) -> Iterator[Serve]:
         data: Path | None = None,
         *options: str,
         settings: Mapping[str, str] | None = None,
-        limit: Callable[[], None] | None = None,
     ) -> Server:
         number = len(made)
         server = Server(
@@ -346,7 +349,6 @@ def serving(folder: Path) -> Iterator[Serve]:
             folder / f"server-{number}.txt",
             options,
             settings or {},
-            limit,
         )
         made.append(server)
         return server

@@ -84,8 +84,7 @@ def before(grown: Grown, tmp_path_factory: pytest.TempPathFactory) -> Seen:
     [
         ("graph",),
         ("log",),
-        ("snapshots",),
-        ("index.sqlite",),
+        ("snapshots", "index.sqlite"),
         ("facts",),
         ("graph", "log", "snapshots", "index.sqlite", "facts"),
     ],
@@ -102,18 +101,3 @@ def test_what_is_derived_comes_back(
     assert look(server) == before
     assert server.post("/proofs/audit")["ok"]
     assert server.stop() == 0
-
-
-def test_half_of_it_deleted_comes_back_too(
-    grown: Grown, before: Seen, serve: Serve, tmp_path: Path
-) -> None:
-    """A tile, a snapshot's file, the write-ahead log of the index: whatever a clean-up took."""
-    data = grown.copy(tmp_path / "data")
-    tiles = sorted((data / "log" / "tile").rglob("*"))
-    next(path for path in tiles if path.is_file()).unlink()
-    (data / "log" / "checkpoint").unlink()
-    for path in (data / "snapshots").rglob("*.sst"):
-        path.unlink()
-    server = serve(data).start()
-    assert look(server) == before
-    assert server.post("/proofs/audit")["ok"]

@@ -60,11 +60,6 @@ def refused(serve: Serve, data: Path) -> str:
     return server.text
 
 
-def test_an_untouched_folder_passes(serve: Serve, command: RunCommand, data: Path) -> None:
-    ended = audited(serve, command, data)
-    assert ended.code == 0, ended.text
-
-
 def test_an_entry(serve: Serve, command: RunCommand, data: Path) -> None:
     journal = data / "journal.sqlite"
     leaf = value(journal, "SELECT leaf FROM entries WHERE n = 5")
