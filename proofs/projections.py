@@ -197,7 +197,10 @@ class Projections:
             reverted = self.index.proposal(view.reverts)
             if reverted is not None and reverted.state != REVERTED:
                 at, index = entry.proof.time, entry.index
-                views.append(replace(reverted.reached([REVERTED], at, index), reverted_by=view.id))
+                reverted = replace(reverted.reached([REVERTED], at, index), reverted_by=view.id)
+            # An index that is ahead of the store has it as reverted already; the store has not.
+            if reverted is not None and reverted.reverted_by == view.id:
+                views.append(reverted)
         delta = entry.delta if entry.applies else Delta()
         if to_store:
             system = system_delta(
