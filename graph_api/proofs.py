@@ -11,9 +11,10 @@ import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import Path as PathParameter
 from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 
 from graph_api.auth import Authenticator, Caller
@@ -38,6 +39,11 @@ from proofs.tiles import CHECKPOINT_PATH, Tile, TileReader
 
 Trace = Callable[[tuple[str, ...], tuple[str, ...]], dict[str, Any]]
 """``trace(evidence, subjects)``: the evidence batches and the rules that read them as something."""
+
+MOST = 2**63 - 1
+PathIndex = Annotated[int, PathParameter(ge=0, le=MOST)]
+QueryIndex = Annotated[int, Query(ge=0, le=MOST)]
+"""Log indices and sizes, as far as the journal can count."""
 
 COSIGNABLE = 64
 """How many of the newest checkpoints a cosignature may be for."""
@@ -128,7 +134,7 @@ def build_router(
     def log(
         caller: Caller = anybody,
         limit: int = Query(50, ge=1, le=1000),
-        before: int | None = None,
+        before: QueryIndex | None = None,
     ) -> dict[str, Any]:
         """Entries, newest first."""
         rows = index.entries(limit, before, governance().readable_projects(caller.hidden_graphs))
@@ -150,7 +156,7 @@ def build_router(
         }
 
     @router.get("/entries/{entry}")
-    def entry(entry: int, caller: Caller = anybody) -> dict[str, Any]:
+    def entry(entry: PathIndex, caller: Caller = anybody) -> dict[str, Any]:
         """One entry: its statement, and the signed envelope as it is hashed."""
         visible(entry, caller)
         leaf = _gate(journal.leaf, entry)
@@ -189,7 +195,9 @@ def build_router(
         return {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
 
     @router.get("/bundle/{entry}")
-    def bundle(entry: int, since: int | None = None, caller: Caller = anybody) -> Response:
+    def bundle(
+        entry: PathIndex, since: QueryIndex | None = None, caller: Caller = anybody
+    ) -> Response:
         """Everything needed to verify one entry offline.
 
         With ``since``, the size of a checkpoint you kept, it proves that the log only grew."""
@@ -202,7 +210,7 @@ def build_router(
 
     @router.post("/cosignatures")
     async def cosign(
-        request: Request, size: int | None = None, caller: Caller = operators
+        request: Request, size: QueryIndex | None = None, caller: Caller = operators
     ) -> dict[str, Any]:
         """Attaches a configured witness's cosignature line to the checkpoint it signs.
 

@@ -182,7 +182,7 @@ def build_router(
         state: Annotated[list[str] | None, Query()] = None,
         project: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before: int | None = None,
+        before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
     ) -> dict[str, Any]:
         """Proposals, newest first."""
         wanted = set(state or [])
@@ -338,7 +338,7 @@ def _base(request: Request) -> int | None:
     given = request.query_params.get("base") or request.headers.get("if-match", "").strip('W/" ')
     if not given or given == "*":
         return None
-    if not given.isdigit():
+    if not (given.isascii() and given.isdigit() and len(given) < 19):
         raise Problem(
             400, "unknown-head", "The base is no head", f"{given[:40]!r} is not a log index"
         )
