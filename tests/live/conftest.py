@@ -251,7 +251,9 @@ class Server:
         return rows
 
     def select(self, query: str, **parameters: str | int) -> list[tuple[str, ...]]:
-        """The rows of a SPARQL query, values only, sorted."""
+        """The rows of a SPARQL query, values only, sorted; at the newest head, if at no other."""
+        if "at" not in parameters:
+            parameters["min_head"] = self.head
         with self.client() as client:
             answer = client.get(
                 "/sparql",

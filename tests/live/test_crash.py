@@ -80,6 +80,7 @@ class Worker:
     label: str
     token: str
     seed: int
+    done: int = field(default=0, kw_only=True)
     failures: list[str] = field(default_factory=list, kw_only=True)
 
     def __post_init__(self) -> None:
@@ -101,6 +102,7 @@ class Worker:
     def expect(self, answer: httpx.Response, *statuses: int) -> bool:
         """Whether the answer is as it must be; the others are told at the end."""
         if answer.status_code in statuses:
+            self.done += 1
             return True
         self.failures.append(f"{self.label}: {answer.status_code} {answer.text[:300]}")
         time.sleep(0.2)
@@ -252,13 +254,21 @@ class Trial:
     def workers(self) -> list[Worker]:
         return [*self.proposers, self.decider, *self.exporters, self.onlooker]
 
-    def load(self, seconds: float) -> None:
-        """Everybody works, for so long; then the server is killed."""
+    def load(self, seconds: float, *, at_work: bool) -> None:
+        """Everybody works, for so long; then the server is killed. The time may begin when all
+        are ``at_work``, since a server that has just started is slow."""
         threads = [
             threading.Thread(target=worker.run, args=(self.server.url,)) for worker in self.workers
         ]
         for thread in threads:
             thread.start()
+        before = [worker.done for worker in self.workers]
+        give_up = time.monotonic() + 30
+        while at_work and not all(
+            worker.done > done for worker, done in zip(self.workers, before, strict=True)
+        ):
+            assert time.monotonic() < give_up, [worker.failures for worker in self.workers]
+            time.sleep(0.005)
         time.sleep(seconds)
         self.kill()
         for thread in threads:
@@ -435,7 +445,7 @@ def span_ids(request: ExportTraceServiceRequest) -> set[str]:
 def test_kill_9(serve: Serve, make_spans: MakeSpans, kills: int) -> None:
     trial = Trial(serve(None, "--steward-seconds", "1"), make_spans)
     for number in range(kills):
-        trial.load(trial.random.uniform(0.05, 2.0))
+        trial.load(trial.random.uniform(0.0, 1.0), at_work=number % 4 != 2)
         if number % 4 == 1:
             trial.start_cut_short()
         if number % 4 == 3:
