@@ -30,6 +30,8 @@ from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
 from graph_api.problems import Problem, handle_problem
+from graph_api.query_protocol import query_protocol
+from graph_api.sparql import SparqlEndpoint
 from graph_api.status import Status, version
 from ingest.receivers import TracesReceiver
 from ontology.errors import OntologyError
@@ -284,6 +286,7 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
     url = f"http://{shown}:{port}"
     config = uvicorn.Config(
         create_app(assembly),
+        http=query_protocol(SparqlEndpoint(assembly.reading, assembly.authenticator)),
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -12,8 +12,7 @@ from __future__ import annotations
 import json
 import marshal
 import struct
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 LENGTH = struct.Struct("!I")
 HEADER = struct.Struct("!BBHI")
@@ -31,8 +30,7 @@ MORE = 2
 Operation: TypeAlias = Literal["open", "close", "query", "dump", "describe", "graphs"]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """One piece of work on one snapshot.
 
     ``what`` is the query, the IRI to describe or the graph to dump (empty: all of them);
@@ -52,29 +50,16 @@ class Task:
     result_bytes: int = 0
 
     def encode(self) -> bytes:
-        body = marshal.dumps(
-            (
-                self.operation,
-                self.path,
-                self.what,
-                self.results_type,
-                self.graph_type,
-                self.hidden,
-                self.dataset,
-                self.seconds,
-                self.result_bytes,
-            )
-        )
+        body = marshal.dumps(tuple(self))
         return LENGTH.pack(len(body)) + body
 
     @staticmethod
     def decode(body: bytes) -> Task:
         """Reads a task; only ever called in a worker, on what its server sent."""
-        return Task(*marshal.loads(body))
+        return Task._make(marshal.loads(body))
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(NamedTuple):
     """A worker's answer: what kind, the media type or the spool file, and the bytes."""
 
     kind: int

@@ -153,6 +153,8 @@ async def start_worker(owner: Owner, scratch: Path, number: int, memory: int) ->
             ],
             env={
                 "RUST_BACKTRACE": "0",
+                # The engine makes and drops many small pieces at a time; a tenth less time.
+                "GLIBC_TUNABLES": "glibc.malloc.tcache_count=500",
                 **{key: os.environ[key] for key in _INHERITED if key in os.environ},
             },
             inherit=False,

@@ -9,20 +9,21 @@ Specification: https://www.rfc-editor.org/rfc/rfc9110
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from prometheus_client import Counter, Histogram
 from starlette.types import Receive, Scope, Send
 
 from graph_api import query_problems
 from graph_api.problems import Problem
-from graph_api.query_messages import MORE, REFUSED, SPOOLED, Operation, Reply, Task
+from graph_api.query_messages import MORE, REFUSED, SPOOLED, Operation, Task
 from graph_api.query_process import WorkerLost
 from graph_api.query_queue import Job, Saturated
 from graph_api.query_workers import QueryPool
@@ -32,7 +33,7 @@ from ontology.snapshots import Lease, Snapshots
 
 MOST_REBUILDS = 8
 _LOOK_AGAIN = 0.02
-_WATCH_AFTER = 0.1
+WATCH_AFTER = 0.1
 """Seconds after which a running task watches whether its caller still is there."""
 
 _CHUNK = 256 * 1024
@@ -70,8 +71,7 @@ class QueryLimits:
     wait_seconds: float = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What to read, and at which head: that of ``at``, or one of at least ``min_head``."""
 
     operation: Operation
@@ -98,6 +98,19 @@ class Answer:
     size: int = 0
     more: bool = False
 
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [
+            (HEAD_HEADER, b"%d" % self.head),
+            (b"vary", b"Accept, Authorization"),
+            (b"cache-control", b"private, no-cache"),
+        ]
+        if self.etag is not None:
+            headers.append((b"etag", self.etag.encode()))
+        if self.body is not None:
+            headers.append((b"content-type", _content_type(self.media_type)))
+            headers.append((b"content-length", b"%d" % self.size))
+        return headers
+
     def read(self) -> bytes:
         """The bytes, for a caller that makes something else of them."""
         if self.spool is None:
@@ -105,6 +118,20 @@ class Answer:
         data = self.spool.read_bytes()
         self.spool.unlink()
         return data
+
+    def discard(self) -> None:
+        """Removes what nobody will be sent."""
+        if self.spool is not None:
+            self.spool.unlink(missing_ok=True)
+
+
+class Started(NamedTuple):
+    """A reading on its way: its job, the head and tag of its answer, and since when it runs."""
+
+    job: Job
+    head: int
+    etag: str | None
+    since: float
 
 
 class QueryService:
@@ -149,12 +176,59 @@ class QueryService:
         self, caller: Reader, reading: Reading, receive: Receive, if_none_match: str | None
     ) -> Answer:
         lease = await self._lease(caller.principal, reading)
-        snapshot = lease.snapshot
-        hidden = tuple(sorted(caller.hidden_graphs)) if caller.hidden_graphs else ()
-        etag = _etag(snapshot.head, reading, hidden) if reading.repeatable else None
+        head = lease.snapshot.head
+        hidden = _hidden(caller)
+        etag = _etag(head, reading, hidden) if reading.repeatable else None
         if etag is not None and if_none_match is not None and _matches(if_none_match, etag):
             lease.release()
-            return Answer(snapshot.head, etag)
+            return Answer(head, etag)
+        try:
+            started = self._submit(caller, reading, lease, hidden, etag)
+        except Saturated as error:
+            raise query_problems.busy("Too many queries wait already.") from error
+        await self._outcome(started.job, receive)
+        return self._answer(started)
+
+    def start(self, caller: Reader, reading: Reading) -> Started | None:
+        """A reading that need not wait for its turn here, on its way; else ``None``."""
+        current = self._pool.current.head
+        if reading.at is not None or current < self._wanted(caller.principal, reading):
+            return None
+        try:
+            lease = self._snapshots.try_lease(current)
+            if lease is None:
+                return None
+            hidden = _hidden(caller)
+            etag = _etag(current, reading, hidden) if reading.repeatable else None
+            return self._submit(caller, reading, lease, hidden, etag)
+        except (SnapshotError, Saturated):
+            return None
+
+    def finish(self, started: Started) -> Answer:
+        """The answer of a reading whose job is done. Raises as :meth:`read` does."""
+        SECONDS.observe(time.perf_counter() - started.since)
+        try:
+            answer = self._answer(started)
+        except Problem as problem:
+            QUERIES.labels(outcome=problem.kind).inc()
+            raise
+        _ANSWERED.inc()
+        return answer
+
+    def abandon(self, started: Started) -> None:
+        """Ends a reading that nobody waits for any more."""
+        self._pool.abandon(started.job)
+
+    def _submit(
+        self,
+        caller: Reader,
+        reading: Reading,
+        lease: Lease,
+        hidden: tuple[str, ...],
+        etag: str | None,
+    ) -> Started:
+        """Raises :class:`Saturated`."""
+        snapshot = lease.snapshot
         task = Task(
             reading.operation,
             str(snapshot.path),
@@ -166,14 +240,19 @@ class QueryService:
             self.limits.seconds if reading.seconds is None else reading.seconds,
             self.limits.result_bytes,
         )
-        try:
-            job = self._pool.submit(caller.principal, lease, task)
-        except Saturated as error:
-            raise query_problems.busy("Too many queries wait already.") from error
-        reply = await self._outcome(job, receive, task)
-        return self._answer(snapshot.head, etag, reply)
+        job = self._pool.submit(caller.principal, lease, task)
+        return Started(job, snapshot.head, etag, time.perf_counter())
 
-    def _answer(self, head: int, etag: str | None, reply: Reply) -> Answer:
+    def _answer(self, started: Started) -> Answer:
+        head, etag, job = started.head, started.etag, started.job
+        try:
+            reply = job.future.result()
+        except WorkerLost as lost:
+            if lost.cause == "abandoned":
+                raise ClientGone from lost
+            raise query_problems.lost(
+                lost.cause, job.seconds, self.limits.most_seconds, self._pool.memory
+            ) from lost
         if reply.kind == REFUSED:
             raise query_problems.refused(reply, self.limits.result_bytes)
         if reply.kind == SPOOLED:
@@ -182,8 +261,8 @@ class QueryService:
         more = bool(reply.flags & MORE)
         return Answer(head, etag, reply.note, reply.body, None, len(reply.body), more)
 
-    async def _outcome(self, job: Job, receive: Receive, task: Task) -> Reply:
-        """The reply; a caller who hangs up meanwhile has the job ended."""
+    async def _outcome(self, job: Job, receive: Receive) -> None:
+        """Waits until the job is done; a caller who hangs up meanwhile has it ended."""
         loop = asyncio.get_running_loop()
         watching: list[asyncio.Task[None]] = []
 
@@ -192,26 +271,24 @@ class QueryService:
                 pass
             self._pool.abandon(job)
 
-        timer = loop.call_later(_WATCH_AFTER, lambda: watching.append(loop.create_task(watch())))
+        timer = loop.call_later(WATCH_AFTER, lambda: watching.append(loop.create_task(watch())))
         try:
-            return await job.future
-        except WorkerLost as lost:
-            if lost.cause == "abandoned":
-                raise ClientGone from lost
-            raise query_problems.lost(
-                lost.cause, task.seconds, self.limits.most_seconds, self._pool.memory
-            ) from lost
+            with contextlib.suppress(WorkerLost):  # for _answer to put into words
+                await job.future
         finally:
             timer.cancel()
             for watcher in watching:
                 watcher.cancel()
             self._pool.abandon(job)
 
+    def _wanted(self, principal: str, reading: Reading) -> int:
+        return max(reading.min_head, self._min_head_for(principal))
+
     async def _lease(self, principal: str, reading: Reading) -> Lease:
         try:
             if reading.at is not None:
                 return await self._lease_at(reading.at)
-            wanted = max(reading.min_head, self._min_head_for(principal))
+            wanted = self._wanted(principal, reading)
             head = self._pool.current.head
             if head < wanted:
                 head = await self._wait_for(wanted)
@@ -256,21 +333,13 @@ async def send_answer(
     answer: Answer, scope: Scope, send: Send, extra: Mapping[str, str] | None = None
 ) -> None:
     """Sends a complete answer, or a 304 for one without a body; ``extra`` adds headers."""
-    headers = [
-        (HEAD_HEADER, b"%d" % answer.head),
-        (b"vary", b"Accept, Authorization"),
-        (b"cache-control", b"private, no-cache"),
-    ]
-    if answer.etag is not None:
-        headers.append((b"etag", answer.etag.encode()))
+    headers = answer.headers()
     for name, value in (extra or {}).items():
         headers.append((name.lower().encode(), value.encode()))
     if answer.body is None:
         await send({"type": "http.response.start", "status": 304, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    headers.append((b"content-type", _content_type(answer.media_type)))
-    headers.append((b"content-length", b"%d" % answer.size))
     start = {"type": "http.response.start", "status": 200, "headers": headers}
     if answer.spool is not None:
         await _send_spool(answer.spool, start, scope["method"] == "HEAD", send)
@@ -296,18 +365,14 @@ def _content_type(media_type: str) -> bytes:
     return media_type.encode()
 
 
+def _hidden(caller: Reader) -> tuple[str, ...]:
+    return tuple(sorted(caller.hidden_graphs)) if caller.hidden_graphs else ()
+
+
 def _etag(head: int, reading: Reading, hidden: tuple[str, ...]) -> str:
-    parts = repr(
-        (
-            reading.operation,
-            reading.what,
-            reading.results_type,
-            reading.graph_type,
-            reading.dataset,
-            hidden,
-        )
-    )
-    return f'"{head}-{hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()}"'
+    how = (reading.operation, reading.results_type, reading.graph_type, reading.dataset, hidden)
+    digest = hashlib.blake2b(f"{how}{reading.what}".encode(), digest_size=12)
+    return f'"{head}-{digest.hexdigest()}"'
 
 
 def _matches(if_none_match: str, etag: str) -> bool:

@@ -40,6 +40,9 @@ LOOK_EVERY = 16
 """Tasks after which a worker looks at its own size."""
 
 
+BUFFER_BYTES = 64 * 1024
+
+
 class Spool:
     """A binary file that stays in memory while it is short, and refuses to grow past a limit."""
 
@@ -93,18 +96,15 @@ class Worker:
         self._base_resident = 0
         self._answered = 0
         self._numbers = itertools.count()
+        self._received = b""
+        self._buffer = bytearray(BUFFER_BYTES)
 
     def run(self, holds: dict[str, bool]) -> None:
         """Answers until the connection ends or the worker grew too large to go on."""
         self._send(READY, "", json.dumps(holds).encode())
         while True:
-            head = self._receive(LENGTH.size)
-            if head is None:
-                return
-            body = self._receive(LENGTH.unpack(head)[0])
-            if body is None:
-                return
-            if self._answer(Task.decode(body)):
+            body = self._receive()
+            if body is None or self._answer(Task.decode(body)):
                 return
 
     def _answer(self, task: Task) -> bool:
@@ -178,14 +178,19 @@ class Worker:
             sandbox.resident() > self._base_resident + self._memory // 2
         )
 
-    def _receive(self, count: int) -> bytes | None:
-        data = self._connection.recv(count, socket.MSG_WAITALL)
-        while len(data) < count:
-            more = self._connection.recv(count - len(data))
-            if not more:
+    def _receive(self) -> bytes | None:
+        """The next message; what came with it is kept for the next call."""
+        data = self._received
+        while True:
+            if len(data) >= LENGTH.size:
+                end = LENGTH.size + LENGTH.unpack_from(data)[0]
+                if len(data) >= end:
+                    self._received = data[end:]
+                    return data[LENGTH.size : end]
+            count = self._connection.recv_into(self._buffer)
+            if not count:
                 return None
-            data += more
-        return data
+            data += self._buffer[:count]
 
     def _send(self, kind: int, note: str, body: bytes, flags: int = 0) -> None:
         self._connection.sendall(encode_reply(kind, note, body, flags))

@@ -31,13 +31,14 @@ from graph_api.endpoint import (
 from graph_api.problems import Problem
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_problems import update_refused
-from graph_api.query_service import ClientGone, Reader, Reading, send_answer
+from graph_api.query_service import ClientGone, Reader, Reading, Started, send_answer
 
 PATH = "/sparql"
 RESULT_TYPES = tuple(RESULT_FORMATS)
 GRAPH_TYPES = tuple(GRAPH_FORMATS)
 
 # What may give another answer, or other labels of blank nodes, each time it is asked.
+_UNREPEATABLE_PARTS = ("rand", "now", "uuid", "bnode")
 _UNREPEATABLE = re.compile(r"\b(?:rand|now|uuid|struuid|bnode)\b", re.IGNORECASE)
 _BLANK_NODE = re.compile(r"\[|_:")
 _UPDATE_PARAMETERS = ("update", "using-graph-uri", "using-named-graph-uri")
@@ -81,6 +82,16 @@ class SparqlEndpoint(Endpoint):
         if_none_match = None if scope["method"] == "POST" else headers.get("if-none-match")
         answer = await self.service.read(caller, reading, receive, if_none_match)
         await send_answer(answer, scope, send)
+
+    def start(self, query: str, authorization: str, accept: str | None) -> Started | None:
+        """The query of a GET that says no more than this, on its way; ``None`` where something is
+        in the way of that, for :meth:`handle` to wait for or to put into words."""
+        try:
+            caller = self.authenticator.authenticate({"authorization": authorization})
+            reading = self._reading(query, [], accept)
+        except Problem:
+            return None
+        return self.service.start(caller, reading)
 
     def _reading(
         self, query: str, parameters: list[tuple[str, str]], accept: str | None
@@ -200,9 +211,10 @@ class SparqlEndpoint(Endpoint):
 
 def _repeatable(query: str) -> bool:
     """Whether the same snapshot gives the same bytes each time; in doubt not."""
-    if _UNREPEATABLE.search(query) is not None:
+    lowered = query.lower()
+    if any(part in lowered for part in _UNREPEATABLE_PARTS) and _UNREPEATABLE.search(lowered):
         return False
-    return "construct" not in query.lower() or _BLANK_NODE.search(query) is None
+    return "construct" not in lowered or _BLANK_NODE.search(query) is None
 
 
 @lru_cache(maxsize=64)

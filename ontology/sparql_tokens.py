@@ -97,7 +97,8 @@ def query_head(text: str) -> QueryHead:
             raise UpdateRefused(*position(text, match.start("form")), word)
         raise _not_a_query(text, match.start("form"))
     lowered = text.lower()
-    if "service" in lowered:
+    # After a slash it is part of an IRI, as in those of our services: no clause begins there.
+    if lowered.count("service") != lowered.count("/service"):
         refuse_service(text)
     if "from" not in lowered:
         return QueryHead(form)

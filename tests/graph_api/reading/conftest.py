@@ -20,8 +20,10 @@ from pyoxigraph import Quad, RdfFormat, parse
 from graph_api import reading
 from graph_api.endpoint import Direct
 from graph_api.problems import Problem
+from graph_api.query_protocol import query_protocol
 from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
+from graph_api.sparql import SparqlEndpoint
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
@@ -60,6 +62,7 @@ class Server:
     head: int = -1
     committed: dict[str, int] = field(default_factory=dict)
     pool: QueryPool | None = None
+    endpoint: SparqlEndpoint | None = None
 
     def __post_init__(self) -> None:
         self.store = GraphStore(self.folder / "graph", IDS)
@@ -167,11 +170,13 @@ def serving(made: Server) -> Iterator[None]:
 
     app = FastAPI(lifespan=lifespan)
     short_cuts = reading.add_routes(app, service, FakeAuthenticator())
+    made.endpoint = SparqlEndpoint(service, FakeAuthenticator())
+    protocol = query_protocol(made.endpoint)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
     made.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     server = uvicorn.Server(
-        uvicorn.Config(Direct(app, short_cuts), log_config=None, access_log=False)
+        uvicorn.Config(Direct(app, short_cuts), http=protocol, log_config=None, access_log=False)
     )
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
