@@ -264,6 +264,8 @@ def founded(tmp_path_factory: pytest.TempPathFactory, signer: SignerKey) -> Path
     gate.found_project("billing")
     gate.store.optimise()
     gate.close()
+    # What is imported by now stays: each collection need only look at the tests' own.
+    gc.freeze()
     return folder
 
 
