@@ -124,6 +124,8 @@ SERVICES = [
     f"SELECT * {{ ?s ?p ?o.SERVICE{REMOTE}{{}} }}",
     f"SELECT * {{ BIND({REMOTE} AS ?x) SERVICE ?x {{ ?s ?p ?o }} }}",
     f"SELECT * {{ SELECT * {{ SERVICE {REMOTE} {{}} }} }}",
+    f"SELECT * {{ <http://e/service/a> <http://e/Service> ?o SERVICE {REMOTE} {{}} }}",
+    f"PREFIX p: <http://a/> SELECT * {{ ?s p:b\\/service/p:service ?o SERVICE {REMOTE} {{}} }}",
     f"SELECT * {{ ?s ?p ?o FILTER EXISTS {{ SERVICE {REMOTE} {{}} }} }}",
     f"SELECT * {{ ?s ?p 1SERVICE{REMOTE}{{}} }}",
     f"SELECT * {{ ?s ?p trueSERVICE{REMOTE}{{}} }}",

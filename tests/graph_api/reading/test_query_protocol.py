@@ -137,9 +137,7 @@ def test_both_ways_answer_the_same(wire: Wire, taken: list[bool]) -> None:
         pytest.param(get().replace(b"query=", b"quer%79="), id="an encoded name"),
     ],
 )
-def test_what_is_unusual_goes_the_usual_way(
-    wire: Wire, taken: list[bool], request_: bytes
-) -> None:
+def test_what_is_unusual_goes_the_usual_way(wire: Wire, taken: list[bool], request_: bytes) -> None:
     wire.send(request_)
     status, _, body = wire.answer()
     assert status in (200, 400), body
