@@ -17,7 +17,6 @@ from typing import Literal, TypeVar
 from ontology.vocab import Fo
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME, is_named, shown
-from stewards.statements import tables
 
 Evidence = tuple[tuple[int, str], ...]
 """``(seq, digest)`` of the batches that show a thing, oldest first."""
@@ -161,6 +160,9 @@ class _Observer:
         _see(self.operations, operation, evidence)
 
     def _database(self, row: SpanRow, evidence: Evidence) -> None:
+        # The SQL parser takes as long to import as the rest of this floor: not while one starts.
+        from stewards.statements import tables
+
         system = _NEW_SPELLING.get(row.database.lower(), row.database.lower())
         touched = tables(system, row.statement, row.collection, row.verb)
         if touched is None:
