@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pyoxigraph
 import rdflib
@@ -20,9 +20,13 @@ from pyshacl.errors import ReportableRuntimeError
 from rdflib.namespace import RDF, SH
 from rdflib.term import Node
 
+from ontology.errors import IllTypedLiteral
+from ontology.literals import canonical_literal
 from shapes.errors import MalformedShapes
 from shapes.reach import python_pattern
 from shapes.report import Report, Result
+
+XSD_STRING = "http://www.w3.org/2001/XMLSchema#string"
 
 # A shape inside a shape inside a shape: pySHACL's own limit of 15 is soon reached by lists.
 MAX_DEPTH = 100
@@ -36,9 +40,7 @@ class ReferenceShapes:
     """Shapes, parsed once, to be run over any number of data graphs."""
 
     def __init__(self, ntriples: bytes) -> None:
-        given = rdflib.Graph()
-        given.parse(data=ntriples, format="nt11")
-        self.graph = _as_pyshacl_reads_it(given)
+        self.graph = _as_pyshacl_reads_it(_parsed(ntriples))
 
     def run(self, data: bytes, foci: Sequence[str] | None = None) -> Report:
         """Validates N-Triples. With ``foci`` (in N-Triples form), these nodes alone, where a shape
@@ -46,9 +48,7 @@ class ReferenceShapes:
 
         Raises :class:`MalformedShapes` when pySHACL cannot use the shapes.
         """
-        graph = rdflib.Graph()
-        graph.parse(data=data, format="nt11")
-        results = self._round(graph)
+        results = self._round(_parsed(data))
         if foci is not None:
             wanted = set(foci)
             results = [result for result in results if result.focus in wanted]
@@ -95,6 +95,33 @@ def _failures() -> Iterator[None]:
         raise MalformedShapes(f"the shapes cannot be used: {error}") from error
 
 
+def _parsed(ntriples: bytes) -> rdflib.Graph:
+    """The triples, every literal in the form it comes in.
+
+    rdflib's own parser rewrites literals or doesn't as a variable of the whole process says, which
+    pySHACL turns on and off while other threads parse.
+    """
+    graph = rdflib.Graph()
+    for quad in pyoxigraph.parse(ntriples, format=pyoxigraph.RdfFormat.N_TRIPLES):
+        graph.add((_node(quad.subject), _node(quad.predicate), _node(quad.object)))
+    return graph
+
+
+def _node(
+    term: pyoxigraph.NamedNode | pyoxigraph.BlankNode | pyoxigraph.Literal | pyoxigraph.Triple,
+) -> rdflib.URIRef | rdflib.BNode | rdflib.Literal:
+    if isinstance(term, pyoxigraph.NamedNode):
+        return rdflib.URIRef(term.value)
+    if isinstance(term, pyoxigraph.BlankNode):
+        return rdflib.BNode(term.value)
+    assert isinstance(term, pyoxigraph.Literal)
+    if term.language:
+        return rdflib.Literal(term.value, lang=term.language, normalize=False)
+    # rdflib and pySHACL take a plain literal and an explicit xsd:string for two.
+    datatype = None if term.datatype.value == XSD_STRING else rdflib.URIRef(term.datatype.value)
+    return rdflib.Literal(term.value, datatype=datatype, normalize=False)
+
+
 def _as_pyshacl_reads_it(given: rdflib.Graph) -> rdflib.Graph:
     """The shapes with blank nodes for paths, which pySHACL takes for predicates otherwise (the
     graph holds no blank nodes), and with regular expressions as Python writes them."""
@@ -109,7 +136,7 @@ def _as_pyshacl_reads_it(given: rdflib.Graph) -> rdflib.Graph:
     graph = rdflib.Graph()
     for subject, predicate, value in given:
         if predicate == SH.pattern and "m" not in str(given.value(subject, SH.flags) or ""):
-            value = rdflib.Literal(python_pattern(str(value)))
+            value = rdflib.Literal(python_pattern(str(value)), normalize=False)
         graph.add((paths.get(subject, subject), predicate, paths.get(value, value)))
     return graph
 
@@ -152,9 +179,13 @@ def _result(found: rdflib.Graph, node: Node) -> Result:
 
 def _text(node: Node | None) -> str | None:
     """In N-Triples form; rdflib's own n3() writes Turtle where a text has several lines."""
-    if isinstance(node, rdflib.Literal):
-        datatype = None if node.datatype is None else pyoxigraph.NamedNode(str(node.datatype))
-        if node.language:
-            return str(pyoxigraph.Literal(str(node), language=node.language))
-        return str(pyoxigraph.Literal(str(node), datatype=datatype))
-    return None if node is None else node.n3()
+    if not isinstance(node, rdflib.Literal):
+        return None if node is None else node.n3()
+    if node.language:
+        return str(pyoxigraph.Literal(str(node), language=node.language))
+    datatype = None if node.datatype is None else pyoxigraph.NamedNode(str(node.datatype))
+    literal = pyoxigraph.Literal(str(node), datatype=datatype)
+    with suppress(IllTypedLiteral):
+        # pySHACL copies what it reports, and rdflib may write a copied number its own way.
+        literal = canonical_literal(literal)
+    return str(literal)
