@@ -1,7 +1,8 @@
 """SPARQL queries per second, and how long they take, over eight connections.
 
-Baseline: the engine's own HTTP server (``oxigraph serve-read-only``, PyPI ``oxigraph``) on the very
-files that our workers read, a copy of the newest snapshot, under the same load, in turns.
+Baseline: the engine's own HTTP server (``oxigraph serve-read-only``, PyPI ``oxigraph``) under the
+same load, in turns: on a copy of the very files that our workers read, the newest snapshot, and on
+one that was compacted first, as after a bulk load.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+from bench_client import Load
 from bench_context import Context, say
 from bench_data import SEED, UNKNOWN
 from bench_figures import Baseline, Figure
@@ -24,6 +26,7 @@ from bench_wrk import get_load
 from ontology.vocab import Rdfs
 
 CONNECTIONS = 8
+OURS, SAME, COMPACTED = "ours", "oxigraph serve-read-only", "the same, its files compacted"
 JSON = "application/sparql-results+json"
 QUERIES = {
     "point lookup": "SELECT ?p ?o { <%s> ?p ?o }",
@@ -38,41 +41,40 @@ def measure(context: Context) -> list[Figure]:
     services = list(context.organisation.services)
     random.Random(SEED).shuffle(services)
     headers = {"Accept": JSON}
-    ours: dict[str, list[float]] = {name: [] for name in QUERIES}
-    theirs: dict[str, list[float]] = {name: [] for name in QUERIES}
-    notes: dict[str, tuple[str, str]] = {}
-    with _peer(context.folder, _newest(server.data / "snapshots")) as port:
+    newest = _newest(server.data / "snapshots")
+    loads: dict[tuple[str, str], list[Load]] = {}
+    with (
+        _peer(context.folder / "peer", newest, compacted=False) as same,
+        _peer(context.folder / "compacted", newest, compacted=True) as compacted,
+    ):
+        sides = {
+            OURS: (server.port, "/sparql", {**headers, "Authorization": f"Bearer {server.token}"}),
+            SAME: (same, "/query", headers),
+            COMPACTED: (compacted, "/query", headers),
+        }
         for number in range(sizes.rounds):
             for name, query in QUERIES.items():
                 say(f"queries, {name}, round {number + 1}")
-                asked = [f"query={quote(query % service)}" for service in services]
-                mine = get_load(
-                    context.folder,
-                    server.port,
-                    [f"/sparql?{query}" for query in asked],
-                    {**headers, "Authorization": f"Bearer {server.token}"},
-                    CONNECTIONS,
-                    sizes.seconds,
-                )
-                peers = get_load(
-                    context.folder,
-                    port,
-                    [f"/query?{query}" for query in asked],
-                    headers,
-                    CONNECTIONS,
-                    sizes.seconds,
-                )
-                ours[name].append(mine.rate)
-                theirs[name].append(peers.rate)
-                notes[name] = (mine.times(), peers.times())
+                asked = [f"?query={quote(query % service)}" for service in services]
+                for side, (port, path, fields) in sides.items():
+                    paths = [path + question for question in asked]
+                    load = get_load(context.folder, port, paths, fields, CONNECTIONS, sizes.seconds)
+                    loads.setdefault((name, side), []).append(load)
     return [
         Figure(
             f"queries, {name}",
             "/s",
-            tuple(ours[name]),
-            (Baseline("oxigraph serve-read-only", tuple(theirs[name]), note=notes[name][1]),),
+            tuple(load.rate for load in loads[name, OURS]),
+            tuple(
+                Baseline(
+                    side,
+                    tuple(load.rate for load in loads[name, side]),
+                    note=loads[name, side][-1].times(),
+                )
+                for side in (SAME, COMPACTED)
+            ),
             aim=f"aim: a ratio of {AIMS[name]} or more",
-            note=notes[name][0],
+            note=loads[name, OURS][-1].times(),
         )
         for name in QUERIES
     ]
@@ -86,12 +88,13 @@ def _newest(snapshots: Path) -> Path:
 
 
 @contextmanager
-def _peer(folder: Path, snapshot: Path) -> Iterator[int]:
+def _peer(copied: Path, snapshot: Path, *, compacted: bool) -> Iterator[int]:
     """The peer on a copy of a snapshot; gives its port."""
-    copied = folder / "peer"
     shutil.copytree(snapshot, copied)
     program = shutil.which("oxigraph", path=sysconfig.get_path("scripts"))
     assert program is not None, "oxigraph is missing: install the extra 'bench'"
+    if compacted:
+        subprocess.run([program, "optimize", "--location", copied], check=True)
     port = free_port()
     with subprocess.Popen(
         [program, "serve-read-only", "--location", copied, "--bind", f"127.0.0.1:{port}"],
