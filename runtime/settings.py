@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pyoxigraph import NamedNode
 
-from ontology.ids import DEFAULT_BASE
+from ontology.ids import DEFAULT_BASE, Ids
 from runtime.errors import SettingsError
 
 ENVIRONMENT_PREFIX = "FRACTALOPS_"
@@ -50,6 +51,13 @@ class Settings(BaseModel):
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
     steward_seconds: float = Field(default=5.0, gt=0)
     facts_seconds: float = Field(default=20.0, gt=0)
+
+    @field_validator("base")
+    @classmethod
+    def _base_makes_iris(cls, base: str) -> str:
+        # Every IRI of the graph begins with it, and it is never changed.
+        NamedNode(Ids(base).graph("ontology"))
+        return base
 
     @classmethod
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:

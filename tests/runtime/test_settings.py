@@ -1,0 +1,79 @@
+"""Settings come from what was given, the environment and the defaults, in this order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ontology.ids import DEFAULT_BASE
+from runtime.errors import SettingsError
+from runtime.settings import MEBIBYTE, Settings
+
+
+def test_the_defaults() -> None:
+    settings = Settings.read({}, {})
+    assert (settings.host, settings.port, settings.data) == ("127.0.0.1", 8080, Path("data"))
+    assert settings.base == DEFAULT_BASE
+    assert settings.time_lock_seconds == 24 * 3600
+    assert settings.mirror is None
+    assert settings.witness_keys == ()
+    assert settings.query_workers >= 1
+
+
+def test_what_is_given_wins_over_the_environment() -> None:
+    environment = {
+        "FRACTALOPS_PORT": "9000",
+        "FRACTALOPS_HOST": "0.0.0.0",
+        "FRACTALOPS_DATA": "/srv/data with blank",
+        "FRACTALOPS_QUERY_SECONDS": "2.5",
+        "FRACTALOPS_WITNESS_KEYS": "w1+00+aa w2+00+bb",
+        "FRACTALOPS_MIRROR": "/mnt/mirror",
+        "FRACTALOPS_ORGANISATION": "",
+        "OTHER": "x",
+    }
+    settings = Settings.read({"port": 0, "host": None, "unheard_of": 1}, environment)
+    assert (settings.port, settings.host) == (0, "0.0.0.0")
+    assert settings.data == Path("/srv/data with blank")
+    assert settings.query_seconds == 2.5
+    assert settings.witness_keys == ("w1+00+aa", "w2+00+bb")
+    assert settings.mirror == Path("/mnt/mirror")
+    assert settings.organisation == "organisation"
+
+
+def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FRACTALOPS_PORT", "7777")
+    assert Settings.read({}).port == 7777
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("port", "70000"),
+        ("port", "-1"),
+        ("port", "http"),
+        ("base", "ftp://graph.example.org"),
+        ("base", "http://graph.example.org/"),
+        ("base", "http://graph example"),
+        ("organisation", "Acme Inc"),
+        ("operator", "-x"),
+        ("time_lock_seconds", "-1"),
+        ("query_workers", "0"),
+        ("query_memory", "5"),
+        ("query_seconds", "0"),
+        ("proposal_bytes", "1"),
+        ("steward_seconds", "soon"),
+    ],
+)
+def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({}, {f"FRACTALOPS_{name.upper()}": value})
+    assert f"{name.replace('_', '-')} (FRACTALOPS_{name.upper()})" in str(caught.value)
+    assert value in str(caught.value)
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings.read({}, {})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1
+    assert settings.proposal_bytes == 32 * MEBIBYTE
