@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint, parse_note
-from proofs.errors import LogForked, ProofError
+from proofs.errors import FormatError, JournalCorrupt, LogForked, ProofError
 from proofs.journal import Journal
 from proofs.tiles import CHECKPOINT_PATH, TileWriter, read_checkpoint
 
@@ -45,14 +45,22 @@ def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey
                 " is an older copy, and going on would fork the log under the same key. Put the"
                 " newer journal back (fractalops restore refuses such a copy too)"
             )
-        if published.size:
-            ours = Checkpoint.parse(parse_note(journal.checkpoint(published.size)).text)
-            if ours.root != published.root:
-                raise LogForked(
-                    f"{place} and the journal disagree about the first {published.size} entries:"
-                    " one of them was changed. Nothing is written; put back the journal, or the"
-                    " folder, that belongs to the other"
-                )
+        if published.size and _root(journal, published.size) != published.root:
+            raise LogForked(
+                f"{place} and the journal disagree about the first {published.size} entries:"
+                " one of them was changed. Nothing is written; put back the journal, or the"
+                " folder, that belongs to the other"
+            )
+
+
+def _root(journal: Journal, size: int) -> bytes:
+    try:
+        return Checkpoint.parse(parse_note(journal.checkpoint(size)).text).root
+    except FormatError as error:
+        raise JournalCorrupt(
+            f"checkpoint {size} of the journal cannot be read ({error}): keep the folder as it is"
+            " and restore a backup (fractalops restore)"
+        ) from error
 
 
 class Publisher:
@@ -111,11 +119,11 @@ class Publisher:
             if size == 0:
                 return
             note = self._journal.checkpoint(size)
+            root = _root(self._journal, size)
         except ProofError as error:
             self._fails("journal", error)
             return
         self.problems.pop("journal", None)
-        root = Checkpoint.parse(parse_note(note).text).root
         for folder, writer in self._writers.items():
             try:
                 writer.grow(size, self._journal.leaf, root, note.encode())

@@ -263,7 +263,7 @@ class Trial:
         for thread in threads:
             thread.start()
         before = [worker.done for worker in self.workers]
-        give_up = time.monotonic() + 30
+        give_up = time.monotonic() + 120
         while at_work and not all(
             worker.done > done for worker, done in zip(self.workers, before, strict=True)
         ):
