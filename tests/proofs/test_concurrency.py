@@ -115,6 +115,28 @@ def test_two_valid_changes_cannot_break_a_shape_together(
     gate.sound()
 
 
+def test_a_decision_is_checked_again_when_something_came_in_between(
+    gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    otto = gate.name("otto", "operator")
+    url = 'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI .'
+    gate.propose(url)
+    view = gate.propose(
+        'ex:lxc a fo:LxcAsset ; rdfs:label "lxc" ; fo:assetId "lxc-1" ; fo:locatorContainer "c" ;'
+        " fo:publicUrl ex:a .",
+        "assets",
+        by=gate.operator,
+    )
+    held = hold(gate, monkeypatch, "validate", after=True)
+    slow = in_thread(gate.ledger.approve, otto, view.id, "yes")
+    assert held.reached.wait(30)
+    gate.take_back(url)
+    held.go.set()
+    with pytest.raises(Invalid, match="no longer valid"):
+        slow.result(30)
+    assert gate.state(view) == "invalid"
+
+
 def test_a_change_of_the_shapes_passes_a_check_that_is_under_way(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
