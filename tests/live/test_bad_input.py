@@ -310,7 +310,7 @@ def test_an_endless_query_harms_nobody(platform: Platform) -> None:
 
     def ask() -> None:
         with platform.client("analyst") as client:
-            answers.append(client.get("/sparql", params={"query": ENDLESS, "timeout": "3"}))
+            answers.append(client.get("/sparql", params={"query": ENDLESS, "timeout": "4"}))
 
     thread = threading.Thread(target=ask)
     with counted(platform, "query-timeout"):
@@ -326,7 +326,7 @@ def test_an_endless_query_harms_nobody(platform: Platform) -> None:
     told = problem(answers[0], 503, "query-timeout")
     assert "LIMIT" in told["detail"]
     assert answered >= 5
-    assert slowest < 2
+    assert slowest < 3
 
 
 def test_a_hundred_endless_queries_leave_no_trace(platform: Platform) -> None:
