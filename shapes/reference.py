@@ -74,8 +74,7 @@ class ReferenceShapes:
                 data,
                 shacl_graph=self.graph,
                 inplace=True,
-                allow_infos=True,
-                allow_warnings=True,
+                # Not allow_warnings: it makes values conform to what warns of them inside sh:not.
                 max_validation_depth=MAX_DEPTH,
             )
         return _results(found)
