@@ -16,7 +16,6 @@ from ontology.vocab import PREFIXES
 
 _PLACE = re.compile(r"error at (\d+):(\d+)")
 _CLASSES = re.compile(r"\[(?:'|_\])[^\]]*\]?")
-_ABSOLUTE = re.compile(r"<[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def complaint(text: str, engine_says: str) -> dict[str, Any]:
@@ -35,9 +34,8 @@ def complaint(text: str, engine_says: str) -> dict[str, Any]:
 
 
 def _usual_cause(found: list[Token]) -> tuple[str, Token] | None:
-    """A prefix that nobody declared, or an IRI that is relative to nothing."""
+    """A prefix that nobody declared."""
     declared: set[str] = set()
-    has_base = False
     before = ""
     for token in found:
         if token.kind == "PNAME":
@@ -48,11 +46,6 @@ def _usual_cause(found: list[Token]) -> tuple[str, Token] | None:
                 known = PREFIXES.get(prefix)
                 declaration = f"PREFIX {prefix}: <{known or '...'}>"
                 return f"{prefix}: is not declared; begin with {declaration}", token
-        elif token.kind == "IRIREF":
-            if before == "BASE":
-                has_base = True
-            elif not has_base and not _ABSOLUTE.match(token.text):
-                return f"{token.text} is relative, and there is no BASE; write the whole IRI", token
         before = token.text.upper() if token.kind == "WORD" else before * (token.kind == "PNAME")
     return None
 

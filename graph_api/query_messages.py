@@ -36,7 +36,8 @@ class Task(NamedTuple):
     ``what`` is the query, the IRI to describe or the graph to dump (empty: all of them);
     ``results_type`` and ``graph_type`` are the media types to answer in, by the form of the query
     (empty: the caller takes none). ``hidden`` names the graphs the caller may not read. A query's
-    own dataset gives way to ``dataset`` (default graphs, named graphs) of the protocol.
+    own dataset gives way to ``dataset`` (default graphs, named graphs) of the protocol. ``base`` is
+    what relative IRIs in a query are resolved against when it has no BASE of its own.
     """
 
     operation: Operation
@@ -48,6 +49,7 @@ class Task(NamedTuple):
     dataset: tuple[tuple[str, ...], tuple[str, ...]] | None = None
     seconds: float = 0.0
     result_bytes: int = 0
+    base: str = ""
 
     def encode(self) -> bytes:
         body = marshal.dumps(tuple(self))

@@ -40,6 +40,7 @@ MOST_INCOMING = 1000
 """Triples that point at a described resource, of which no more are given."""
 
 MOST_LABELS = 2000
+_UNKNOWN_FUNCTION = re.compile(r"\bfunction <([^>]*)> is not supported")
 _LABEL = NamedNode("http://www.w3.org/2000/01/rdf-schema#label")
 
 RESULT_FORMATS = {
@@ -86,7 +87,7 @@ def query(store: Store, task: Task, output: IO[bytes]) -> str:
     dataset = _chosen_dataset(head, task)
     try:
         if dataset is None and not task.hidden:
-            results = store.query(task.what)
+            results = store.query(task.what, base_iri=task.base or None)
         else:
             results = _query_dataset(store, task, dataset)
         if isinstance(results, (QuerySolutions, QueryBoolean)):
@@ -95,6 +96,11 @@ def query(store: Store, task: Task, output: IO[bytes]) -> str:
             _write(results, output, media_type)
     except SyntaxError as error:
         raise Refusal("syntax", **complaint(task.what, str(error))) from error
+    except RuntimeError as error:
+        unknown = _UNKNOWN_FUNCTION.search(str(error))
+        if unknown is None:
+            raise
+        raise Refusal("function", iri=unknown[1]) from error
     return media_type
 
 
@@ -108,6 +114,7 @@ def _query_dataset(
     if dataset is None:
         return store.query(
             task.what,
+            base_iri=task.base or None,
             default_graph=DefaultGraph(),
             named_graphs=list(_visible(store, task.hidden)),
         )
@@ -115,9 +122,17 @@ def _query_dataset(
     if len(default) > 1:
         # The engine would count a triple once for each graph that states it.
         return _merged(store, default, named).query(
-            task.what, default_graph=DefaultGraph(), named_graphs=list(named)
+            task.what,
+            base_iri=task.base or None,
+            default_graph=DefaultGraph(),
+            named_graphs=list(named),
         )
-    return store.query(task.what, default_graph=list(default), named_graphs=list(named))
+    return store.query(
+        task.what,
+        base_iri=task.base or None,
+        default_graph=list(default),
+        named_graphs=list(named),
+    )
 
 
 def _merged(store: Store, default: list[NamedNode], named: list[NamedNode]) -> Store:
@@ -145,7 +160,8 @@ def _chosen_dataset(head: QueryHead, task: Task) -> tuple[list[NamedNode], list[
             raise Refusal("bad-graph", message=str(error)) from error
     elif head.has_dataset:
         default, named = (
-            _resolve(head.prologue, terms) for terms in (head.default_graphs, head.named_graphs)
+            _resolve(head.prologue, terms, task.base)
+            for terms in (head.default_graphs, head.named_graphs)
         )
     else:
         return None
@@ -155,12 +171,12 @@ def _chosen_dataset(head: QueryHead, task: Task) -> tuple[list[NamedNode], list[
     return _distinct(default), _distinct(named)
 
 
-def _resolve(prologue: str, terms: tuple[str, ...]) -> list[NamedNode]:
+def _resolve(prologue: str, terms: tuple[str, ...], base: str) -> list[NamedNode]:
     """The IRIs that terms stand for under a prologue, as the engine's own parsers read them."""
     declarations = re.sub(r"(?i)\bVERSION\s*(\"[^\"]*\"|'[^']*')", "", prologue)
     document = declarations + "".join(f"\n<x:s> <x:p> {term} ." for term in terms)
     try:
-        quads = list(parse(document, RdfFormat.TURTLE))
+        quads = list(parse(document, RdfFormat.TURTLE, base_iri=base or None))
     except SyntaxError as error:
         raise Refusal(
             "syntax", message=f"in a FROM clause: {error}", line=None, column=None

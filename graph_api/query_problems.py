@@ -92,6 +92,15 @@ def refused(reply: Reply, result_bytes: int) -> Problem:
         return update_refused(where + message, place)
     if kind == "service":
         return _service_refused(place, where)
+    if kind == "function":
+        return Problem(
+            400,
+            "function-unknown",
+            "There is no such function",
+            f"<{details['iri']}> is none of SPARQL's own functions, which are all there are here."
+            " Compute it on your side, from what a query without it gives.",
+            extra={"function": details["iri"]},
+        )
     if kind == "not-acceptable":
         return not_acceptable(details["offered"])
     if kind == "result-too-large":

@@ -152,6 +152,8 @@ class QueryService:
         self._min_head_for = min_head_for
         self._rebuilder = ThreadPoolExecutor(1, thread_name_prefix="rebuild")
         self._rebuilding = 0
+        # So that <id/service/shop/cart> and FROM <graph/lineage/shop> are the platform's own.
+        self._base = f"{ids.base}/"
 
     def close(self) -> None:
         """Waits for a rebuild that is under way."""
@@ -239,6 +241,7 @@ class QueryService:
             reading.dataset,
             self.limits.seconds if reading.seconds is None else reading.seconds,
             self.limits.result_bytes,
+            self._base,
         )
         job = self._pool.submit(caller.principal, lease, task)
         return Started(job, snapshot.head, etag, time.perf_counter())

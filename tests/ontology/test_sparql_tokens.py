@@ -138,6 +138,7 @@ SERVICES = [
     f"PREFIX : <http://x/> ASK {{ ?s ?p :a.b.SERVICE{REMOTE} {{ ?s ?p ?o }} }}",
     # It falls back to the prefix alone where the whole makes no IRI (here: a port with letters).
     f"PREFIX p: <http://a:80> ASK {{ ?s ?p p:SERVICE{REMOTE} {{ ?s ?p ?o }} }}",
+    f"PREFIX p: <//a:80> ASK {{ ?s ?p p:SERVICE{REMOTE} {{ ?s ?p ?o }} }}",
     f"PREFIX p: <http://a:80> ASK {{ ?s p:trueSERVICE{REMOTE} {{ ?s ?p ?o }} }}",
     # It reads "<" as an operator where the longest match is an IRI.
     "ASK { ?s ?p ?x FILTER(1<2)SERVICE?x#>\n { ?s ?p ?o } }",

@@ -352,7 +352,7 @@ def test_service_is_refused(client: httpx.Client) -> None:
     [
         ("SELECT * {\n  ?s ?p }", 2, 10, "expected"),
         ("SELECT * {\n  ?s fo:calls ?o }", 2, 6, "PREFIX fo: <https://w3id.org/fractalops/ns#>"),
-        ("ASK { <relative> ?p ?o }", 1, 7, "relative"),
+        ("ASK { <http://e:x/> ?p ?o }", 1, 20, "IRI"),
         ('ASK {\n\n ?s ?p "never closed }', 3, 8, "never closed"),
         ("SELECT ?x { ?x ?p ?o } GROUP BY ?p", 1, 35, "SELECT"),
         ("nonsense", 1, 1, "SELECT, ASK, CONSTRUCT or DESCRIBE"),
@@ -367,6 +367,39 @@ def test_a_syntax_error_has_its_place(
     body = answer.json()
     assert (body["line"], body["column"]) == (line, column)
     assert says in body["detail"]
+
+
+def test_a_relative_iri_is_the_platforms_own(client: httpx.Client) -> None:
+    label = "<http://www.w3.org/2000/01/rdf-schema#label>"
+    query = f"SELECT ?label {{ <id/service/shop/cart> {label} ?label }}"
+    for dataset in (
+        "",
+        "FROM <graph/lineage/shop>",
+        "FROM <graph/lineage/crm> FROM <graph/lineage/shop>",
+    ):
+        answer = client.get("/sparql", params={"query": query.replace("{", dataset + " {", 1)})
+        rows = answer.json()["results"]["bindings"]
+        assert [row["label"]["value"] for row in rows] == ["cart"]
+
+
+def test_a_restricted_graph_is_not_reached_by_a_relative_name(server: Server) -> None:
+    with server.client("outsider") as outsider:
+        query = "SELECT * FROM <graph/lineage/secret> { ?s ?p ?o }"
+        answer = outsider.get("/sparql", params={"query": query})
+    assert problem(answer) == (403, "graph-restricted")
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT (<http://e/f>(?s) AS ?x) { ?s ?p ?o }",
+        "SELECT * FROM <graph/lineage/shop> { ?s ?p ?o FILTER(<http://e/f>(?s)) }",
+    ],
+)
+def test_a_function_that_nobody_knows_is_named(client: httpx.Client, query: str) -> None:
+    answer = client.get("/sparql", params={"query": query})
+    assert problem(answer) == (400, "function-unknown")
+    assert answer.json()["function"] == "http://e/f"
 
 
 # --- caching, heads, time travel
