@@ -32,7 +32,7 @@ from pyoxigraph import (
 from graph_api.query_complaints import complaint
 from graph_api.query_messages import Task
 from ontology.errors import ServiceRefused, SparqlSyntaxError, UpdateRefused
-from ontology.sparql_tokens import QueryHead, query_head
+from ontology.sparql_tokens import QueryHead, lower_case_booleans, query_head
 from ontology.store import open_memory
 from ontology.vocab import PREFIXES
 
@@ -86,10 +86,7 @@ def query(store: Store, task: Task, output: IO[bytes]) -> str:
         raise Refusal("not-acceptable", form=head.form, offered=list(offered))
     dataset = _chosen_dataset(head, task)
     try:
-        if dataset is None and not task.hidden:
-            results = store.query(task.what, base_iri=task.base or None)
-        else:
-            results = _query_dataset(store, task, dataset)
+        results = _results(store, task, dataset)
         if isinstance(results, (QuerySolutions, QueryBoolean)):
             results.serialize(output, RESULT_FORMATS[media_type])
         else:
@@ -104,13 +101,29 @@ def query(store: Store, task: Task, output: IO[bytes]) -> str:
     return media_type
 
 
+def _results(
+    store: Store, task: Task, dataset: tuple[list[NamedNode], list[NamedNode]] | None
+) -> Any:
+    try:
+        return _query_dataset(store, task, dataset)
+    except SyntaxError:
+        # Keywords have no case, but the engine's parser wants these two in lower case.
+        usual = lower_case_booleans(task.what)
+        if usual == task.what:
+            raise
+        return _query_dataset(store, task._replace(what=usual), dataset)
+
+
 def _query_dataset(
     store: Store, task: Task, dataset: tuple[list[NamedNode], list[NamedNode]] | None
 ) -> Any:
     """Runs a query over a chosen dataset, or over what the caller may read.
 
-    Both lists are always given to the engine, so that it never looks at FROM clauses itself.
+    With a dataset, or with something to hide, both lists are given to the engine, so that it never
+    looks at FROM clauses itself.
     """
+    if dataset is None and not task.hidden:
+        return store.query(task.what, base_iri=task.base or None)
     if dataset is None:
         return store.query(
             task.what,

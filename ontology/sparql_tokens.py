@@ -32,6 +32,7 @@ __all__ = [
     "QueryHead",
     "Token",
     "data_blocks",
+    "lower_case_booleans",
     "query_form",
     "query_head",
     "tokens",
@@ -103,6 +104,23 @@ def query_head(text: str) -> QueryHead:
     if "from" not in lowered:
         return QueryHead(form)
     return _with_dataset(text, form, match.start("form"))
+
+
+def lower_case_booleans(text: str) -> str:
+    """The text with ``TRUE`` and ``False`` as ``true`` and ``false``, where they are keywords.
+
+    Nothing else changes, nor does any place. A text that can't be cut comes back as it is.
+    """
+    pieces: list[str] = []
+    copied = 0
+    try:
+        for kind, start, end in scan(text):
+            if kind == "WORD" and text[start:end].lower() in ("true", "false"):
+                pieces += (text[copied:start], text[start:end].lower())
+                copied = end
+    except SparqlSyntaxError:
+        return text
+    return "".join((*pieces, text[copied:]))
 
 
 def _not_a_query(text: str, offset: int | None = None) -> SparqlSyntaxError:

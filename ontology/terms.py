@@ -139,11 +139,15 @@ def has_blank_nodes(quads: Iterable[Quad]) -> bool:
     return any(isinstance(q.subject, BlankNode) or isinstance(q.object, BlankNode) for q in quads)
 
 
-def rdfc10(data: bytes) -> bytes:
-    """RDFC-1.0 over N-Quads. A poison graph may keep it busy for ever: run it where it can be
-    killed when the quads are a stranger's."""
+def rdfc10(
+    data: bytes, algorithm: CanonicalizationAlgorithm = CanonicalizationAlgorithm.RDFC_1_0
+) -> bytes:
+    """RDFC-1.0 over N-Quads, with SHA-256 unless the algorithm says SHA-384.
+
+    A poison graph may keep it busy for ever: run it where it can be killed when the quads are a
+    stranger's."""
     dataset = Dataset(parse(data, format=RdfFormat.N_QUADS))
-    dataset.canonicalize(CanonicalizationAlgorithm.RDFC_1_0)
+    dataset.canonicalize(algorithm)
     return b"".join(sorted(line(quad) for quad in dataset))
 
 

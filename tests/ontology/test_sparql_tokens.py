@@ -11,7 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ontology.errors import ServiceRefused, SparqlError, SparqlSyntaxError, UpdateRefused
-from ontology.sparql_tokens import data_blocks, query_form, query_head, tokens
+from ontology.sparql_tokens import (
+    data_blocks,
+    lower_case_booleans,
+    query_form,
+    query_head,
+    tokens,
+)
 
 REMOTE = "<http://127.0.0.1:1/>"
 
@@ -370,3 +376,17 @@ def test_no_text_that_passes_makes_the_engine_call_out(parts: list[str]) -> None
         return
     except (OSError, RuntimeError) as error:
         pytest.fail(f"{text!r} passed the gate, and the engine said {error}")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ASK { FILTER(TRUE || False) }", "ASK { FILTER(true || false) }"),
+        ("ASK { ?TRUE ex:TRUE 'TRUE', <TRUE> } # TRUE",
+         "ASK { ?TRUE ex:TRUE 'TRUE', <TRUE> } # TRUE"),
+        ("ASK { FILTER(TRUE) } 'never closed", "ASK { FILTER(TRUE) } 'never closed"),
+        ("ASK { FILTER(TRUER) }", "ASK { FILTER(TRUER) }"),
+    ],
+)  # fmt: skip
+def test_only_the_keywords_become_lower_case(text: str, expected: str) -> None:
+    assert lower_case_booleans(text) == expected

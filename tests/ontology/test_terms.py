@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from pyoxigraph import (
     BlankNode,
+    CanonicalizationAlgorithm,
     DefaultGraph,
     Literal,
     NamedNode,
@@ -24,6 +25,7 @@ from ontology.terms import (
     graph_of,
     in_named_graph,
     line,
+    rdfc10,
     skolem_prefix,
     skolemise,
     to_nquads,
@@ -159,3 +161,14 @@ def test_only_quads_of_the_default_graph_are_moved() -> None:
     other = NamedNode("http://e/g")
     assert in_named_graph(Quad(S, P, S), G).graph_name == G
     assert in_named_graph(Quad(S, P, S, other), G).graph_name == other
+
+
+def test_both_hash_algorithms_of_rdfc10_give_one_form_each() -> None:
+    given = b"_:a <http://e/p> _:b .\n_:c <http://e/p> _:d .\n_:d <http://e/q> _:a .\n"
+    other = given.replace(b"_:", b"_:x")
+    for algorithm in (
+        CanonicalizationAlgorithm.RDFC_1_0_SHA_256,
+        CanonicalizationAlgorithm.RDFC_1_0_SHA_384,
+    ):
+        assert rdfc10(given, algorithm) == rdfc10(other, algorithm)
+    assert rdfc10(given) == rdfc10(given, CanonicalizationAlgorithm.RDFC_1_0_SHA_256)

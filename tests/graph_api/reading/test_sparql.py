@@ -382,6 +382,14 @@ def test_a_relative_iri_is_the_platforms_own(client: httpx.Client) -> None:
         assert [row["label"]["value"] for row in rows] == ["cart"]
 
 
+@pytest.mark.parametrize("dataset", ["", "FROM <graph/lineage/shop>"])
+def test_boolean_keywords_have_no_case(client: httpx.Client, dataset: str) -> None:
+    text = f"SELECT (TRUE AS ?t) (False AS ?f) ('TRUE' AS ?TRUE) {dataset} {{ }}"
+    answer = client.get("/sparql", params={"query": text})
+    (row,) = answer.json()["results"]["bindings"]
+    assert [row[name]["value"] for name in ("t", "f", "TRUE")] == ["true", "false", "TRUE"]
+
+
 def test_a_restricted_graph_is_not_reached_by_a_relative_name(server: Server) -> None:
     with server.client("outsider") as outsider:
         query = "SELECT * FROM <graph/lineage/secret> { ?s ?p ?o }"
