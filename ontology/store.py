@@ -15,7 +15,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
-from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad, Store
+from pyoxigraph import (
+    DefaultGraph,
+    Literal,
+    NamedNode,
+    Quad,
+    QuerySolution,
+    QuerySolutions,
+    Store,
+)
 
 from ontology.errors import StoreError
 from ontology.ids import Ids
@@ -102,6 +110,20 @@ class GraphStore:
             graph = quad.graph_name
             if isinstance(graph, NamedNode) and graph.value not in self._system:
                 yield quad
+
+    def rows(self, query: str) -> Iterator[QuerySolution]:
+        """The solutions of a SELECT of our own making, over named graphs by ``GRAPH``."""
+        try:
+            solutions = self._store.query(query)
+            assert isinstance(solutions, QuerySolutions)
+            yield from solutions
+        except _ENGINE_ERRORS as error:
+            raise _unreadable(error) from error
+
+    @property
+    def system_graphs(self) -> frozenset[str]:
+        """IRIs of the graphs that the system alone writes."""
+        return self._system
 
     def __contains__(self, quad: Quad) -> bool:
         try:

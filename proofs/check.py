@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from shapes.errors import MalformedShapes
+from shapes.overlay import Reads
 from shapes.report import Report, Result
-from shapes.validator import Footprint, Validator
+from shapes.validator import Validator
 
-REMEMBERED = 512
-"""Changes kept in memory, so that a slow check can see what came in meanwhile."""
+REMEMBERED = 200_000
+"""Quads of changes kept in memory, so that a slow check can see what came in meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Checked:
     delta: Delta
     report: Report
     head: int
+    reads: Reads
 
 
 class Checker:
@@ -37,7 +39,8 @@ class Checker:
         self._store = store
         self._validator = validator
         self._shapes_graph = store.ids.graph("shapes")
-        self._recent: deque[tuple[int, Footprint]] = deque(maxlen=REMEMBERED)
+        self._recent: deque[tuple[int, Delta]] = deque()
+        self._remembered = 0
         self._head = head
 
     def check(self, delta: Delta) -> Checked:
@@ -46,34 +49,45 @@ class Checker:
         head = self._head
         effective = self._store.effective(delta)
         if not effective:
-            return Checked(effective, Report(), head)
+            return Checked(effective, Report(), head, Reads())
         try:
-            report = self._validator.validate(effective)
+            found = self._validator.examine(effective)
         except MalformedShapes as error:
             report = refusal(self._shapes_graph, str(error))
-        return Checked(effective, report, head)
+            return Checked(effective, report, head, Reads(everything=True))
+        return Checked(effective, found.report, head, found.reads)
 
     def renewed(self, delta: Delta, checked: Checked) -> Checked:
         """The check as of now; runs again only where a change since can have turned it."""
         if checked.head == self._head:
             return checked
-        mine = self._validator.footprint(delta)
-        since = [item for head, item in self._recent if head > checked.head]
+        since = [change for head, change in self._recent if head > checked.head]
         seen_all = bool(self._recent) and self._recent[0][0] <= checked.head + 1
-        if not seen_all or any(mine.meets(theirs) for theirs in since):
+        if not seen_all or any(self._turned(delta, checked, change) for change in since):
             return self.check(delta)
         return replace(checked, head=self._head)
 
     def settle(self, head: int, delta: Delta) -> None:
         """Notes that the store has taken entry ``head``, which changed ``delta`` (or nothing)."""
-        self._recent.append((head, self._validator.footprint(delta) if delta else Footprint()))
-        if self._shapes_graph in delta.graphs():
-            self._validator.forget()
+        self._recent.append((head, delta))
+        self._remembered += 1 + len(delta)
+        while self._remembered > REMEMBERED:
+            self._remembered -= 1 + len(self._recent.popleft()[1])
+        self._validator.settled(delta)
         self._head = head
+
+    def _turned(self, delta: Delta, checked: Checked, since: Delta) -> bool:
+        """Whether a change since can have turned the report, or what is left of the delta."""
+        return (
+            self._shapes_graph in since.graphs()
+            or checked.reads.meet(since)
+            or not delta.quads.isdisjoint(since.quads)
+        )
 
     def start_over(self, head: int) -> None:
         """Notes that the store has reached ``head`` by a road that was not watched."""
         self._recent.clear()
+        self._remembered = 0
         self._validator.forget()
         self._head = head
 

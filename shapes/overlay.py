@@ -1,21 +1,62 @@
 """The asserted graph as it would be after a change.
 
 Invariant: a view, never a write: store minus removals plus additions, over every graph that
-proposals write. A triple stated in several graphs is yielded once for each.
+proposals write. A triple stated in several graphs is seen once. Whatever was read is remembered, so
+that it can be told later whether another change would have been read as well.
+
+Single look-ups go to the store one by one; :meth:`Overlay.prefetch` asks for many nodes at once,
+which costs a third of it on disk.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
 from ontology.vocab import Rdfs
+from shapes.view import Node
 
 Term = NamedNode | Literal
 SUBCLASS = NamedNode(Rdfs.subClassOf)
+
+FEW = 4
+"""So many look-ups are quicker one by one than by a query."""
+BATCH = 2_000
+"""Nodes of one query."""
+MANY = 50
+"""Values of one node, on average, beyond which a batch is left to look-ups with a limit."""
+
+
+@dataclass(slots=True)
+class Reads:
+    """What was read: values by predicate and node, whole nodes, or simply everything."""
+
+    objects: dict[NamedNode, set[Node]] = field(default_factory=dict)
+    subjects: dict[NamedNode, set[Node]] = field(default_factory=dict)
+    nodes: set[Node] = field(default_factory=set)
+    pointed: set[Node] = field(default_factory=set)
+    everything: bool = False
+
+    def meet(self, delta: Delta) -> bool:
+        """Whether any of this would have been read otherwise after another change."""
+        if self.everything:
+            return bool(delta)
+        none: frozenset[Node] = frozenset()
+        return any(
+            quad.subject in self.nodes
+            or quad.object in self.pointed
+            or quad.subject in self.objects.get(quad.predicate, none)
+            or quad.object in self.subjects.get(quad.predicate, none)
+            for quad in chain(delta.additions, delta.removals)
+        )
+
+
+_Index = dict[NamedNode, dict[Node, list[Node]]]
 
 
 class Overlay:
@@ -23,59 +64,186 @@ class Overlay:
 
     def __init__(self, store: GraphStore, delta: Delta) -> None:
         self._store = store
+        self._delta = delta
         self._removals = delta.removals
-        self._by_subject: dict[object, list[Quad]] = {}
-        self._by_object: dict[object, list[Quad]] = {}
+        self._added: _Index = {}
+        self._added_back: _Index = {}
+        self._out: dict[Node, dict[NamedNode, None]] = {}
         for quad in delta.additions:
-            self._by_subject.setdefault(quad.subject, []).append(quad)
-            self._by_object.setdefault(quad.object, []).append(quad)
+            subject, predicate, value = node(quad.subject), quad.predicate, node(quad.object)
+            self._added.setdefault(predicate, {}).setdefault(subject, []).append(value)
+            self._added_back.setdefault(predicate, {}).setdefault(value, []).append(subject)
+            self._out.setdefault(subject, {})[predicate] = None
+        self._cut: set[tuple[NamedNode, Node]] = set()
+        for quad in delta.removals:
+            self._cut.add((quad.predicate, node(quad.subject)))
+            self._cut.add((quad.predicate, node(quad.object)))
+        self._objects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
+        self._subjects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
+        self._without_values: set[Node] = set()
+        self._not_pointed: set[Node] = set()
+        self.reads = Reads()
+        system = ", ".join(f"<{graph}>" for graph in sorted(store.system_graphs))
+        self._asserted = f"FILTER(?g NOT IN ({system}))"
 
-    def about(self, subject: Term, predicate: NamedNode | None = None) -> Iterator[Quad]:
-        """Quads with this subject; none for a literal."""
+    # --- what a validation reads
+
+    def objects(
+        self, subject: Node, predicate: NamedNode, limit: int | None = None
+    ) -> Sequence[Node]:
         if isinstance(subject, Literal):
-            return
-        for quad in self._store.asserted(subject, predicate):
-            if quad not in self._removals:
-                yield quad
-        for quad in self._by_subject.get(subject, ()):
-            if predicate is None or quad.predicate == predicate:
-                yield quad
+            return ()
+        self.reads.objects.setdefault(predicate, set()).add(subject)
+        held = self._objects.setdefault(predicate, {})
+        known = held.get(subject)
+        if known is not None:
+            return known
+        added = self._added.get(predicate, {}).get(subject, ())
+        if subject in self._without_values:
+            found = tuple(dict.fromkeys(added))
+        else:
+            stored = (node(quad.object) for quad in self._stored(subject, predicate, None))
+            found = _first(chain(added, stored), limit)
+        if limit is None or len(found) < limit:
+            held[subject] = found
+        return found
 
-    def referring(self, value: Term, predicate: NamedNode) -> Iterator[Quad]:
-        """Quads with this predicate and object."""
-        for quad in self._store.asserted(None, predicate, value):
-            if quad not in self._removals:
-                yield quad
-        for quad in self._by_object.get(value, ()):
-            if quad.predicate == predicate:
-                yield quad
+    def subjects(
+        self, predicate: NamedNode, value: Node, limit: int | None = None
+    ) -> Sequence[Node]:
+        self.reads.subjects.setdefault(predicate, set()).add(value)
+        held = self._subjects.setdefault(predicate, {})
+        known = held.get(value)
+        if known is not None:
+            return known
+        added = self._added_back.get(predicate, {}).get(value, ())
+        if value in self._not_pointed:
+            found = tuple(dict.fromkeys(added))
+        else:
+            stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
+            found = _first(chain(added, stored), limit)
+        if limit is None or len(found) < limit:
+            held[value] = found
+        return found
+
+    def outgoing(self, subject: Node) -> Mapping[NamedNode, Sequence[Node]]:
+        if isinstance(subject, Literal):
+            return {}
+        self.reads.nodes.add(subject)
+        found: dict[NamedNode, dict[Node, None]] = {}
+        for predicate in self._out.get(subject, ()):
+            found[predicate] = dict.fromkeys(self._added[predicate][subject])
+        if subject not in self._without_values:
+            for quad in self._stored(subject, None, None):
+                found.setdefault(quad.predicate, {})[node(quad.object)] = None
+        return {predicate: tuple(values) for predicate, values in found.items()}
+
+    def all_subjects(self, predicate: NamedNode) -> Iterator[Node]:
+        self.reads.everything = True
+        yield from self._added.get(predicate, {})
+        for quad in self._stored(None, predicate, None):
+            yield node(quad.subject)
+
+    def all_objects(self, predicate: NamedNode) -> Iterator[Node]:
+        self.reads.everything = True
+        yield from self._added_back.get(predicate, {})
+        for quad in self._stored(None, predicate, None):
+            yield node(quad.object)
+
+    # --- many at once
+
+    def note_new(self, nodes: Collection[Node]) -> None:
+        """Finds out which of these the store knows nothing of: nothing is looked up for them."""
+        terms = [item for item in nodes if not isinstance(item, BlankNode)]
+        for pattern, unknown in (
+            ("?n ?p ?o", self._without_values),
+            ("?s ?p ?n", self._not_pointed),
+        ):
+            asked = [item for item in terms if pattern[1] == "s" or not isinstance(item, Literal)]
+            if len(asked) < FEW:
+                continue
+            for start in range(0, len(asked), BATCH):
+                batch = asked[start : start + BATCH]
+                rows = self._store.rows(
+                    f"SELECT ?i {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                    f" FILTER EXISTS {{ GRAPH ?g {{ {pattern} }} }} }}"
+                )
+                known = {int(row[0].value) for row in rows}
+                unknown.update(item for i, item in enumerate(batch) if i not in known)
+        self.reads.nodes.update(self._without_values)
+        self.reads.pointed.update(self._not_pointed)
+
+    def prefetch(
+        self, predicate: NamedNode, nodes: Iterable[Node], *, backwards: bool = False
+    ) -> None:
+        """Reads the values (or, backwards, the subjects) of many nodes in few queries."""
+        held = (self._subjects if backwards else self._objects).setdefault(predicate, {})
+        unknown = self._not_pointed if backwards else self._without_values
+        wanted = [
+            item
+            for item in nodes
+            if item not in held
+            and item not in unknown
+            and (backwards or not isinstance(item, Literal))
+            and (predicate, item) not in self._cut
+        ]
+        if len(wanted) < FEW:
+            return
+        added = (self._added_back if backwards else self._added).get(predicate, {})
+        pattern = f"?v {predicate} ?n" if backwards else f"?n {predicate} ?v"
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            most = MANY * len(batch)
+            found: list[dict[Node, None]] = [dict.fromkeys(added.get(item, ())) for item in batch]
+            number = 0
+            for row in self._store.rows(
+                f"SELECT ?i ?v {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                f" GRAPH ?g {{ {pattern} }} {self._asserted} }} LIMIT {most}"
+            ):
+                found[int(row[0].value)][row[1]] = None
+                number += 1
+            if number == most:
+                continue
+            for item, values in zip(batch, found, strict=True):
+                held[item] = tuple(values)
+
+    # --- the whole of it
 
     def everything(self) -> Iterator[Quad]:
         """Every asserted quad of the post-state."""
-        for quad in self._store.asserted():
-            if quad not in self._removals:
-                yield quad
-        for quads in self._by_subject.values():
-            yield from quads
+        yield from self._stored(None, None, None)
+        yield from self._delta.additions
 
     def of_graph(self, graph: str) -> Iterator[Quad]:
         """The quads of one graph."""
         for quad in self._store.match(graph=NamedNode(graph)):
             if quad not in self._removals:
                 yield quad
-        for quads in self._by_subject.values():
-            yield from (quad for quad in quads if graph_of(quad) == graph)
+        yield from (quad for quad in self._delta.additions if graph_of(quad) == graph)
 
-    def superclasses(self, classes: Iterable[NamedNode]) -> set[NamedNode]:
-        """These classes and everything above them."""
-        found = set(classes)
-        waiting = list(found)
-        while waiting:
-            for quad in self.about(waiting.pop(), SUBCLASS):
-                if isinstance(quad.object, NamedNode) and quad.object not in found:
-                    found.add(quad.object)
-                    waiting.append(quad.object)
-        return found
+    def _stored(
+        self, subject: Node | None, predicate: NamedNode | None, value: Node | None
+    ) -> Iterator[Quad]:
+        if isinstance(subject, BlankNode | Literal) or isinstance(value, BlankNode):
+            return
+        for quad in self._store.asserted(subject, predicate, value):
+            if not self._removals or quad not in self._removals:
+                yield quad
+
+
+def _first(items: Iterable[Node], limit: int | None) -> tuple[Node, ...]:
+    if limit is None:
+        return tuple(dict.fromkeys(items))
+    found: dict[Node, None] = {}
+    for item in items:
+        found[item] = None
+        if len(found) == limit:
+            break
+    return tuple(found)
+
+
+def _numbered(nodes: Sequence[Node]) -> str:
+    return " ".join(f"({number} {item})" for number, item in enumerate(nodes))
 
 
 def node(term: NamedNode | BlankNode | Literal | Triple) -> Term:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import pyoxigraph
@@ -23,7 +23,7 @@ from rdflib.term import Node
 from ontology.errors import IllTypedLiteral
 from ontology.literals import canonical_literal
 from shapes.errors import MalformedShapes
-from shapes.reach import python_pattern
+from shapes.paths import Chain, Either, Inverse, Optional, Path, Predicate, Repeated
 from shapes.report import Report, Result
 
 XSD_STRING = "http://www.w3.org/2001/XMLSchema#string"
@@ -34,6 +34,13 @@ _PATH_PARTS = (
     *(RDF.first, RDF.rest, SH.inversePath, SH.alternativePath),
     *(SH.zeroOrMorePath, SH.oneOrMorePath, SH.zeroOrOnePath),
 )
+
+_OPERATORS: dict[rdflib.URIRef, Callable[[Path], Path]] = {
+    SH.inversePath: Inverse,
+    SH.zeroOrMorePath: Repeated,
+    SH.oneOrMorePath: lambda path: Repeated(path, True),
+    SH.zeroOrOnePath: Optional,
+}
 
 
 class ReferenceShapes:
@@ -140,6 +147,22 @@ def _as_pyshacl_reads_it(given: rdflib.Graph) -> rdflib.Graph:
     return graph
 
 
+def python_pattern(pattern: str) -> str:
+    """An XPath regular expression as Python reads it: there, ``$`` lets a newline follow."""
+    out, escaped, in_class = "", False, False
+    for character in pattern:
+        if escaped or character not in "[]$\\":
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == "$":
+            character = character if in_class else r"\Z"
+        else:
+            in_class = character == "["
+        out += character
+    return out
+
+
 def _order(result: Result) -> tuple[str, ...]:
     return (
         result.focus,
@@ -167,13 +190,26 @@ def _result(found: rdflib.Graph, node: Node) -> Result:
     messages = sorted(str(message) for message in found.objects(node, SH.resultMessage))
     return Result(
         focus=_text(value(SH.focusNode)) or "",
-        path=_text(path) if isinstance(path, rdflib.URIRef) else None,
+        path=None if path is None else str(_path(found, path)),
         value=_text(value(SH.value)),
         message="; ".join(messages),
         shape=_text(value(SH.sourceShape)) or "",
         severity=str(value(SH.resultSeverity)).rpartition("#")[2],
         component=_text(value(SH.sourceConstraintComponent)) or "",
     )
+
+
+def _path(found: rdflib.Graph, node: Node) -> Path:
+    for predicate, build in _OPERATORS.items():
+        inner = found.value(node, predicate)
+        if inner is not None:
+            return build(_path(found, inner))
+    alternatives = found.value(node, SH.alternativePath)
+    if alternatives is not None:
+        return Either(tuple(_path(found, item) for item in found.items(alternatives)))
+    if found.value(node, RDF.first) is not None:
+        return Chain(tuple(_path(found, item) for item in found.items(node)))
+    return Predicate(pyoxigraph.NamedNode(str(node)))
 
 
 def _text(node: Node | None) -> str | None:

@@ -14,18 +14,21 @@ from typing import Any
 from pyoxigraph import BlankNode, Literal, NamedNode, RdfFormat, Triple, parse
 
 from ontology.vocab import Rdf, Sh
+from shapes.paths import path_triples, read_path
 
 XSD_BOOLEAN = NamedNode("http://www.w3.org/2001/XMLSchema#boolean")
 
 Term = NamedNode | BlankNode | Literal
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Result:
     """One result.
 
-    Terms are in N-Triples form (``<http://...>``, ``"text"``), ``path`` too, where it is a single
-    predicate; the severity is ``Violation``, ``Warning`` or ``Info``.
+    Terms are in N-Triples form (``<http://...>``, ``"text"``), ``path`` is a SPARQL property path
+    with full IRIs; the severity is ``Violation``, ``Warning``, ``Info`` or another IRI.
+    ``messages`` are the shape's own, as literals; ``cause`` is the row of the change that led here,
+    as RDF Patch writes it (``A`` added, ``D`` removed), and ``advice`` what would make it pass.
     """
 
     focus: str
@@ -35,6 +38,23 @@ class Result:
     shape: str
     severity: str
     component: str
+    messages: tuple[str, ...] = ()
+    cause: str | None = None
+    advice: str | None = None
+
+    def key(self) -> tuple[str | None, ...]:
+        """What it says, whatever its words: two validators that agree give the same."""
+        return (
+            *(self.focus, self.path, self.value),
+            *(self.shape, self.severity, self.component),
+        )
+
+    def order(self) -> tuple[str, ...]:
+        """By which results are sorted."""
+        return (
+            *(self.focus, self.path or "", self.component, self.value or "", self.shape),
+            *(self.message, self.severity, self.cause or ""),
+        )
 
 
 @dataclass(frozen=True)
@@ -52,7 +72,12 @@ class Report:
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Report:
-        return cls(tuple(Result(**item) for item in value["results"]))
+        return cls(
+            tuple(
+                Result(**{**item, "messages": tuple(item.get("messages", ()))})
+                for item in value["results"]
+            )
+        )
 
     def summary(self) -> str:
         """One line: how many results, and the first."""
@@ -63,10 +88,13 @@ class Report:
         return f"{count} result{'s' if count > 1 else ''}; the first: {first.focus} {first.message}"
 
     def triples(self) -> Iterator[Triple]:
-        """The W3C validation report graph."""
+        """The W3C validation report graph.
+
+        There, ``sh:conforms`` is false for a warning too, as the specification has it.
+        """
         report = BlankNode("report")
         yield Triple(report, _node(Rdf.type), _node(Sh.ValidationReport))
-        conforms = Literal("true" if self.conforms else "false", datatype=XSD_BOOLEAN)
+        conforms = Literal("false" if self.results else "true", datatype=XSD_BOOLEAN)
         yield Triple(report, _node(Sh.conforms), conforms)
         for number, result in enumerate(self.results):
             node = BlankNode(f"result{number}")
@@ -74,11 +102,16 @@ class Report:
             yield Triple(node, _node(Rdf.type), _node(Sh.ValidationResult))
             yield Triple(node, _node(Sh.focusNode), _term(result.focus))
             if result.path:
-                yield Triple(node, _node(Sh.resultPath), _term(result.path))
+                path, triples = path_triples(read_path(result.path), f"result{number}path")
+                yield Triple(node, _node(Sh.resultPath), path)
+                yield from triples
             if result.value:
                 yield Triple(node, _node(Sh.value), _term(result.value))
-            yield Triple(node, _node(Sh.resultMessage), Literal(result.message))
-            yield Triple(node, _node(Sh.resultSeverity), _node(Sh.Violation[:-9] + result.severity))
+            for message in result.messages or (str(Literal(result.message)),):
+                yield Triple(node, _node(Sh.resultMessage), _term(message))
+            severity = result.severity
+            iri = severity if ":" in severity else Sh.Violation[:-9] + severity
+            yield Triple(node, _node(Sh.resultSeverity), _node(iri))
             yield Triple(node, _node(Sh.sourceShape), _term(result.shape))
             yield Triple(node, _node(Sh.sourceConstraintComponent), _term(result.component))
 

@@ -1,232 +1,202 @@
 """Validates the state a change would lead to, before anything is written.
 
-Invariant: a violation the change brings is never missed; the nodes it touches must conform after
-it, whoever broke them, and nodes out of its reach are not looked at. Shapes see asserted triples
-and the class hierarchy, nothing inferred.
+Invariant: a violation that the post-state has and the pre-state had not is never missed, and
+nothing is reported that the post-state has not. The cost follows the change: only constraints are
+asked that the change can turn, only at the nodes where it can. Shapes see asserted triples and the
+class hierarchy, nothing inferred.
 
-Where every shape looks one step away from its focus node, only the neighbourhood of the delta is
-read: the nodes in it, and the nodes that refer to one whose type changes. Otherwise, and when
-the shapes or the class hierarchy themselves change, the whole graph is validated.
+When the shapes themselves change, or when a change reaches more nodes than that is worth, the whole
+graph is validated.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from pyoxigraph import NamedNode, Quad
+from pyoxigraph import NamedNode
 
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
-from ontology.vocab import Rdf
-from shapes.overlay import SUBCLASS, Overlay, Term, node, ntriples
-from shapes.reach import Reach, iris, read_reach
-from shapes.reference import ReferenceShapes
-from shapes.report import Report
+from shapes.affected import Affected, Asked, Cause, TooMany, prepared
+from shapes.compile import Program, Unit, compile_shapes, one_step
+from shapes.evaluate import SUBCLASS, TYPE, Finding, Run
+from shapes.model import Count, InstanceOf, Shape
+from shapes.overlay import Overlay, Reads
+from shapes.paths import Inverse, Path, Predicate
+from shapes.report import Report, Result
+from shapes.results import result_of
+from shapes.view import Node
+from shapes.whole import find_everywhere
 
-TYPE = NamedNode(Rdf.type)
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """What a change touches, as far as another change can be joined with it to break a shape.
-
-    ``subjects`` are the nodes whose own quads change, and those that refer to one whose type does;
-    ``objects`` are the nodes it refers to, ``joints`` those of them that a shape reaches from the
-    object's side. ``everything`` marks a change of what validation itself rests on.
-    """
-
-    subjects: frozenset[str] = frozenset()
-    objects: frozenset[str] = frozenset()
-    joints: frozenset[str] = frozenset()
-    everything: bool = False
-
-    def meets(self, other: Footprint) -> bool:
-        """Whether the two together may break what neither breaks alone."""
-        return (
-            self.everything
-            or other.everything
-            or not self.subjects.isdisjoint(other.subjects)
-            or not self.subjects.isdisjoint(other.objects)
-            or not self.objects.isdisjoint(other.subjects)
-            or not self.joints.isdisjoint(other.joints)
-        )
+MOST = 200_000
+"""Things to ask beyond which the whole graph is validated instead."""
 
 
 @dataclass(frozen=True)
-class _Shapes:
-    """One version of the shapes, ready to run, and where they look."""
+class Validation:
+    """A report, and what it rests on: :meth:`Reads.meet` says whether another change turns it."""
 
-    reference: ReferenceShapes
-    reach: Reach
+    report: Report
+    reads: Reads
+
+
+@dataclass(frozen=True)
+class _Version:
+    """One version of the shapes and the class hierarchy; the latter is read as it is needed."""
+
+    program: Program
+    superclasses: dict[Node, tuple[Node, ...]]
 
 
 class Validator:
-    """Validates changes of one store; keeps the shapes of the last graph it saw parsed."""
+    """Validates changes of one store; keeps the shapes of the last graph it saw compiled."""
 
     def __init__(self, store: GraphStore) -> None:
         self._store = store
         self._graph = store.ids.graph("shapes")
         self._reading = threading.Lock()
-        self._held: _Shapes | None = None
-        self._version = 0
+        self._held: _Version | None = None
+        self._number = 0
 
     def validate(self, delta: Delta) -> Report:
         """The report on the state after ``delta``, whose quads are canonical and effective.
 
         Raises :class:`shapes.errors.MalformedShapes` when the delta's own shapes are unusable.
         """
-        overlay = Overlay(self._store, delta)
-        if any(graph_of(quad) == self._graph for quad in delta.quads):
-            quads = list(overlay.of_graph(self._graph))
-            shapes = _read_shapes(quads)
-            changed = {node(quad.subject) for quad in delta.in_graph(self._graph).quads}
-            ReferenceShapes(ntriples(_resting_on(changed, quads))).check()
-            return self._whole(shapes, overlay)
-        shapes = self._current()
-        if not shapes.reach.local or any(quad.predicate == SUBCLASS for quad in delta.quads):
-            return self._whole(shapes, overlay)
-        return self._neighbourhood(shapes, overlay, delta)
+        return self.examine(delta).report
 
-    def footprint(self, delta: Delta) -> Footprint:
-        """What must not have changed between a validation of this delta and its commit."""
-        reach = self._current().reach
-        if (
-            not reach.local
-            or any(graph_of(quad) == self._graph for quad in delta.quads)
-            or any(quad.predicate == SUBCLASS for quad in delta.quads)
-        ):
-            return Footprint(everything=True)
-        joining = reach.inverse | reach.target_objects
-        subjects = {node(quad.subject) for quad in delta.quads}
-        subjects |= _referrers(reach, Overlay(self._store, delta), delta)
-        return Footprint(
-            frozenset(map(str, subjects)),
-            frozenset(str(quad.object) for quad in delta.quads),
-            frozenset(str(q.object) for q in delta.quads if q.predicate.value in joining),
-        )
+    def examine(self, delta: Delta) -> Validation:
+        """As :meth:`validate`, with what was read."""
+        overlay = Overlay(self._store, delta)
+        if any(graph_of(quad) == self._graph for quad in (*delta.additions, *delta.removals)):
+            program = compile_shapes(overlay.of_graph(self._graph), strict=True)
+            return _whole(program, overlay)
+        version = self._current()
+        # A change of the hierarchy is seen by this run alone.
+        shared = None if _changes_hierarchy(delta) else version.superclasses
+        run = Run(overlay, shared)
+        affected = Affected(version.program, run, MOST)
+        prepared(overlay, delta)
+        try:
+            affected.read(delta)
+        except TooMany:
+            return _whole(version.program, Overlay(self._store, delta))
+        results = {
+            result_of(finding, cause) for finding, cause in _findings(affected, run, overlay)
+        }
+        return Validation(Report(tuple(sorted(results, key=Result.order))), overlay.reads)
+
+    def settled(self, delta: Delta) -> None:
+        """Notes that the store has taken this change; call it once it has."""
+        graphs = delta.graphs()
+        if self._graph in graphs or _changes_hierarchy(delta):
+            self.forget()
 
     def forget(self) -> None:
-        """Drops the parsed shapes; call it once the store has other ones."""
+        """Drops the compiled shapes; call it once the store has other ones."""
         with self._reading:
-            self._version += 1
+            self._number += 1
             self._held = None
 
-    def _current(self) -> _Shapes:
+    def _current(self) -> _Version:
         with self._reading:
-            held, version = self._held, self._version
+            held, number = self._held, self._number
         if held is None:
-            held = _read_shapes(list(self._store.match(graph=NamedNode(self._graph))))
+            held = _Version(_read_shapes(self._store, self._graph), {})
             with self._reading:
                 # Shapes that were forgotten while they were read are good for this once alone.
-                if version == self._version:
+                if number == self._number:
                     self._held = held
         return held
 
-    def _whole(self, shapes: _Shapes, overlay: Overlay) -> Report:
-        return shapes.reference.run(ntriples(overlay.everything()))
 
-    def _neighbourhood(self, shapes: _Shapes, overlay: Overlay, delta: Delta) -> Report:
-        reach = shapes.reach
-        foci: set[Term] = set(_referrers(reach, overlay, delta))
-        for quad in delta.quads:
-            foci.add(node(quad.subject))
-            if isinstance(quad.object, NamedNode) or quad.predicate.value in reach.target_objects:
-                foci.add(node(quad.object))
-        supers: dict[NamedNode, set[NamedNode]] = {}
-        targeted = [focus for focus in foci if _is_target(reach, overlay, focus, supers)]
-        if not targeted:
-            return Report()
-        data = ntriples(_around(reach, overlay, targeted))
-        return shapes.reference.run(data, [str(focus) for focus in targeted])
+def _read_shapes(store: GraphStore, graph: str) -> Program:
+    return compile_shapes(store.match(graph=NamedNode(graph)))
 
 
-def _referrers(reach: Reach, overlay: Overlay, delta: Delta) -> set[NamedNode]:
-    """The nodes whose verdict follows from the type of a node whose type the delta changes."""
-    found: set[NamedNode] = set()
-    for retyped in {quad.subject for quad in delta.quads if quad.predicate == TYPE}:
-        for path in reach.typed:
-            quads = overlay.referring(node(retyped), NamedNode(path))
-            found |= iris(node(quad.subject) for quad in quads)
-        for path in reach.inversely_typed:
-            quads = overlay.about(node(retyped), NamedNode(path))
-            found |= iris(node(quad.object) for quad in quads)
-    return found
+def _changes_hierarchy(delta: Delta) -> bool:
+    return any(quad.predicate == SUBCLASS for quad in (*delta.additions, *delta.removals))
 
 
-def _is_target(
-    reach: Reach, overlay: Overlay, focus: Term, supers: dict[NamedNode, set[NamedNode]]
-) -> bool:
-    if focus.value in reach.target_nodes:
-        return True
-    for quad in overlay.about(focus):
-        if quad.predicate.value in reach.target_subjects:
-            return True
-        if quad.predicate == TYPE and isinstance(quad.object, NamedNode):
-            if quad.object not in supers:
-                supers[quad.object] = overlay.superclasses([quad.object])
-            if any(item.value in reach.target_classes for item in supers[quad.object]):
-                return True
-    return any(
-        next(overlay.referring(focus, NamedNode(predicate)), None) is not None
-        for predicate in reach.target_objects
-    )
+def _whole(program: Program, overlay: Overlay) -> Validation:
+    results = {result_of(finding, None) for finding in find_everywhere(program, overlay)}
+    return Validation(Report(tuple(sorted(results, key=Result.order))), Reads(everything=True))
 
 
-def _around(reach: Reach, overlay: Overlay, foci: Iterable[Term]) -> Iterator[Quad]:
-    """What shapes of this reach may look at from these nodes."""
-    neighbours: set[NamedNode] = set()
-    classes: set[NamedNode] = set()
-    for focus in foci:
-        for quad in overlay.about(focus):
-            yield quad
-            if isinstance(quad.object, NamedNode):
-                (classes if quad.predicate == TYPE else neighbours).add(quad.object)
-        for predicate in reach.target_objects - reach.inverse:
-            # One such quad makes it a target; only a shape that counts them needs them all.
-            yield from _first(overlay.referring(focus, NamedNode(predicate)))
-        for predicate in reach.inverse:
-            for quad in overlay.referring(focus, NamedNode(predicate)):
-                yield quad
-                neighbours |= iris([node(quad.subject)])
-    if TYPE.value in reach.typed:
-        neighbours |= classes
-    for neighbour in neighbours:
-        for quad in overlay.about(neighbour, TYPE):
-            yield quad
-            if isinstance(quad.object, NamedNode):
-                classes.add(quad.object)
-    for item in overlay.superclasses(classes):
-        yield from overlay.about(item, SUBCLASS)
+# --- asking what is affected
 
 
-def _first(quads: Iterator[Quad]) -> Iterator[Quad]:
-    quad = next(quads, None)
-    if quad is not None:
-        yield quad
+def _findings(
+    affected: Affected, run: Run, overlay: Overlay
+) -> Iterator[tuple[Finding, Cause | None]]:
+    _prefetch(affected, overlay)
+    for shape, foci in affected.whole.items():
+        for focus, cause in foci.items():
+            for finding in run.find(shape, focus):
+                yield finding, cause
+    for unit, asked_of in affected.units.items():
+        for focus, asked in asked_of.items():
+            yield from _ask(run, unit, focus, asked)
 
 
-def _resting_on(changed: set[Term], quads: list[Quad]) -> list[Quad]:
-    """The part of the shapes whose form can have turned: whatever leads to a changed node, with all
-    that it leads to. Holding every shape against SHACL's own shapes would take seconds."""
-    leading: dict[Term, set[Term]] = {}
-    led: dict[Term, set[Term]] = {}
-    for quad in quads:
-        leading.setdefault(node(quad.object), set()).add(node(quad.subject))
-        led.setdefault(node(quad.subject), set()).add(node(quad.object))
-    concerned = _closure(_closure(changed, leading), led)
-    return [quad for quad in quads if quad.subject in concerned]
+def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Cause]]:
+    first = next(iter(asked.values()))
+    shape, constraint = unit.shape, unit.constraint
+    values: Sequence[Node]
+    if unit.each_value and None not in asked and shape.path is not None:
+        values = [value for value in asked if value is not None]
+    elif isinstance(constraint, Count) and one_step(shape.path):
+        values = _enough(run, shape.path, focus, constraint.bound + 1)
+    else:
+        values = run.values(shape, focus)
+    for finding in run.check(shape, constraint, focus, values):
+        yield finding, asked.get(finding.value, first)
 
 
-def _closure(start: set[Term], edges: dict[Term, set[Term]]) -> set[Term]:
-    found, waiting = set(start), list(start)
-    while waiting:
-        following = edges.get(waiting.pop(), set()) - found
-        found |= following
-        waiting += following
-    return found
+def _enough(run: Run, path: Path | None, focus: Node, limit: int) -> Sequence[Node]:
+    match path:
+        case Predicate(iri):
+            return run.view.objects(focus, iri, limit)
+        case Inverse(Predicate(iri)):
+            return run.view.subjects(iri, focus, limit)
+    raise TypeError(f"{path} is more than one step")
 
 
-def _read_shapes(quads: list[Quad]) -> _Shapes:
-    return _Shapes(ReferenceShapes(ntriples(quads)), read_reach(quads))
+def _prefetch(affected: Affected, overlay: Overlay) -> None:
+    """Reads in few queries what constraints will ask of many nodes: values, then their types."""
+    steps: dict[tuple[NamedNode, bool], set[Node]] = {}
+    typed: list[tuple[Shape, set[Node]]] = []
+    kinds: set[Node] = set()
+    for shape, foci in affected.whole.items():
+        for unit in affected.program.units[shape]:
+            _note_step(steps, unit.shape.path, foci)
+            if isinstance(unit.constraint, InstanceOf):
+                typed.append((unit.shape, set(foci)))
+    for unit, asked_of in affected.units.items():
+        all_values = {focus for focus, asked in asked_of.items() if None in asked}
+        if not unit.each_value or all_values:
+            _note_step(steps, unit.shape.path, all_values if unit.each_value else asked_of)
+        if isinstance(unit.constraint, InstanceOf):
+            kinds.update(v for asked in asked_of.values() for v in asked if v is not None)
+            typed.append((unit.shape, all_values))
+    for (predicate, backwards), nodes in steps.items():
+        overlay.prefetch(predicate, nodes, backwards=backwards)
+    for shape, nodes in typed:
+        if shape.path is None:
+            kinds |= nodes
+        elif one_step(shape.path):
+            for focus in nodes:
+                kinds.update(shape.path.follow(overlay, focus))
+    overlay.prefetch(TYPE, kinds)
+
+
+def _note_step(
+    steps: dict[tuple[NamedNode, bool], set[Node]], path: Path | None, foci: Iterable[Node]
+) -> None:
+    match path:
+        case Predicate(iri):
+            steps.setdefault((iri, False), set()).update(foci)
+        case Inverse(Predicate(iri)):
+            steps.setdefault((iri, True), set()).update(foci)

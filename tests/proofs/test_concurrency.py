@@ -12,12 +12,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from pyoxigraph import NamedNode
+from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import Delta
 from proofs.errors import Invalid
-from shapes.report import Report
-from shapes.validator import Footprint, Validator
+from shapes.overlay import Reads
+from shapes.validator import Validation, Validator
 
 if TYPE_CHECKING:
     from tests.proofs.conftest import Gate
@@ -63,7 +63,7 @@ def in_thread(function: Callable[..., object], *arguments: object) -> Future[obj
 
 
 def hold(gate: Gate, monkeypatch: pytest.MonkeyPatch, what: str, *, after: bool) -> Held:
-    owner: object = gate.validator if what == "validate" else gate.store
+    owner: object = gate.validator if what == "examine" else gate.store
     held = Held(getattr(owner, what), after=after)
     monkeypatch.setattr(owner, what, held)
     return held
@@ -104,7 +104,7 @@ def test_two_valid_changes_cannot_break_a_shape_together(
     taken: bool,
 ) -> None:
     gate.propose(before)
-    held = hold(gate, monkeypatch, "validate", after=True)
+    held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.propose, first)
     assert held.reached.wait(30)
     # The first is found valid and not yet committed; the second passes it.
@@ -127,7 +127,7 @@ def test_a_decision_is_checked_again_when_something_came_in_between(
         "assets",
         by=gate.operator,
     )
-    held = hold(gate, monkeypatch, "validate", after=True)
+    held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.ledger.approve, otto, view.id, "yes")
     assert held.reached.wait(30)
     gate.take_back(url)
@@ -142,7 +142,7 @@ def test_a_change_of_the_shapes_passes_a_check_that_is_under_way(
 ) -> None:
     view = gate.propose(TWO_NAMES, "shapes", by=gate.operator)
     gate.clock.move(hours=25)
-    held = hold(gate, monkeypatch, "validate", after=True)
+    held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.propose, gate.service("web") + 'ex:web rdfs:label "the web" .')
     assert held.reached.wait(30)
     assert gate.ledger.tick() == 1
@@ -178,7 +178,7 @@ def test_an_entry_on_its_way_into_the_store_is_not_taken_for_being_there(
     first = in_thread(gate.propose, "ex:d fo:system 'one' .")
     assert held.reached.wait(30)
     # The journal has the first; the store does not. What is checked now is checked again.
-    checked = hold(gate, monkeypatch, "validate", after=True)
+    checked = hold(gate, monkeypatch, "examine", after=True)
     second = in_thread(gate.propose, "ex:d fo:system 'two' .")
     same = in_thread(gate.ledger.submit, gate.steward, gate.request("ex:d fo:system 'one' ."))
     assert checked.reached.wait(30)
@@ -240,14 +240,14 @@ def test_changes_that_do_not_touch_are_not_checked_twice(
 ) -> None:
     gate.propose(gate.service("web") + gate.service("api"))
     calls: list[Delta] = []
-    validate = Validator.validate
+    examine = Validator.examine
 
-    def counted(self: Validator, delta: Delta) -> Report:
+    def counted(self: Validator, delta: Delta) -> Validation:
         calls.append(delta)
-        return validate(self, delta)
+        return examine(self, delta)
 
-    monkeypatch.setattr(Validator, "validate", counted)
-    held = hold(gate, monkeypatch, "validate", after=True)
+    monkeypatch.setattr(Validator, "examine", counted)
+    held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.propose, 'ex:web rdfs:label "the web" .')
     assert held.reached.wait(30)
     gate.propose('ex:api rdfs:label "the api" .')
@@ -256,11 +256,11 @@ def test_changes_that_do_not_touch_are_not_checked_twice(
     assert len(calls) == 2
 
 
-def test_a_footprint_that_is_no_longer_remembered_means_checking_again(
+def test_a_change_that_is_no_longer_remembered_means_checking_again(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate.reopen()
-    held = hold(gate, monkeypatch, "validate", after=True)
+    held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.propose, "ex:d a fo:Dataset ; rdfs:label 'd' ; fo:system 'one' .")
     assert held.reached.wait(30)
     for number in range(3):
@@ -273,25 +273,30 @@ def test_a_footprint_that_is_no_longer_remembered_means_checking_again(
     gate.sound()
 
 
-A, B, X = frozenset("a"), frozenset("b"), frozenset("x")
-NONE: frozenset[str] = frozenset()
+P, Q = NamedNode("http://e/p"), NamedNode("http://e/q")
+A, B = NamedNode("http://e/a"), NamedNode("http://e/b")
+CHANGE = Delta(frozenset({Quad(A, P, B, NamedNode("http://e/graph"))}))
 
 
 @pytest.mark.parametrize(
-    ("mine", "theirs", "meets"),
+    ("reads", "meet"),
     [
-        (Footprint(A), Footprint(A), True),
-        (Footprint(A), Footprint(NONE, A), True),
-        (Footprint(NONE, A), Footprint(NONE, A), False),
-        (Footprint(X, A, A), Footprint(B, A, A), True),
-        (Footprint(A), Footprint(B), False),
-        (Footprint(everything=True), Footprint(), True),
-        (Footprint(), Footprint(), False),
+        (Reads(objects={P: {A}}), True),
+        (Reads(objects={P: {B}, Q: {A}}), False),
+        (Reads(subjects={P: {B}}), True),
+        (Reads(subjects={P: {A}, Q: {B}}), False),
+        (Reads(nodes={A}), True),
+        (Reads(nodes={B}), False),
+        (Reads(pointed={B}), True),
+        (Reads(pointed={A}), False),
+        (Reads(everything=True), True),
+        (Reads(), False),
     ],
 )
-def test_when_footprints_meet(mine: Footprint, theirs: Footprint, meets: bool) -> None:
-    assert mine.meets(theirs) is meets
-    assert theirs.meets(mine) is meets
+def test_whether_a_change_would_have_been_read(reads: Reads, meet: bool) -> None:
+    assert reads.meet(CHANGE) is meet
+    assert reads.meet(Delta(frozenset(), CHANGE.additions)) is meet
+    assert not reads.meet(Delta())
 
 
 def test_the_graph_of_the_store_is_read_while_it_is_written(gate: Gate) -> None:

@@ -6,7 +6,6 @@ way it calls local; the rest are the ways a change can reach a node it does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -17,19 +16,18 @@ from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse, serialize
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, canonical_quad, graph_of, in_named_graph, skolemise
-from ontology.vocab import Rdf
+from shapes.compile import compile_shapes
 from shapes.errors import MalformedShapes
-from shapes.library import shapes_turtle
 from shapes.overlay import Overlay, ntriples
-from shapes.reach import python_pattern, read_reach
-from shapes.reference import ReferenceShapes
-from shapes.report import Report, Result
-from shapes.validator import Validator, _Shapes
+from shapes.reference import ReferenceShapes, python_pattern
+from shapes.report import Report
+from shapes.validator import Validator, _Version
 
 IDS = Ids()
 SHAPES = NamedNode(IDS.graph("shapes"))
 DATA = NamedNode(IDS.lineage_graph("shop"))
 OTHER = NamedNode(IDS.lineage_graph("billing"))
+INTEGER = NamedNode("http://www.w3.org/2001/XMLSchema#integer")
 PREFIXES = """
 @prefix ex: <http://e/> .
 @prefix sh: <http://www.w3.org/ns/shacl#> .
@@ -64,9 +62,6 @@ class World:
         """What pySHACL says of the whole post-state."""
         everything = Overlay(self.store, delta).everything()
         return ReferenceShapes(ntriples(self.shapes)).run(ntriples(everything))
-
-    def local(self) -> bool:
-        return read_reach(self.shapes).local
 
 
 def foci(report: Report) -> set[str]:
@@ -112,10 +107,6 @@ CHANGE = st.lists(TRIPLES, max_size=4).map("\n".join)
 REFERENCE = ReferenceShapes(ntriples(quads(LOCAL_SHAPES, SHAPES)))
 
 
-def test_the_shapes_of_this_test_are_local_ones() -> None:
-    assert read_reach(quads(LOCAL_SHAPES, SHAPES)).local
-
-
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
@@ -131,25 +122,24 @@ def test_the_neighbourhood_says_what_the_whole_graph_says(
     validator = _validator_with(world.store)
     before = _run(world.store, Delta())
     after = _run(world.store, delta)
-    found = set(validator.validate(delta).results)
+    found = keys(validator.validate(delta))
     # It says nothing that is not so, and misses nothing that the change brought about.
     assert found <= after
     assert after - before <= found
-    # Of a node that the change names it tells everything, whoever broke it.
-    named = {str(term) for quad in delta.quads for term in (quad.subject, quad.object)}
-    named -= {str(q.object) for q in delta.quads if q.predicate.value == Rdf.type}
-    literals = {text for text in named if text.startswith('"')}
-    assert {result for result in after if result.focus in named - literals} <= found
 
 
 def _validator_with(store: GraphStore) -> Validator:
     validator = Validator(store)
-    validator._held = _Shapes(REFERENCE, read_reach(quads(LOCAL_SHAPES, SHAPES)))
+    validator._held = _Version(compile_shapes(quads(LOCAL_SHAPES, SHAPES)), {})
     return validator
 
 
-def _run(store: GraphStore, delta: Delta) -> set[Result]:
-    return set(REFERENCE.run(ntriples(Overlay(store, delta).everything())).results)
+def _run(store: GraphStore, delta: Delta) -> set[tuple[str | None, ...]]:
+    return keys(REFERENCE.run(ntriples(Overlay(store, delta).everything())))
+
+
+def keys(report: Report) -> set[tuple[str | None, ...]]:
+    return {result.key() for result in report.results}
 
 
 # --- ways to reach a node that the change does not name
@@ -207,7 +197,6 @@ def test_a_type_that_changes_is_felt_where_it_counts(
     shapes: str, data: str, change: tuple[str, str]
 ) -> None:
     world = World(shapes, data)
-    assert world.local()
     assert world.whole(Delta()).conforms
     assert foci(world.validate(*change)) == {"a"}
 
@@ -273,7 +262,10 @@ def test_what_the_change_does_not_touch_is_not_looked_at() -> None:
         "ex:broken a ex:A .",
     )
     assert world.validate("ex:fine a ex:A ; ex:p 1 .").conforms
-    assert foci(world.validate("ex:broken ex:q 1 .")) == {"broken"}
+    # Not even the same node, where the change cannot turn what is asked of it.
+    assert world.validate("ex:broken ex:q 1 .").conforms
+    assert foci(world.validate("ex:broken a ex:B .", "ex:broken a ex:A .")) == set()
+    assert foci(world.validate("ex:other ex:p 1 ; a ex:A . ex:third a ex:A .")) == {"third"}
 
 
 @pytest.mark.parametrize(
@@ -287,16 +279,17 @@ def test_what_the_change_does_not_touch_is_not_looked_at() -> None:
         "[ sh:inversePath [ sh:zeroOrMorePath ex:p ] ]",
     ],
 )
-def test_longer_paths_take_the_whole_graph(path: str) -> None:
+def test_longer_paths_are_walked_back(path: str) -> None:
     world = World(
         f"ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:P . ex:P sh:path {path} ;"
         " sh:nodeKind sh:IRI .",
         "ex:a a ex:A ; ex:p ex:b . ex:b ex:p ex:a .",
     )
-    assert not world.local()
     delta = world.delta("ex:b ex:q 'text' ; ex:p 'text' .")
-    assert world.validator.validate(delta) == world.whole(delta)
-    assert world.validator.footprint(delta).everything
+    report = world.validator.validate(delta)
+    assert keys(report) == keys(world.whole(delta))
+    near = any(kind in path for kind in ("inversePath", "alternativePath", "zeroOrOnePath"))
+    assert report.conforms is near
 
 
 @pytest.mark.parametrize(
@@ -312,22 +305,16 @@ def test_longer_paths_take_the_whole_graph(path: str) -> None:
         " ex:Q sh:path ex:q ; sh:minCount 1 .",
     ],
 )
-def test_shapes_that_look_two_steps_away_take_the_whole_graph(inner: str) -> None:
+def test_shapes_that_look_two_steps_away(inner: str) -> None:
     world = World(
         "ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:P ."
         f" ex:P sh:path ex:p ; {inner}",
         "ex:a a ex:A ; ex:p ex:b . ex:b ex:q 1 .",
     )
-    assert not world.local()
     assert world.whole(Delta()).conforms
     # A property inside a property is asked of the value, and it is the value that is reported.
     reported = {"b"} if inner.startswith("sh:property") else {"a"}
     assert foci(world.validate("", "ex:b ex:q 1 .")) == reported
-
-
-def test_the_shipped_shapes_are_local() -> None:
-    shipped = b"\n".join(shapes_turtle().values()).decode()
-    assert read_reach(quads(shipped, SHAPES)).local
 
 
 # --- the shapes change
@@ -372,7 +359,7 @@ REFUSED = {
     "ex:S sh:path ex:p ; sh:datatype xsd:unsignedByte .": "no value can have here",
     "ex:S sh:path ex:p ; sh:datatype xsd:dateTimeStamp .": "XMLSchema#dateTime>",
     "ex:S sh:path ex:p ; sh:pattern '(' .": "no regular expression",
-    "ex:S sh:path ex:p ; sh:pattern 'a' ; sh:flags 'x' .": "are taken",
+    "ex:S sh:path ex:p ; sh:pattern 'a' ; sh:flags 'z' .": "are taken",
     "ex:S a sh:NodeShape ; sh:node ex:S .": "refer to themselves",
     "ex:S a sh:NodeShape ; sh:not ex:T . ex:T a sh:NodeShape ; sh:node ex:S .": "<http://e/S> -> ",
     "ex:S a sh:NodeShape ; sh:or ( ex:T ) . ex:T sh:path ex:p ; sh:node ex:S .": "themselves",
@@ -394,7 +381,7 @@ def test_shapes_that_cannot_be_run_are_refused_by_name(shapes: str, said: str) -
 
 
 def test_shapes_nested_too_deep_are_refused() -> None:
-    chain = "".join(f"ex:S{n} a sh:NodeShape ; sh:node ex:S{n + 1} .\n" for n in range(30))
+    chain = "".join(f"ex:S{n} a sh:NodeShape ; sh:node ex:S{n + 1} .\n" for n in range(60))
     with pytest.raises(MalformedShapes, match="deep"):
         World("").validator.validate(Delta(quads(chain, SHAPES)))
 
@@ -431,11 +418,11 @@ def test_a_newline_at_the_end_does_not_pass_a_pattern() -> None:
     assert not world.validate("ex:a ex:slug 'shop\\n' .").conforms
 
 
-# --- footprints
+# --- what a validation rests on
 
 
-def footprint_meets(world: World, mine: Delta, theirs: Delta) -> bool:
-    return world.validator.footprint(mine).meets(world.validator.footprint(theirs))
+def meet(world: World, mine: Delta, theirs: Delta) -> bool:
+    return world.validator.examine(mine).reads.meet(theirs)
 
 
 def test_changes_of_two_values_of_one_node_meet() -> None:
@@ -449,7 +436,7 @@ def test_changes_of_two_values_of_one_node_meet() -> None:
     assert world.validator.validate(one).conforms
     assert world.validator.validate(other).conforms
     assert not world.validator.validate(Delta(frozenset(), one.removals | other.removals)).conforms
-    assert footprint_meets(world, one, other)
+    assert meet(world, one, other)
 
 
 def test_changes_that_count_backwards_at_one_node_meet() -> None:
@@ -459,29 +446,30 @@ def test_changes_that_count_backwards_at_one_node_meet() -> None:
         "ex:a a ex:A .",
     )
     one, other = world.delta("ex:b ex:p ex:a ."), world.delta("ex:c ex:p ex:a .")
-    assert footprint_meets(world, one, other)
-    assert not footprint_meets(
-        world, world.delta("ex:b ex:q ex:a ."), world.delta("ex:c ex:q ex:a .")
-    )
+    assert meet(world, one, other)
+    assert not meet(world, world.delta("ex:b ex:q ex:a ."), world.delta("ex:c ex:q ex:a ."))
 
 
 def test_two_of_a_kind_do_not_meet() -> None:
     world = World("ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:nodeKind sh:IRI .")
     shared = "a ex:A ; ex:in ex:project ."
-    assert not footprint_meets(world, world.delta(f"ex:a {shared}"), world.delta(f"ex:b {shared}"))
-    assert footprint_meets(world, world.delta(f"ex:a {shared}"), world.delta("ex:project ex:q 1 ."))
-    assert footprint_meets(world, world.delta(f"ex:a {shared}"), world.delta("ex:A ex:q 1 ."))
+    one = world.delta(f"ex:a {shared}")
+    assert not meet(world, one, world.delta(f"ex:b {shared}"))
+    assert not meet(world, one, world.delta("ex:project ex:q 1 ."))
+    assert meet(world, one, world.delta("ex:a a ex:B ."))
 
 
-def test_a_change_of_shapes_or_classes_meets_everything() -> None:
-    world = World("", HIERARCHY)
-    small = world.delta("ex:a ex:p 1 .")
-    for delta in (
-        Delta(quads("ex:S a sh:NodeShape .", SHAPES)),
-        world.delta("ex:X rdfs:subClassOf ex:Y ."),
-    ):
-        assert footprint_meets(world, small, delta)
-        assert footprint_meets(world, delta, small)
+def test_a_change_of_classes_meets_what_rests_on_them() -> None:
+    world = World("ex:S a sh:NodeShape ; sh:targetClass ex:B ; sh:nodeKind sh:IRI .", HIERARCHY)
+    one = world.delta("ex:a a ex:Deep .")
+    assert meet(world, one, world.delta("", "ex:Sub rdfs:subClassOf ex:B ."))
+    assert not meet(world, one, world.delta("ex:X rdfs:subClassOf ex:Y ."))
+
+
+def test_a_change_of_the_shapes_meets_everything() -> None:
+    world = World("")
+    shapes = Delta(quads("ex:S a sh:NodeShape .", SHAPES))
+    assert meet(world, shapes, world.delta("ex:a ex:p 1 ."))
 
 
 # --- reports
@@ -579,11 +567,15 @@ def test_overlay_reads_what_would_be() -> None:
     overlay = Overlay(world.store, world.delta("ex:a ex:p 3 .", "ex:a ex:p 1 ."))
     a = NamedNode("http://e/a")
 
-    def values(found: Iterable[Quad]) -> set[str]:
-        return {item.object.value for item in found if isinstance(item.object, Literal)}
-
-    assert values(overlay.about(a)) == values(overlay.everything()) == {"2", "3"}
-    assert values(overlay.about(a, NamedNode("http://e/q"))) == set()
-    assert values(overlay.of_graph(DATA.value)) == {"2", "3"}
-    assert list(overlay.about(Literal("a"))) == []
+    p, q = NamedNode("http://e/p"), NamedNode("http://e/q")
+    two, three = (Literal(text, datatype=INTEGER) for text in "23")
+    assert len(overlay.objects(a, p, 1)) == 1
+    everything = {item.object for item in overlay.everything()}
+    assert set(overlay.objects(a, p)) == set(overlay.outgoing(a)[p]) == everything == {two, three}
+    assert overlay.objects(a, q) == ()
+    assert overlay.subjects(p, two) == overlay.subjects(p, three) == (a,)
+    assert overlay.subjects(p, Literal("1", datatype=INTEGER)) == ()
+    assert {item.object for item in overlay.of_graph(DATA.value)} == everything
+    assert overlay.objects(two, p) == ()
+    assert overlay.outgoing(two) == {}
     assert {graph_of(item) for item in overlay.everything()} == {DATA.value}

@@ -1,0 +1,288 @@
+"""Shapes, made ready to run over changes: what each of them reads, and which change can turn it.
+
+Invariant: for each constraint of each shape with targets, the statements are known whose coming or
+going can bring a new violation. A change of any other statement cannot.
+
+What a constraint reads is a set of edges: a prefix path from the focus node, then one predicate.
+For most constraints only one direction of change can hurt: a new value may break a value test, a
+lost one never does; ``sh:not`` turns the direction round, and a count of shapes minds both. A
+violation that is new in the post-state rests on an edge that changed and whose prefix exists in the
+post-state, so walking the prefix back from the changed statement, over the post-state, finds the
+focus node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum, Flag, auto
+
+from pyoxigraph import NamedNode, Quad, Triple
+
+from shapes.evaluate import SUBCLASS, TYPE
+from shapes.model import (
+    Closed,
+    Combined,
+    Compared,
+    Constraint,
+    Count,
+    HasValue,
+    InstanceOf,
+    Nested,
+    Qualified,
+    Shape,
+    TargetKind,
+    UniqueLanguages,
+    ValueTest,
+)
+from shapes.parse import read_shapes
+from shapes.paths import HERE, Edge, Inverse, Path, Predicate, Repeated, chain, edges, inward
+from shapes.view import Node
+
+SUPERCLASSES = Repeated(Predicate(SUBCLASS))
+
+
+class Change(Flag):
+    """What can happen to a statement."""
+
+    ADDED = auto()
+    REMOVED = auto()
+
+    def turned(self) -> Change:
+        """The other one; both stay both."""
+        return {Change.ADDED: Change.REMOVED, Change.REMOVED: Change.ADDED}.get(self, self)
+
+
+BOTH = Change.ADDED | Change.REMOVED
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A statement that counts, and which change of it can hurt."""
+
+    edge: Edge
+    hurts: Change
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """One constraint of one shape, as asked of the focus nodes of ``target``."""
+
+    target: Shape
+    shape: Shape
+    constraint: Constraint
+    each_value: bool
+    """Whether it is asked of each value by itself and the values lie one step away, or none, so
+    that only values that changed need be looked at."""
+
+
+class Anchor(Enum):
+    """What walking back from a statement leads to."""
+
+    FOCUS = "focus"
+    VALUE = "value"
+    """A value, whose focus nodes are one step further back."""
+    EDGE = "edge"
+    """The statement itself leads from a focus node to its value."""
+
+
+@dataclass(slots=True)
+class Trigger:
+    """What one kind of change sets off: walk back from the statement to the values or focus nodes,
+    and ask these units of them. ``path`` leads from a focus node to such values."""
+
+    prefix: Path
+    forwards: bool
+    hurts: Change
+    anchor: Anchor
+    path: Path | None
+    units: dict[Shape, list[Unit]] = field(default_factory=dict)
+    whole: set[Shape] = field(default_factory=set)
+    """Shapes whose focus nodes these may newly be: all of their units are asked."""
+
+
+@dataclass(slots=True, eq=False)
+class Program:
+    """Shapes, ready to run."""
+
+    targeted: tuple[Shape, ...]
+    count: int
+    units: dict[Shape, list[Unit]]
+    triggers: dict[NamedNode | None, list[Trigger]]
+    by_class: dict[Node, list[Shape]]
+    by_node: dict[Node, list[Shape]]
+    otherwise: dict[Shape, list[tuple[bool, NamedNode]]]
+    """Shapes that target the subjects (true) or the objects (false) of a predicate."""
+
+
+def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> Program:
+    """Raises :class:`shapes.errors.MalformedShapes`; ``strict`` as in :func:`read_shapes`."""
+    read = read_shapes(quads, strict=strict)
+    targeted = tuple(shape for shape in read.targeted if not shape.deactivated)
+    program = Program(targeted, read.count, {}, {}, {}, {}, {})
+    builder = _Triggers(program)
+    for shape in targeted:
+        program.units[shape] = list(_units(shape))
+        for target in shape.targets:
+            match target.kind:
+                case TargetKind.CLASS:
+                    program.by_class.setdefault(target.term, []).append(shape)
+                case TargetKind.NODE:
+                    program.by_node.setdefault(target.term, []).append(shape)
+                case TargetKind.SUBJECTS_OF | TargetKind.OBJECTS_OF:
+                    assert isinstance(target.term, NamedNode)
+                    subjects = target.kind is TargetKind.SUBJECTS_OF
+                    program.otherwise.setdefault(shape, []).append((subjects, target.term))
+        builder.add(shape)
+    return program
+
+
+def _units(target: Shape) -> Iterator[Unit]:
+    for constraint in target.constraints:
+        if isinstance(constraint, Nested) and target.path is None:
+            inner = constraint.shape
+            if not inner.deactivated:
+                for asked in inner.constraints:
+                    yield Unit(target, inner, asked, _each_value(inner, asked))
+        else:
+            yield Unit(target, target, constraint, _each_value(target, constraint))
+
+
+_OF_EACH = (ValueTest, InstanceOf, Combined, Nested, Closed)
+
+
+def _each_value(shape: Shape, constraint: Constraint) -> bool:
+    return isinstance(constraint, _OF_EACH) and (shape.path is None or one_step(shape.path))
+
+
+def one_step(path: Path | None) -> bool:
+    """Whether a path is a predicate, or one taken backwards."""
+    return isinstance(path, Predicate) or (
+        isinstance(path, Inverse) and isinstance(path.path, Predicate)
+    )
+
+
+class _Triggers:
+    """Gathers what sets off what; triggers that walk the same way are one."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._known: dict[tuple[object, ...], Trigger] = {}
+
+    def add(self, shape: Shape) -> None:
+        for target in shape.targets:
+            for read in _target_reads(target.kind, target.term):
+                self._trigger(read, Anchor.FOCUS).whole.add(shape)
+        for unit in self._program.units[shape]:
+            for read, anchor in _unit_reads(unit):
+                path = unit.shape.path if anchor is Anchor.VALUE else None
+                trigger = self._trigger(read, anchor, path)
+                trigger.units.setdefault(shape, []).append(unit)
+
+    def _trigger(self, read: Read, anchor: Anchor, path: Path | None = None) -> Trigger:
+        edge = read.edge
+        key = (edge, read.hurts, anchor, None if path is None else str(path))
+        if key not in self._known:
+            trigger = Trigger(edge.prefix, edge.forwards, read.hurts, anchor, path)
+            self._known[key] = trigger
+            self._program.triggers.setdefault(edge.predicate, []).append(trigger)
+        return self._known[key]
+
+
+def _target_reads(kind: TargetKind, term: Node) -> Iterator[Read]:
+    match kind:
+        case TargetKind.CLASS:
+            yield Read(Edge(HERE, TYPE, True), Change.ADDED)
+            above = chain(Predicate(TYPE), SUPERCLASSES)
+            yield Read(Edge(above, SUBCLASS, True), Change.ADDED)
+        case TargetKind.SUBJECTS_OF | TargetKind.OBJECTS_OF:
+            assert isinstance(term, NamedNode)
+            yield Read(Edge(HERE, term, kind is TargetKind.SUBJECTS_OF), Change.ADDED)
+
+
+def _unit_reads(unit: Unit) -> Iterator[tuple[Read, Anchor]]:
+    path, constraint = unit.shape.path, unit.constraint
+    if not unit.each_value:
+        for read in _reads(constraint, unit.shape.path, HERE, True):
+            yield read, Anchor.FOCUS
+        return
+    if path is not None:
+        for edge in edges(inward(path)):
+            yield Read(edge, Change.ADDED), Anchor.EDGE
+    for read in _value_reads(constraint, HERE, True):
+        yield read, Anchor.FOCUS if path is None else Anchor.VALUE
+
+
+def shape_reads(shape: Shape, prefix: Path, good: bool | None) -> Iterator[Read]:
+    """What counts for whether a shape holds of what ``prefix`` leads to. ``good`` is whether it is
+    good if it holds; ``None`` where either may hurt."""
+    if shape.deactivated:
+        return
+    for constraint in shape.constraints:
+        yield from _reads(constraint, shape.path, prefix, good)
+
+
+def _reads(
+    constraint: Constraint, path: Path | None, prefix: Path, good: bool | None
+) -> Iterator[Read]:
+    """The reads of one constraint, its values being what ``path`` leads to from ``prefix``."""
+    if path is not None:
+        for edge in edges(inward(path), prefix):
+            yield Read(
+                edge, _towards(_PATH_CHANGES.get(type(constraint), _counts(constraint)), good)
+            )
+    values = prefix if path is None else chain(prefix, inward(path))
+    yield from _value_reads(constraint, values, good)
+    if isinstance(constraint, Compared):
+        edge = Edge(prefix, constraint.predicate, True)
+        both = constraint.component.endswith("#EqualsConstraintComponent")
+        yield Read(edge, _towards(BOTH if both else Change.ADDED, good))
+
+
+def _value_reads(constraint: Constraint, values: Path, good: bool | None) -> Iterator[Read]:
+    """What a constraint reads of its values, which ``values`` leads to."""
+    match constraint:
+        case InstanceOf():
+            yield Read(Edge(values, TYPE, True), _towards(Change.REMOVED, good))
+            above = chain(values, Predicate(TYPE), SUPERCLASSES)
+            yield Read(Edge(above, SUBCLASS, True), _towards(Change.REMOVED, good))
+        case Closed():
+            yield Read(Edge(values, None, True), _towards(Change.ADDED, good))
+        case Nested(shape=shape):
+            yield from shape_reads(shape, values, good)
+        case Combined(shapes=shapes, fewest=fewest, most=most):
+            wanted = True if most == len(shapes) else False if fewest == 0 else None
+            inner = None if wanted is None or good is None else wanted == good
+            for shape in shapes:
+                yield from shape_reads(shape, values, inner)
+        case Qualified(shape=shape, siblings=siblings):
+            for item in (shape, *siblings):
+                yield from shape_reads(item, values, None)
+
+
+_PATH_CHANGES: dict[type[Constraint], Change] = {
+    ValueTest: Change.ADDED,
+    InstanceOf: Change.ADDED,
+    UniqueLanguages: Change.ADDED,
+    HasValue: Change.REMOVED,
+    Combined: Change.ADDED,
+    Nested: Change.ADDED,
+    Closed: Change.ADDED,
+}
+
+
+def _counts(constraint: Constraint) -> Change:
+    """Which change of its values can hurt a constraint that counts or compares them."""
+    match constraint:
+        case Count(at_least=at_least) | Qualified(at_least=at_least):
+            return Change.REMOVED if at_least else Change.ADDED
+        case Compared(component=component):
+            both = component.endswith("#EqualsConstraintComponent")
+            return BOTH if both else Change.ADDED
+    return BOTH
+
+
+def _towards(change: Change, good: bool | None) -> Change:
+    if good is None:
+        return BOTH
+    return change if good else change.turned()

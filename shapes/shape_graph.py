@@ -1,0 +1,76 @@
+"""The graph that shapes are read from, by subject and predicate.
+
+Invariant: values come in the order of their text, so that what is made of them never varies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyoxigraph import Quad, Triple
+
+from ontology.vocab import Owl, Rdf, Rdfs
+from shapes.view import Node, node
+
+
+class ShapeGraph:
+    """Triples of a shapes graph."""
+
+    def __init__(self, quads: Iterable[Quad | Triple]) -> None:
+        self._about: dict[Node, dict[str, list[Node]]] = {}
+        self._having: dict[str, list[Node]] = {}
+        seen: dict[tuple[Node, str, Node], None] = {}
+        for quad in quads:
+            seen[node(quad.subject), quad.predicate.value, node(quad.object)] = None
+        for subject, predicate, value in sorted(seen, key=lambda row: tuple(map(str, row))):
+            values = self._about.setdefault(subject, {}).setdefault(predicate, [])
+            if not values:
+                self._having.setdefault(predicate, []).append(subject)
+            values.append(value)
+        self._instances: dict[str, frozenset[Node]] = {}
+
+    def values(self, subject: Node, predicate: str) -> list[Node]:
+        return self._about.get(subject, {}).get(predicate, [])
+
+    def having(self, predicate: str) -> list[Node]:
+        """The subjects that have any value for this predicate."""
+        return self._having.get(predicate, [])
+
+    def instances(self, kind: str) -> frozenset[Node]:
+        """The subjects whose ``rdf:type`` this is."""
+        if kind not in self._instances:
+            self._instances[kind] = frozenset(
+                subject
+                for subject in self.having(Rdf.type)
+                if any(value.value == kind for value in self.values(subject, Rdf.type))
+            )
+        return self._instances[kind]
+
+    def classes(self) -> frozenset[Node]:
+        """What is a class here: of type ``rdfs:Class`` or ``owl:Class``, or of a subclass."""
+        if "" not in self._instances:
+            kinds = {Rdfs.Class, Owl.Class}
+            while True:
+                below = {
+                    subject.value
+                    for subject in self.having(Rdfs.subClassOf)
+                    if any(v.value in kinds for v in self.values(subject, Rdfs.subClassOf))
+                }
+                if below <= kinds:
+                    break
+                kinds |= below
+            self._instances[""] = frozenset().union(*(self.instances(kind) for kind in kinds))
+        return self._instances[""]
+
+    def list(self, head: Node) -> list[Node] | None:
+        """The members of a list; ``None`` when it is not well formed."""
+        items: list[Node] = []
+        passed: set[Node] = set()
+        while head.value != Rdf.nil:
+            first, rest = self.values(head, Rdf.first), self.values(head, Rdf.rest)
+            if head in passed or len(first) != 1 or len(rest) != 1:
+                return None
+            passed.add(head)
+            items.append(first[0])
+            head = rest[0]
+        return items
