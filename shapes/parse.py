@@ -238,7 +238,7 @@ class _Reader:
                 if not isinstance(value, allowed):
                     raise _Fault(f"has a {_short(predicate)} that is {_named(value)}: {value}")
                 found.append(Target(kind, value))
-        if subject in self._graph.classes() and isinstance(subject, NamedNode | BlankNode):
+        if subject in self._graph.shape_classes() and not isinstance(subject, Literal):
             found.append(Target(TargetKind.CLASS, subject))
         return found
 
@@ -426,8 +426,9 @@ class _Reader:
         disjoint = self._flag(subject, Sh.qualifiedValueShapesDisjoint)
         for value in values:
             inner = self._shape(value)
-            others = [self._shape(item) for item in self._sibling_values(subject, value)]
-            siblings = tuple(item for item in others if item is not None) if disjoint else ()
+            brothers = self._sibling_values(subject, value) if disjoint else []
+            read = [self._shape(item) for item in brothers]
+            siblings = tuple(item for item in read if item is not None)
             if inner is not None and fewest is not None:
                 name = _component("QualifiedMinCount")
                 yield Qualified(name, inner, siblings, fewest, True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from pyoxigraph import Quad, Triple
 
-from ontology.vocab import Owl, Rdf, Rdfs
+from ontology.vocab import Owl, Rdf, Rdfs, Sh
 from shapes.view import Node, node
 
 
@@ -28,6 +28,7 @@ class ShapeGraph:
                 self._having.setdefault(predicate, []).append(subject)
             values.append(value)
         self._instances: dict[str, frozenset[Node]] = {}
+        self._shape_classes: frozenset[Node] | None = None
 
     def values(self, subject: Node, predicate: str) -> list[Node]:
         return self._about.get(subject, {}).get(predicate, [])
@@ -46,21 +47,24 @@ class ShapeGraph:
             )
         return self._instances[kind]
 
-    def classes(self) -> frozenset[Node]:
-        """What is a class here: of type ``rdfs:Class`` or ``owl:Class``, or of a subclass."""
-        if "" not in self._instances:
-            kinds = {Rdfs.Class, Owl.Class}
-            while True:
-                below = {
-                    subject.value
-                    for subject in self.having(Rdfs.subClassOf)
-                    if any(v.value in kinds for v in self.values(subject, Rdfs.subClassOf))
-                }
-                if below <= kinds:
-                    break
-                kinds |= below
-            self._instances[""] = frozenset().union(*(self.instances(kind) for kind in kinds))
-        return self._instances[""]
+    def shape_classes(self) -> frozenset[Node]:
+        """What is declared a shape and a class: the classes whose instances a shape targets."""
+        if self._shape_classes is None:
+            shapes = self._below({Sh.NodeShape, Sh.PropertyShape})
+            self._shape_classes = shapes & self._below({Rdfs.Class, Owl.Class})
+        return self._shape_classes
+
+    def _below(self, kinds: set[str]) -> frozenset[Node]:
+        """The instances of these classes and of what is a subclass of one."""
+        while True:
+            below = {
+                subject.value
+                for subject in self.having(Rdfs.subClassOf)
+                if any(value.value in kinds for value in self.values(subject, Rdfs.subClassOf))
+            }
+            if below <= kinds:
+                return frozenset().union(*(self.instances(kind) for kind in kinds))
+            kinds |= below
 
     def list(self, head: Node) -> list[Node] | None:
         """The members of a list; ``None`` when it is not well formed."""
