@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint up bench lock clean
+.PHONY: help setup demo test lint up bench conformance lock clean
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -12,11 +12,13 @@ PIP := PIP_DISABLE_PIP_VERSION_CHECK=1 $(PYTHON) -m pip
 # The platform's data folder of `make up`.
 DATA ?= data
 PORT ?= 8080
+# Where the W3C's test suites lie; `make conformance` says where to get them. `make test` looks there too.
+SUITES ?= ../shared/suites
 # Passed on: `make test ARGS="tests/proofs -x"`, `make demo ARGS="--keep kept"`.
 ARGS ?=
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.project ## create .venv and install everything, pinned by hash
 	@echo "Ready: $(BIN)/fractalops --help"
@@ -37,6 +39,9 @@ up: $(VENV)/.project ## run the platform on DATA (default: data) and PORT (defau
 
 bench: $(VENV)/.project ## measure, and print each figure beside its baseline
 	$(PYTHON) tests/bench $(ARGS)
+
+conformance: $(VENV)/.project ## run the public test suites in SUITES, write EARL reports and docs/conformance.md
+	$(PYTHON) -m tests.conformance --suites "$(SUITES)" $(ARGS)
 
 lock: $(VENV)/.project ## pin requirements.txt again from pyproject.toml (needs the network)
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \
