@@ -83,15 +83,17 @@ def _counts(what: str, groups: dict[str, list[Finding]]) -> str:
 
 def _reasons(findings: Sequence[Finding], reasons: Reasons) -> str:
     """A Markdown table of the tests that are no plain pass; those of one reason share a row."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         why = reasons.why(finding) or "**No reason is written down yet.**"
-        key = (finding.case.group, finding.outcome.value, why)
-        rows.setdefault(key, []).append(f"`{_short(finding.case.iri)}`")
-    lines = ["| group | tests | outcome | why |", "|---|---|---|---|"]
-    for (group, outcome, why), names in rows.items():
-        many = f"{len(names)}: " if len(names) > 1 else ""
-        lines.append(f"| {group} | {many}{', '.join(names)} | {outcome} | {_cell(why)} |")
+        rows.setdefault((finding.outcome.value, why), []).append(finding)
+    lines = ["| outcome | why | tests |", "|---|---|---|"]
+    for (outcome, why), own in rows.items():
+        named = "; ".join(
+            f"{group}: {', '.join(f'`{_short(finding.case.iri)}`' for finding in members)}"
+            for group, members in _by(own, lambda finding: finding.case.group).items()
+        )
+        lines.append(f"| {outcome} | {_cell(why)} | {len(own)}. {named} |")
     return "\n".join(lines) + "\n"
 
 
