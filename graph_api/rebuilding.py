@@ -89,6 +89,7 @@ class Rebuilder:
         try:
             store = GraphStore(path, self._ids)
             projections = Projections(self._journal, store, index, self._ids, self._verifier)
+            projections.bring_up_to_date()
             for number, leaf in self._journal.leaves(0, head + 1):
                 projections.apply(load_entry(self._journal, number, leaf, self._verifier))
             yield store

@@ -13,6 +13,7 @@ Source: https://pyoxigraph.readthedocs.io/
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from itertools import chain, islice
 from pathlib import Path
 
 from pyoxigraph import (
@@ -28,7 +29,7 @@ from pyoxigraph import (
 from ontology.errors import StoreError
 from ontology.ids import Ids
 from ontology.terms import Delta, graph_of
-from ontology.vocab import Fo
+from ontology.vocab import Fo, Owl
 
 Term = NamedNode | Literal
 
@@ -37,6 +38,9 @@ RESTRICTED_PROPOSALS = "proposals/restricted"
 PROOFS = "proofs"
 INFERRED = "inferred"
 SYSTEM_GRAPHS = (PROPOSALS, RESTRICTED_PROPOSALS, PROOFS, INFERRED)
+
+_BATCH = 5_000
+"""Quads that one update of a scratch copy takes out."""
 
 # What the engine raises for files that are damaged, missing or not its own.
 _ENGINE_ERRORS = (OSError, RuntimeError, ValueError)
@@ -58,6 +62,14 @@ def open_scratch(path: Path) -> Store:
         raise StoreError(f"the scratch copy {path.name} cannot be opened: {error}") from error
 
 
+def copy_snapshot(path: Path, target: Path) -> None:
+    """A hard-linked copy of a checkpoint at ``target``, which must not exist."""
+    try:
+        open_snapshot(path).backup(str(target))
+    except _ENGINE_ERRORS as error:
+        raise StoreError(f"the snapshot {path.name} cannot be copied: {error}") from error
+
+
 def open_memory() -> Store:
     """An empty store in memory, for what one query needs and nobody keeps."""
     return Store()
@@ -72,6 +84,8 @@ class GraphStore:
         self._unmerged = frozenset({ids.graph(RESTRICTED_PROPOSALS)})
         self._proofs = NamedNode(ids.graph(PROOFS))
         self._head_entry = NamedNode(Fo.headEntry)
+        self.inferred = NamedNode(ids.graph(INFERRED))
+        self._version = NamedNode(Owl.versionInfo)
         try:
             self._store = Store(str(path)) if path else Store()
         except _ENGINE_ERRORS as error:
@@ -111,6 +125,37 @@ class GraphStore:
             if isinstance(graph, NamedNode) and graph.value not in self._system:
                 yield quad
 
+    def unrestricted(
+        self,
+        restricted: Collection[str],
+        subject: NamedNode | None = None,
+        predicate: NamedNode | None = None,
+        value: Term | None = None,
+    ) -> Iterator[Quad]:
+        """Matching quads of every graph that proposals write but the restricted ones."""
+        for quad in self.match(subject, predicate, value):
+            graph = quad.graph_name
+            if isinstance(graph, NamedNode):
+                name = graph.value
+                if name not in self._system and name not in restricted:
+                    yield quad
+
+    def shown(self, delta: Delta, before: Collection[str], after: Collection[str]) -> Delta:
+        """A change of asserted quads as it changes what everyone in the organisation may read.
+
+        ``before`` and ``after`` name the restricted graphs: a graph that turns restricted, or is no
+        longer, is taken away or added whole.
+        """
+        additions = {quad for quad in delta.additions if graph_of(quad) not in after}
+        removals = {quad for quad in delta.removals if graph_of(quad) not in before}
+        for graph in set(after).symmetric_difference(before):
+            present = self.match(graph=NamedNode(graph))
+            if graph in after:
+                removals.update(present)
+            else:
+                additions.update(quad for quad in present if quad not in delta.removals)
+        return Delta(frozenset(additions), frozenset(removals))
+
     def rows(self, query: str) -> Iterator[QuerySolution]:
         """The solutions of a SELECT of our own making, over named graphs by ``GRAPH``."""
         try:
@@ -143,39 +188,102 @@ class GraphStore:
         )
 
     def apply(
-        self, delta: Delta, system: Delta, head: int, restricted: Collection[str] = ()
+        self,
+        delta: Delta,
+        system: Delta,
+        head: int,
+        restricted: Collection[str] = (),
+        before: Collection[str] | None = None,
     ) -> None:
         """Writes one journal entry's change, with its system quads, in one atomic update.
 
-        ``restricted`` names the graphs that stay out of the merge. Raises :class:`StoreError`, and
-        then nothing was written.
+        ``restricted`` names the graphs that stay out of the merge, ``before`` those that stayed out
+        so far (the same, if not given). Raises :class:`StoreError`, and then nothing was written.
         """
-        hidden = self._unmerged.union(restricted)
-        removals = delta.removals | system.removals
-        additions = delta.additions | system.additions
-        operations = [
-            _data("DELETE DATA", self._with_merge_removals(removals, hidden)),
-            _data("INSERT DATA", self._with_merge_additions(additions, hidden)),
-            f"DELETE WHERE {{ GRAPH {self._proofs} {{"
-            f" {self._proofs} {self._head_entry} ?before . }} }}",
-            _data("INSERT DATA", [self._marker(head)]),
-        ]
+        shown = self.shown(delta, restricted if before is None else before, restricted)
+        own = Delta(delta.additions | system.additions, delta.removals | system.removals)
         try:
+            self._write(
+                own,
+                Delta(shown.additions | system.additions, shown.removals | system.removals),
+                restricted,
+                f"DELETE WHERE {{ GRAPH {self._proofs} {{"
+                f" {self._proofs} {self._head_entry} ?before . }} }}",
+                _data("INSERT DATA", [self._marker(head)]),
+            )
+        except StoreError as error:
+            raise StoreError(f"the graph store did not take entry {head}: {error}") from error
+
+    def entailment_version(self) -> str | None:
+        """The version of the rules that filled ``graph/inferred``; ``None`` for none."""
+        for quad in self.match(self.inferred, self._version, None, self._proofs):
+            assert isinstance(quad.object, Literal)
+            return quad.object.value
+        return None
+
+    def write_inferred(
+        self, change: Delta, restricted: Collection[str] = (), version: str | None = None
+    ) -> None:
+        """Changes ``graph/inferred`` alone, and with ``version`` which rules it is said to follow.
+
+        Raises :class:`StoreError`, and then nothing was written."""
+        operations = []
+        if version is not None:
+            mark = Quad(self.inferred, self._version, Literal(version), self._proofs)
+            operations = [
+                f"DELETE WHERE {{ GRAPH {self._proofs} {{"
+                f" {self.inferred} {self._version} ?before . }} }}",
+                _data("INSERT DATA", [mark]),
+            ]
+        self._write(change, change, restricted, *operations)
+
+    def drop_inferred(self) -> None:
+        """Takes ``graph/inferred`` out of the store and its merge; for a scratch copy alone.
+
+        In batches, so that its memory is bounded, and not atomic. Raises :class:`StoreError`."""
+        held = [NamedNode(self.ids.graph(name)) for name in (PROPOSALS, PROOFS)]
+
+        def gone(quads: Iterable[Quad]) -> Iterator[Quad]:
+            for quad in quads:
+                yield quad
+                triple = (quad.subject, quad.predicate, quad.object)
+                # No graph that proposals write and everyone may read states what is inferred.
+                if not any(Quad(*triple, graph) in self._store for graph in held):
+                    yield Quad(*triple, DefaultGraph())
+
+        inferred = self.match(graph=self.inferred)
+        try:
+            while operation := _data("DELETE DATA", gone(islice(inferred, _BATCH))):
+                self._store.update(operation)
+            self._store.remove_graph(self.inferred)
+            self._store.flush()
+        except _ENGINE_ERRORS as error:
+            raise StoreError(f"the inferred triples could not be taken out: {error}") from error
+
+    def _write(self, own: Delta, merged: Delta, restricted: Collection[str], *further: str) -> None:
+        """Changes quads, and the merge by the triples of those of ``merged``, in one update."""
+        hidden = self._unmerged.union(restricted)
+        try:
+            unmerged = self._unmerge(merged.removals, own, hidden)
+            operations = [
+                _data("DELETE DATA", chain(own.removals, unmerged)),
+                _data("INSERT DATA", chain(own.additions, self._merge(merged.additions))),
+                *further,
+            ]
             self._store.update(" ;\n".join(operation for operation in operations if operation))
         except (*_ENGINE_ERRORS, SyntaxError) as error:
-            raise StoreError(f"the graph store did not take entry {head}: {error}") from error
+            raise StoreError(str(error)) from error
 
     def _marker(self, head: int) -> Quad:
         integer = NamedNode("http://www.w3.org/2001/XMLSchema#integer")
         value = Literal(str(head), datatype=integer)
         return Quad(self._proofs, self._head_entry, value, self._proofs)
 
-    def _with_merge_removals(
-        self, removals: frozenset[Quad], hidden: frozenset[str]
-    ) -> Iterator[Quad]:
-        for quad in removals:
-            yield quad
-            if graph_of(quad) not in hidden and not self._held_elsewhere(quad, removals, hidden):
+    def _unmerge(self, quads: Iterable[Quad], own: Delta, hidden: frozenset[str]) -> Iterator[Quad]:
+        for quad in quads:
+            if graph_of(quad) not in self._unmerged and not self._held_elsewhere(
+                quad, own.removals, hidden
+            ):
                 yield Quad(quad.subject, quad.predicate, quad.object, DefaultGraph())
 
     def _held_elsewhere(
@@ -191,12 +299,9 @@ class GraphStore:
             )
         )
 
-    def _with_merge_additions(
-        self, additions: frozenset[Quad], hidden: frozenset[str]
-    ) -> Iterator[Quad]:
-        for quad in additions:
-            yield quad
-            if graph_of(quad) not in hidden:
+    def _merge(self, quads: Iterable[Quad]) -> Iterator[Quad]:
+        for quad in quads:
+            if graph_of(quad) not in self._unmerged:
                 yield Quad(quad.subject, quad.predicate, quad.object, DefaultGraph())
 
     def checkpoint(self, path: Path) -> None:

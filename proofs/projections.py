@@ -8,6 +8,7 @@ the store has already is not applied twice. Only one thread writes.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -15,6 +16,7 @@ from typing import Any
 
 from pyoxigraph import Literal, NamedNode, Quad
 
+from ontology.entailment import VERSION, Entailment
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, line, sha256, to_nquads
@@ -29,6 +31,8 @@ from proofs.merkle import leaf_hash
 from proofs.predicate import Proof
 from proofs.proposal import AWAITING, DRAFT, REVERTED, DecisionView, ProposalView, Submission
 from proofs.system_graphs import system_delta
+
+LOGGER = logging.getLogger(__name__)
 
 VERSIONED = ("shapes", "ontology", "rules")
 
@@ -111,6 +115,7 @@ class Projections:
     ) -> None:
         self._journal = journal
         self.store = store
+        self.entailment = Entailment(store)
         self.index = index
         self._ids = ids
         self._verifier = verifier
@@ -124,6 +129,7 @@ class Projections:
         """Brings store and index to the journal's head; how many entries that took."""
         head = self._journal.head()
         behind = self._stored_head(head)
+        self.bring_up_to_date()
         start = min(behind, self._indexed_head(head)) + 1
         for graph in self._versioned:
             self._read_version(graph)
@@ -143,6 +149,15 @@ class Projections:
                 " a backup (fractalops restore)"
             )
         return following - start
+
+    def bring_up_to_date(self) -> None:
+        """Has ``graph/inferred`` hold what the present rules infer from the store as it is.
+
+        What an earlier version filled differs from what a replay gives now."""
+        graph = NamedNode(self._governance_graph)
+        governance = read_governance(self.store.match(graph=graph))
+        if self.entailment.bring_up_to_date(governance.restricted):
+            LOGGER.info("graph/inferred follows version %s of the rules", VERSION)
 
     def _stored_head(self, head: int) -> int:
         """The newest entry the store has, -1 for none; it must be of this journal."""
@@ -202,11 +217,16 @@ class Projections:
             if reverted is not None and reverted.reverted_by == view.id:
                 views.append(reverted)
         delta = entry.delta if entry.applies else Delta()
+        of_governance = delta.in_graph(self._governance_graph)
+        after, governance_quads = before, self._governance_quads
+        if of_governance:
+            governance_quads = (governance_quads - of_governance.removals) | of_governance.additions
+            after = read_governance(governance_quads)
         if to_store:
             system = system_delta(
                 self._ids, entry.index, entry.leaf_hash, entry.proof, views, self._about
             )
-            self.store.apply(delta, system, entry.index, before.restricted)
+            self._to_store(entry.index, delta, system, before.restricted, after.restricted)
         self.index.take(
             EntryRow(
                 entry.index,
@@ -222,15 +242,33 @@ class Projections:
             [line(quad) for quad in delta.additions],
             [line(quad) for quad in delta.removals],
         )
-        changed = set(delta.graphs())
-        if self._governance_graph in changed:
-            of_graph = delta.in_graph(self._governance_graph)
-            self._governance_quads -= of_graph.removals
-            self._governance_quads |= of_graph.additions
-            self.governance = read_governance(self._governance_quads)
-        for graph in changed & set(self._versioned):
+        self.governance, self._governance_quads = after, governance_quads
+        for graph in set(delta.graphs()) & set(self._versioned):
             self._read_version(graph)
         return view
+
+    def _to_store(
+        self,
+        index: int,
+        delta: Delta,
+        system: Delta,
+        before: frozenset[str],
+        after: frozenset[str],
+    ) -> None:
+        """Writes an entry's change with what follows from it, in one update."""
+        try:
+            inferred = self.entailment.consequence(delta, before, after) if delta else None
+            if inferred is not None:
+                system = Delta(
+                    system.additions | inferred.delta.additions,
+                    system.removals | inferred.delta.removals,
+                )
+            self.store.apply(delta, system, index, after, before)
+        except BaseException:
+            self.entailment.forget()
+            raise
+        if inferred is not None:
+            self.entailment.settle(inferred)
 
     def proposal(self, identifier: str) -> ProposalView:
         """A proposal as it stands. Raises :class:`proofs.errors.UnknownProposal`."""

@@ -1,0 +1,323 @@
+"""What one change of the graph does to what is inferred.
+
+Invariant: the result is the difference between what the store entails before and after the
+change, found without writing. A triple that a changed one leads to is inferred afterwards exactly
+when something that remains leads to it and nothing states it, so no order of rules matters, and no
+triple is taken back and given again.
+
+Classes and properties without a name (former blank nodes) are followed and never concluded: nobody
+asks for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from functools import lru_cache
+
+from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad
+
+from ontology.entailment_schema import (
+    CLASS_AXIOMS,
+    PROPERTY_AXIOMS,
+    STRUCTURAL,
+    Axiom,
+    Schema,
+    Step,
+    axiom_of,
+)
+from ontology.store import GraphStore, Term
+from ontology.terms import Delta, skolem_prefix
+from ontology.vocab import Owl, Rdf, Rdfs
+
+_TYPE = NamedNode(Rdf.type)
+_SUBCLASS = NamedNode(Rdfs.subClassOf)
+_SUBPROPERTY = NamedNode(Rdfs.subPropertyOf)
+_HIERARCHIES = frozenset({Rdf.type, Rdfs.subClassOf, Rdfs.subPropertyOf})
+_BOTH_WAYS = frozenset({Owl.equivalentClass, Owl.equivalentProperty, Owl.inverseOf})
+_MERGE = DefaultGraph()
+
+_Stated = Callable[[Quad], bool]
+_Below = Callable[[Schema, set[str]], set[str]]
+
+# The same few classes and properties are concluded again and again.
+_named = lru_cache(maxsize=4096)(NamedNode)
+
+
+class Inference:
+    """One change of a store that is about to be written, under the axioms of the store.
+
+    ``delta`` is the change of asserted quads; ``was_hidden`` and ``is_hidden`` name the restricted
+    graphs before and after it. ``schema`` are the axioms before it, the attribute those after it.
+    """
+
+    def __init__(
+        self,
+        store: GraphStore,
+        schema: Schema,
+        delta: Delta,
+        was_hidden: frozenset[str],
+        is_hidden: frozenset[str],
+    ) -> None:
+        self._store = store
+        self._graph = store.inferred
+        self._anonymous = skolem_prefix(store.ids.base)
+        # What changes of the quads that count; and what is gone, whether it counted or not.
+        self._shown = shown = store.shown(delta, was_hidden, is_hidden)
+        self._gone = shown.removals | delta.removals
+        self._is_hidden = is_hidden
+        self._ever_hidden = was_hidden | is_hidden
+        self._by_subject: dict[object, list[Quad]] = {}
+        for quad in shown.additions:
+            self._by_subject.setdefault(quad.subject, []).append(quad)
+        self._additions: set[Quad] = set()
+        self._removals: set[Quad] = set()
+        self._stated_now: set[Quad] = set()
+        self._before = schema
+        lost = self._changed_axioms(shown.removals, self._remaining)
+        gained = self._changed_axioms(shown.additions, self._present(was_hidden))
+        self._axioms = lost | gained
+        self.schema = schema.changed(lost, gained) if self._axioms else schema
+
+    def run(self) -> Delta:
+        """The change of ``graph/inferred``."""
+        shown, schema = self._shown, self.schema
+        self._stated_now.update(
+            self._inferred(quad)
+            for quad in shown.additions
+            if self._may_follow(quad, schema) or self._may_follow(quad, self._before)
+        )
+        for quad in self._stated_now:
+            if quad in self._store:
+                self._removals.add(quad)
+        for quad in shown.additions:
+            for conclusion in self._conclusions(schema, quad):
+                self._arise(conclusion)
+        for quad in shown.removals:
+            conclusions = list(self._conclusions(self._before, quad))
+            may_follow = self._may_follow(quad, schema)
+            if not conclusions and not may_follow:
+                continue
+            remains = self._remaining(quad)
+            if not remains or schema is not self._before:
+                for conclusion in conclusions:
+                    self._vanish(conclusion)
+            if may_follow and not remains and self.follows(quad) and self._has_name(quad):
+                self._additions.add(self._inferred(quad))
+        if schema is not self._before:
+            self._follow_axioms()
+        return Delta(frozenset(self._additions), frozenset(self._removals))
+
+    # --- what follows from what
+
+    def conclusions(self, quad: Quad) -> Iterator[Quad]:
+        """What follows from one triple that is no axiom, stated or not."""
+        return self._conclusions(self.schema, quad)
+
+    def hierarchies(self) -> Iterator[Quad]:
+        """What follows from the axioms for the hierarchies of classes and properties."""
+        for class_ in self.schema.classes():
+            yield from self._below(class_, _SUBCLASS, self.schema.superclasses(class_))
+        for property_ in self.schema.properties():
+            yield from self._below(property_, _SUBPROPERTY, self.schema.reach(property_).plain)
+
+    def follows(self, quad: Quad) -> bool:
+        """Whether a triple follows from others after the change."""
+        subject, value = _ends(quad)
+        property_ = quad.predicate.value
+        if isinstance(value, NamedNode):
+            if property_ == Rdf.type:
+                return any(
+                    isinstance(found.object, NamedNode)
+                    and value.value in self.schema.superclasses(found.object.value)
+                    for found in self._after(subject, _TYPE, None)
+                )
+            if property_ == Rdfs.subClassOf:
+                return value.value in self.schema.superclasses(subject.value)
+            if property_ == Rdfs.subPropertyOf:
+                return value.value in self.schema.reach(subject.value).plain
+        if not self.schema.is_implied(property_):
+            return False
+        if isinstance(value, Literal):
+            return any(
+                property_ in self.schema.reach(found.predicate.value).plain
+                for found in self._after(subject, None, value)
+            )
+        return self._leads(subject, value, (property_, False)) or self._leads(
+            value, subject, (property_, True)
+        )
+
+    def _leads(self, subject: NamedNode, value: NamedNode, step: Step) -> bool:
+        return any(
+            step in self.schema.reach(found.predicate.value).steps
+            for found in self._after(subject, None, value)
+        )
+
+    def is_stated(self, quad: Quad) -> bool:
+        """Whether a graph that counts states this triple, in the store as it is."""
+        subject, value = _ends(quad)
+        found = self._store.unrestricted(self._is_hidden, subject, quad.predicate, value)
+        return next(found, None) is not None
+
+    def _conclusions(self, schema: Schema, quad: Quad) -> Iterator[Quad]:
+        subject, value = _ends(quad)
+        property_ = quad.predicate.value
+        if property_ not in STRUCTURAL:
+            reach = schema.reach(property_)
+            yield from self._related(subject, value, reach.steps, reach.plain)
+        elif property_ == Rdf.type and isinstance(value, NamedNode):
+            yield from self._typed(subject, schema.superclasses(value.value))
+
+    def _typed(self, subject: NamedNode, classes: Collection[str]) -> Iterator[Quad]:
+        for class_ in classes:
+            if not class_.startswith(self._anonymous):
+                yield Quad(subject, _TYPE, _named(class_), self._graph)
+
+    def _related(
+        self, subject: NamedNode, value: Term, steps: Collection[Step], plain: Collection[str]
+    ) -> Iterator[Quad]:
+        if isinstance(value, Literal):
+            for property_ in plain:
+                if not property_.startswith(self._anonymous):
+                    yield Quad(subject, _named(property_), value, self._graph)
+            return
+        for property_, turned in steps:
+            if property_.startswith(self._anonymous):
+                continue
+            if turned:
+                yield Quad(value, _named(property_), subject, self._graph)
+            else:
+                yield Quad(subject, _named(property_), value, self._graph)
+
+    def _below(self, term: str, relation: NamedNode, above: Collection[str]) -> Iterator[Quad]:
+        if above and not term.startswith(self._anonymous):
+            for other in above:
+                if not other.startswith(self._anonymous):
+                    yield Quad(_named(term), relation, _named(other), self._graph)
+
+    # --- candidates
+
+    def _arise(self, quad: Quad) -> None:
+        """Takes in what follows after the change, unless it is stated or there already."""
+        if quad in self._stated_now:
+            return
+        subject, value = _ends(quad)
+        if Quad(subject, quad.predicate, value, _MERGE) in self._store and (
+            quad in self._store or self._remaining(quad)
+        ):
+            return
+        self._additions.add(quad)
+
+    def _vanish(self, quad: Quad) -> None:
+        """Takes out what followed before the change, unless something else leads to it."""
+        if quad not in self._removals and quad in self._store and not self.follows(quad):
+            self._removals.add(quad)
+
+    def _may_follow(self, quad: Quad, schema: Schema) -> bool:
+        property_ = quad.predicate.value
+        return property_ in _HIERARCHIES or schema.is_implied(property_)
+
+    def _has_name(self, quad: Quad) -> bool:
+        """Whether a triple may be concluded: it is about no class or property without a name."""
+        subject, value = _ends(quad)
+        property_ = quad.predicate.value
+        about = [property_]
+        if property_ in _HIERARCHIES and isinstance(value, NamedNode):
+            about.append(value.value)
+        if property_ in (Rdfs.subClassOf, Rdfs.subPropertyOf):
+            about.append(subject.value)
+        return not any(term.startswith(self._anonymous) for term in about)
+
+    # --- a change of the axioms
+
+    def _follow_axioms(self) -> None:
+        """Takes in what changed axioms do to triples that did not change themselves."""
+        for class_ in self._affected(CLASS_AXIOMS, Schema.classes_below):
+            was, is_ = self._before.superclasses(class_), self.schema.superclasses(class_)
+            if was == is_:
+                continue
+            lost, gained = was - is_, is_ - was
+            self._take(self._below(class_, _SUBCLASS, lost), True)
+            self._take(self._below(class_, _SUBCLASS, gained), False)
+            for quad in self._unchanged(_TYPE, _named(class_)):
+                subject, _ = _ends(quad)
+                self._take(self._typed(subject, lost), True)
+                self._take(self._typed(subject, gained), False)
+        for property_ in self._affected(PROPERTY_AXIOMS | {Rdf.type}, Schema.properties_below):
+            before, after = self._before.reach(property_), self.schema.reach(property_)
+            if before == after:
+                continue
+            steps_lost, steps_gained = before.steps - after.steps, after.steps - before.steps
+            plain_lost, plain_gained = before.plain - after.plain, after.plain - before.plain
+            self._take(self._below(property_, _SUBPROPERTY, plain_lost), True)
+            self._take(self._below(property_, _SUBPROPERTY, plain_gained), False)
+            for quad in self._unchanged(_named(property_), None):
+                subject, value = _ends(quad)
+                self._take(self._related(subject, value, steps_lost, plain_lost), True)
+                self._take(self._related(subject, value, steps_gained, plain_gained), False)
+
+    def _take(self, quads: Iterator[Quad], lost: bool) -> None:
+        for quad in quads:
+            if lost:
+                self._vanish(quad)
+            else:
+                self._arise(quad)
+
+    def _affected(self, relations: Collection[str], below: _Below) -> set[str]:
+        starts = set()
+        for subject, relation, value in self._axioms:
+            if relation in relations:
+                starts.add(subject)
+                if relation in _BOTH_WAYS:
+                    starts.add(value)
+        return below(self._before, starts) | below(self.schema, starts)
+
+    def _changed_axioms(
+        self, quads: Collection[Quad], otherwise_stated: _Stated
+    ) -> frozenset[Axiom]:
+        found = ((axiom_of(quad), quad) for quad in quads)
+        return frozenset(
+            axiom for axiom, quad in found if axiom is not None and not otherwise_stated(quad)
+        )
+
+    # --- the asserted quads that count
+
+    def _after(
+        self, subject: NamedNode, predicate: NamedNode | None, value: Term | None
+    ) -> Iterator[Quad]:
+        """Matching quads after the change."""
+        for quad in self._store.unrestricted(self._is_hidden, subject, predicate, value):
+            if quad not in self._gone:
+                yield quad
+        for quad in self._by_subject.get(subject, ()):
+            if predicate in (None, quad.predicate) and value in (None, quad.object):
+                yield quad
+
+    def _remaining(self, quad: Quad) -> bool:
+        """Whether a triple is stated after the change."""
+        subject, value = _ends(quad)
+        return next(self._after(subject, quad.predicate, value), None) is not None
+
+    def _present(self, hidden: frozenset[str]) -> _Stated:
+        def is_present(quad: Quad) -> bool:
+            subject, value = _ends(quad)
+            found = self._store.unrestricted(hidden, subject, quad.predicate, value)
+            return next(found, None) is not None
+
+        return is_present
+
+    def _unchanged(self, predicate: NamedNode, value: NamedNode | None) -> Iterator[Quad]:
+        """Matching quads that count before the change and after it."""
+        for quad in self._store.unrestricted(self._ever_hidden, None, predicate, value):
+            if quad not in self._gone:
+                yield quad
+
+    def _inferred(self, quad: Quad) -> Quad:
+        return Quad(quad.subject, quad.predicate, quad.object, self._graph)
+
+
+def _ends(quad: Quad) -> tuple[NamedNode, Term]:
+    """Subject and object of a canonical quad; such quads have no blank nodes and no triples."""
+    subject, value = quad.subject, quad.object
+    assert isinstance(subject, NamedNode)
+    assert isinstance(value, NamedNode | Literal)
+    return subject, value
