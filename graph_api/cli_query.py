@@ -72,6 +72,10 @@ def query(
         float | None,
         typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up after this long."),
     ] = None,
+    no_entailment: Annotated[
+        bool,
+        typer.Option("--no-entailment", help="Ask what was stated alone, not what follows."),
+    ] = False,
     format_: Annotated[
         str | None,
         typer.Option(
@@ -108,7 +112,11 @@ def query(
                 client.stream(
                     "POST",
                     "/sparql",
-                    parameters={"at": at, "timeout": timeout},
+                    parameters={
+                        "at": at,
+                        "timeout": timeout,
+                        "entailment": "off" if no_entailment else None,
+                    },
                     content=question.encode(),
                     headers={"Content-Type": "application/sparql-query", "Accept": accept},
                     # The server keeps the limit; this only notices that it is gone.

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
 from starlette.types import Receive, Scope, Send
@@ -30,6 +30,7 @@ from graph_api.query_workers import QueryPool
 from ontology.errors import SnapshotError
 from ontology.ids import Ids
 from ontology.snapshots import Lease, Snapshots
+from ontology.unentailed import Unentailed
 
 MOST_REBUILDS = 8
 _LOOK_AGAIN = 0.02
@@ -45,6 +46,9 @@ HEAD_HEADER = b"fractalops-head"
 QUERIES = Counter("fractalops_reads_total", "Reads of the graph, by outcome.", ["outcome"])
 SECONDS = Histogram("fractalops_read_seconds", "Time a read of the graph took, in seconds.")
 _ANSWERED = QUERIES.labels(outcome="answered")
+
+
+_Wanted = TypeVar("_Wanted", Lease, int)
 
 
 class Reader(Protocol):
@@ -82,6 +86,8 @@ class Reading(NamedTuple):
     at: int | None = None
     min_head: int = -1
     seconds: float | None = None
+    entailed: bool = True
+    """False for what was stated alone, without what is inferred."""
     repeatable: bool = True
     """False when the same reading may give other bytes at the same head."""
 
@@ -148,6 +154,7 @@ class QueryService:
         self.ids = ids
         self.limits = limits
         self._snapshots = snapshots
+        self._unentailed = Unentailed(snapshots, ids)
         self._pool = pool
         self._min_head_for = min_head_for
         self._rebuilder = ThreadPoolExecutor(1, thread_name_prefix="rebuild")
@@ -178,6 +185,8 @@ class QueryService:
         self, caller: Reader, reading: Reading, receive: Receive, if_none_match: str | None
     ) -> Answer:
         lease = await self._lease(caller.principal, reading)
+        if not reading.entailed:
+            lease = await self._without_inferred(lease)
         head = lease.snapshot.head
         hidden = _hidden(caller)
         etag = _etag(head, reading, hidden) if reading.repeatable else None
@@ -194,7 +203,9 @@ class QueryService:
     def start(self, caller: Reader, reading: Reading) -> Started | None:
         """A reading that need not wait for its turn here, on its way; else ``None``."""
         current = self._pool.current.head
-        if reading.at is not None or current < self._wanted(caller.principal, reading):
+        if reading.at is not None or not reading.entailed:
+            return None
+        if current < self._wanted(caller.principal, reading):
             return None
         try:
             lease = self._snapshots.try_lease(current)
@@ -298,9 +309,7 @@ class QueryService:
             # Dropped in between, it is replaced by the newest, which is later still.
             return self._snapshots.try_lease(head) or self._snapshots.lease()
         except SnapshotError as error:
-            raise Problem(
-                503, "snapshot-missing", "The graph can't be read now", str(error)
-            ) from error
+            raise _unreadable(error) from error
 
     async def _lease_at(self, head: int) -> Lease:
         newest = self._snapshots.current().head
@@ -312,12 +321,33 @@ class QueryService:
             raise query_problems.no_head(head, newest) from error
         if lease is not None:
             return lease
+        self._refuse_rebuild()
+        return await self._aside(self._snapshots.lease, head)
+
+    async def _without_inferred(self, lease: Lease) -> Lease:
+        ready = self._unentailed.ready(lease)
+        if ready is not None:
+            return ready
+        try:
+            self._refuse_rebuild()
+        except Problem:
+            lease.release()
+            raise
+        try:
+            return await self._aside(self._unentailed.make, lease)
+        except SnapshotError as error:
+            raise _unreadable(error) from error
+
+    def _refuse_rebuild(self) -> None:
         if self._rebuilding >= MOST_REBUILDS:
-            raise query_problems.busy("Too many older states of the graph are being rebuilt.")
+            raise query_problems.busy("Too many other states of the graph are being rebuilt.")
+
+    async def _aside(self, take: Callable[[_Wanted], Lease], what: _Wanted) -> Lease:
+        """Takes a lease in the thread for what takes long."""
         self._rebuilding += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._rebuilder, self._snapshots.lease, head)
+            return await loop.run_in_executor(self._rebuilder, take, what)
         finally:
             self._rebuilding -= 1
 
@@ -362,6 +392,10 @@ async def _send_spool(path: Path, start: dict[str, object], head_only: bool, sen
         await send({"type": "http.response.body", "body": b""})
 
 
+def _unreadable(error: SnapshotError) -> Problem:
+    return Problem(503, "snapshot-missing", "The graph can't be read now", str(error))
+
+
 def _content_type(media_type: str) -> bytes:
     if media_type in _WITH_CHARSET:
         return f"{media_type}; charset=utf-8".encode()
@@ -373,7 +407,14 @@ def _hidden(caller: Reader) -> tuple[str, ...]:
 
 
 def _etag(head: int, reading: Reading, hidden: tuple[str, ...]) -> str:
-    how = (reading.operation, reading.results_type, reading.graph_type, reading.dataset, hidden)
+    how = (
+        reading.operation,
+        reading.results_type,
+        reading.graph_type,
+        reading.dataset,
+        reading.entailed,
+        hidden,
+    )
     digest = hashlib.blake2b(f"{how}{reading.what}".encode(), digest_size=12)
     return f'"{head}-{digest.hexdigest()}"'
 

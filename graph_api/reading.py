@@ -71,6 +71,7 @@ def _paths() -> dict[str, Any]:
         _parameter("named-graph-uri", "A named graph; replaces FROM NAMED.", many=True),
         *head,
         _parameter("timeout", "Seconds the query may take.", "number"),
+        _parameter("entailment", "'off' leaves out what is inferred; 'on' is usual."),
     ]
     results = _content(*RESULT_FORMATS, *GRAPH_FORMATS)
     triples = _content(*graphs.TRIPLE_TYPES)

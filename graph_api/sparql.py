@@ -115,6 +115,7 @@ class SparqlEndpoint(Endpoint):
             at=head_parameter(parameters, "at"),
             min_head=-1 if min_head is None else min_head,
             seconds=self._seconds(parameters),
+            entailed=_entailed(parameters),
             repeatable=repeatable,
         )
 
@@ -207,6 +208,13 @@ class SparqlEndpoint(Endpoint):
             raise bad_parameter("Host", "it is no host name") from error
         response = Response(body, media_type=media_type, headers={"Vary": "Accept"})
         await response(scope, receive, send)
+
+
+def _entailed(parameters: list[tuple[str, str]]) -> bool:
+    value = single(parameters, "entailment")
+    if value not in (None, "on", "off"):
+        raise bad_parameter("entailment", f"{str(value)[:40]!r} is neither on nor off")
+    return value != "off"
 
 
 def _repeatable(query: str) -> bool:

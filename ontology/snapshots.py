@@ -59,6 +59,12 @@ class Lease:
         if owner is not None:
             owner._release(self.snapshot.head)
 
+    def moved(self, path: Path) -> Lease:
+        """The same lease for what lies in the snapshot's folder at ``path``; this one is spent."""
+        owner, self._owner = self._owner, None
+        assert owner is not None
+        return Lease(owner, Snapshot(self.snapshot.head, path))
+
     def __enter__(self) -> Snapshot:
         return self.snapshot
 
@@ -217,6 +223,14 @@ class Snapshots:
         with self.lease(head) as snapshot:
             return snapshot
 
+    def recount(self, head: int) -> None:
+        """Notes what lies in a leased snapshot's folder now, and makes room for it."""
+        with self._changed:
+            retained = self._retained.get(head)
+            if retained is not None:
+                retained.files = _files(retained.snapshot.path)
+        self._trim()
+
     def bytes_pinned(self) -> int:
         """Bytes on disk that only the older snapshots keep there."""
         with self._changed:
@@ -369,9 +383,9 @@ class Snapshots:
 
 def _files(path: Path) -> dict[int, int]:
     found: dict[int, int] = {}
-    with os.scandir(path) as entries:
-        for entry in entries:
-            status = entry.stat(follow_symlinks=False)
+    for folder, _, names in os.walk(path):
+        for name in names:
+            status = os.stat(os.path.join(folder, name), follow_symlinks=False)
             found[status.st_ino] = status.st_size
     return found
 

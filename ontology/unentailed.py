@@ -1,0 +1,71 @@
+"""Snapshots without what is inferred, for queries that ask for what was stated alone.
+
+Invariant: such a copy holds what its snapshot holds but ``graph/inferred``, and its default graph
+is the deduplicated merge without inferred triples. It lies in its snapshot's folder, is made when
+it is first asked for, and goes when the snapshot goes.
+
+What is inferred is stated nowhere, so to take it out of the merge is exact. A query over a list of
+graphs would not be: the engine counts a triple once for each graph that states it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from pathlib import Path
+
+from ontology.errors import OntologyError, SnapshotError
+from ontology.ids import Ids
+from ontology.snapshots import Lease, Snapshots
+from ontology.store import GraphStore, copy_snapshot
+
+NAME = "asserted"
+_UNFINISHED = ".asserted"
+
+
+class Unentailed:
+    """The copies beside the snapshots of one store. Any thread may use it."""
+
+    def __init__(self, snapshots: Snapshots, ids: Ids) -> None:
+        self._snapshots = snapshots
+        self._ids = ids
+        self._making = threading.Lock()
+
+    def ready(self, lease: Lease) -> Lease | None:
+        """The lease, moved on to the copy beside its snapshot; ``None`` where there is none yet."""
+        path = lease.snapshot.path / NAME
+        return lease.moved(path) if path.exists() else None
+
+    def make(self, lease: Lease) -> Lease:
+        """The lease, moved on to the copy, which is made where there is none.
+
+        Takes time in proportion to what is inferred. Raises
+        :class:`ontology.errors.SnapshotError`, and then the lease is released.
+        """
+        snapshot = lease.snapshot
+        try:
+            # One at a time: the next one may be for the same snapshot.
+            with self._making:
+                if not (snapshot.path / NAME).exists():
+                    self._make(snapshot.path)
+                    self._snapshots.recount(snapshot.head)
+        except (OntologyError, OSError) as error:
+            lease.release()
+            raise SnapshotError(
+                f"head {snapshot.head} could not be copied without what is inferred: {error}"
+            ) from error
+        return lease.moved(snapshot.path / NAME)
+
+    def _make(self, snapshot: Path) -> None:
+        unfinished = snapshot / _UNFINISHED
+        # Of an earlier run that was cut off.
+        shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            copy_snapshot(snapshot, unfinished)
+            store = GraphStore(unfinished, self._ids)
+            store.drop_inferred()
+            # Closes it: the copy is opened read-only from here on.
+            del store
+            unfinished.rename(snapshot / NAME)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
