@@ -8,6 +8,7 @@ Specification: https://www.w3.org/TR/sparql11-service-description/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import httpx
 from pyoxigraph import NamedNode, Quad, RdfFormat, parse
@@ -69,7 +70,7 @@ class DescriptionSuite:
         self._platform.lay(Graphs())
         for entry in entries(self._suite, manifest):
             case = Case("sparql11-service-description", "all", entry.iri, entry.name)
-            yield judged(case, lambda entry=entry: self._test(entry))  # type: ignore[misc]
+            yield judged(case, partial(self._test, entry))
 
     def _test(self, entry: Entry) -> None:
         test = {

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -56,7 +57,7 @@ class QuerySuite:
             group = entry.manifest.parent.relative_to(folder).as_posix()
             if group not in leave_out:
                 case = Case(self._name, group, entry.iri, entry.name)
-                yield judged(case, lambda entry=entry: self._test(entry))  # type: ignore[misc]
+                yield judged(case, partial(self._test, entry))
 
     def _test(self, entry: Entry) -> None:
         (kind,) = entry.kinds()

@@ -11,6 +11,7 @@ Specification: https://w3c.github.io/data-shapes/data-shapes-test-suite/
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from pyoxigraph import BlankNode, NamedNode, Quad, Triple
 
@@ -45,7 +46,7 @@ class ShaclSuite:
         for entry in entries(self._suite, folder / "manifest.ttl"):
             group = entry.manifest.parent.relative_to(folder).as_posix()
             case = Case(f"shacl-{self._part}", group, entry.iri, entry.name)
-            yield judged(case, lambda entry=entry: self._test(entry))  # type: ignore[misc]
+            yield judged(case, partial(self._test, entry))
 
     def _test(self, entry: Entry) -> None:
         action, result = entry.value("action"), entry.value("result")
@@ -70,10 +71,10 @@ class ShaclSuite:
             if triple.predicate.value == RDF + "type"
             and triple.object == NamedNode(SH + "ValidationReport")
         )
-        _compare(_Report(expected, result), _Report(found, node))
+        compare(ReportGraph(expected, result), ReportGraph(found, node))
 
 
-class _Report:
+class ReportGraph:
     """What of a report graph is compared."""
 
     def __init__(self, triples: Iterable[Quad | Triple], node: Term) -> None:
@@ -121,7 +122,7 @@ class _Report:
                 yield triple
 
 
-def _compare(expected: _Report, found: _Report) -> None:
+def compare(expected: ReportGraph, found: ReportGraph) -> None:
     """Raises :class:`Mismatch` unless the reports say the same."""
     wanted, got = expected.triples(expected.said), found.triples(expected.said)
     if same_graph(wanted, got):
