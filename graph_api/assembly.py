@@ -31,6 +31,7 @@ from ingest.classify import Classifier, rules_from_quads
 from ingest.inbox import Inbox
 from ingest.pump import Pump
 from ingest.warehouse import Warehouse
+from ontology.entailment import VERSION
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
@@ -138,7 +139,7 @@ class Assembly:
             self.journal,
             chain,
             self.projections,
-            Validator(self.store),
+            Validator(self.store, folder.scratch),
             Policy(self.ids),
             self.ids,
             clock=utc_now,
@@ -342,7 +343,8 @@ class Assembly:
         return self._committed.get(principal, -1)
 
     def _identity(self, head: int) -> str:
-        return self.journal.leaf_hashes(head, head + 1)[0].hex()
+        # What a snapshot holds also depends on the rules that its inferred triples follow.
+        return f"{self.journal.leaf_hashes(head, head + 1)[0].hex()} {VERSION}"
 
     def _cut(self, path: Path) -> int:
         with self.ledger.writer_lock:

@@ -13,11 +13,11 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import Delta
 from shapes.compile import Anchor, Change, Program, Trigger, Unit
-from shapes.evaluate import TYPE, Run
+from shapes.evaluate import Run
 from shapes.model import Shape
 from shapes.overlay import Overlay, node
 from shapes.paths import HERE
-from shapes.view import Node
+from shapes.view import TYPE, Node
 
 Cause = tuple[Change, Quad]
 Asked = dict[Node | None, Cause]

@@ -19,7 +19,7 @@ from enum import Enum, Flag, auto
 
 from pyoxigraph import NamedNode, Quad, Triple
 
-from shapes.evaluate import SUBCLASS, TYPE
+from shapes.evaluate import SUBCLASS
 from shapes.model import (
     Closed,
     Combined,
@@ -37,7 +37,7 @@ from shapes.model import (
 )
 from shapes.parse import read_shapes
 from shapes.paths import HERE, Edge, Inverse, Path, Predicate, Repeated, chain, edges, inward
-from shapes.view import Node
+from shapes.view import TYPE, Node
 
 SUPERCLASSES = Repeated(Predicate(SUBCLASS))
 

@@ -3,7 +3,8 @@
 ::
 
     ShapesError
-    └── MalformedShapes        the shapes themselves cannot be used
+    ├── MalformedShapes        the shapes themselves cannot be used
+    └── ValidationFailed       a validation came to no end
 """
 
 from __future__ import annotations
@@ -15,3 +16,7 @@ class ShapesError(Exception):
 
 class MalformedShapes(ShapesError):
     """Shapes that cannot be used; the message names the shape and what is wrong with it."""
+
+
+class ValidationFailed(ShapesError):
+    """A validation that could not be brought to its end; nothing is known of what it would say."""

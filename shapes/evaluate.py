@@ -13,7 +13,7 @@ from typing import Any
 
 from pyoxigraph import Literal, NamedNode
 
-from ontology.vocab import Rdf, Rdfs
+from ontology.vocab import Rdfs
 from shapes.comparison import at_most, less
 from shapes.model import (
     Closed,
@@ -30,9 +30,8 @@ from shapes.model import (
     ValueTest,
 )
 from shapes.paths import Path, Predicate
-from shapes.view import Node, View
+from shapes.view import TYPE, Node, View
 
-TYPE = NamedNode(Rdf.type)
 SUBCLASS = NamedNode(Rdfs.subClassOf)
 
 

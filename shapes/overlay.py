@@ -19,7 +19,7 @@ from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
 from ontology.vocab import Rdfs
-from shapes.view import Node
+from shapes.view import TYPE, Node
 
 Term = NamedNode | Literal
 SUBCLASS = NamedNode(Rdfs.subClassOf)
@@ -75,11 +75,13 @@ class Overlay:
             self._added_back.setdefault(predicate, {}).setdefault(value, []).append(subject)
             self._out.setdefault(subject, {})[predicate] = None
         self._cut: set[tuple[NamedNode, Node]] = set()
+        self._cut_nodes = {node(quad.subject) for quad in delta.removals}
         for quad in delta.removals:
             self._cut.add((quad.predicate, node(quad.subject)))
             self._cut.add((quad.predicate, node(quad.object)))
         self._objects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
         self._subjects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
+        self._complete: dict[Node, dict[NamedNode, tuple[Node, ...]]] = {}
         self._without_values: set[Node] = set()
         self._not_pointed: set[Node] = set()
         self.reads = Reads()
@@ -98,6 +100,9 @@ class Overlay:
         known = held.get(subject)
         if known is not None:
             return known
+        complete = self._complete.get(subject)
+        if complete is not None:
+            return complete.get(predicate, ())
         added = self._added.get(predicate, {}).get(subject, ())
         if subject in self._without_values:
             found = tuple(dict.fromkeys(added))
@@ -130,6 +135,9 @@ class Overlay:
         if isinstance(subject, Literal):
             return {}
         self.reads.nodes.add(subject)
+        complete = self._complete.get(subject)
+        if complete is not None:
+            return complete
         found: dict[NamedNode, dict[Node, None]] = {}
         for predicate in self._out.get(subject, ()):
             found[predicate] = dict.fromkeys(self._added[predicate][subject])
@@ -138,17 +146,31 @@ class Overlay:
                 found.setdefault(quad.predicate, {})[node(quad.object)] = None
         return {predicate: tuple(values) for predicate, values in found.items()}
 
-    def all_subjects(self, predicate: NamedNode) -> Iterator[Node]:
+    def pairs(self, predicate: NamedNode) -> Iterator[tuple[Node, Node]]:
         self.reads.everything = True
-        yield from self._added.get(predicate, {})
+        added = self._added_back.get(predicate, {})
+        for value, subjects in added.items():
+            stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
+            for subject in dict.fromkeys(chain(subjects, stored)):
+                yield subject, value
+        last = None
+        # The store's index is by predicate, value and subject: what is the same comes together.
         for quad in self._stored(None, predicate, None):
-            yield node(quad.subject)
+            pair = node(quad.subject), node(quad.object)
+            if pair != last and pair[1] not in added:
+                yield pair
+            last = pair
 
-    def all_objects(self, predicate: NamedNode) -> Iterator[Node]:
+    def instances(self, kind: Node) -> Iterator[Node]:
         self.reads.everything = True
-        yield from self._added_back.get(predicate, {})
-        for quad in self._stored(None, predicate, None):
-            yield node(quad.object)
+        added = dict.fromkeys(self._added_back.get(TYPE, {}).get(kind, ()))
+        yield from added
+        last = None
+        for quad in self._stored(None, TYPE, kind):
+            subject = node(quad.subject)
+            if subject != last and subject not in added:
+                yield subject
+            last = subject
 
     # --- many at once
 
@@ -184,6 +206,7 @@ class Overlay:
             for item in nodes
             if item not in held
             and item not in unknown
+            and (backwards or item not in self._complete)
             and (backwards or not isinstance(item, Literal))
             and (predicate, item) not in self._cut
         ]
@@ -206,6 +229,53 @@ class Overlay:
                 continue
             for item, values in zip(batch, found, strict=True):
                 held[item] = tuple(values)
+
+    def prefetch_nodes(self, nodes: Iterable[Node]) -> None:
+        """Reads all that is said of many nodes, in few queries."""
+        wanted = [
+            item
+            for item in nodes
+            if isinstance(item, NamedNode)
+            and item not in self._without_values
+            and item not in self._complete
+            and item not in self._cut_nodes
+        ]
+        if len(wanted) < FEW:
+            return
+        for start in range(0, len(wanted), BATCH):
+            batch = wanted[start : start + BATCH]
+            most = MANY * len(batch)
+            found: list[dict[NamedNode, dict[Node, None]]] = [{} for _ in batch]
+            number = 0
+            for row in self._store.rows(
+                f"SELECT ?i ?p ?v {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                f" GRAPH ?g {{ ?n ?p ?v }} {self._asserted} }} LIMIT {most}"
+            ):
+                values = found[int(row[0].value)]
+                predicate = row[1]
+                if predicate in values:
+                    values[predicate][row[2]] = None
+                else:
+                    values[predicate] = {row[2]: None}
+                number += 1
+            if number == most:
+                continue
+            for item, by_predicate in zip(batch, found, strict=True):
+                for predicate in self._out.get(item, ()):
+                    by_predicate.setdefault(predicate, {}).update(
+                        dict.fromkeys(self._added[predicate][item])
+                    )
+                self._complete[item] = {
+                    predicate: tuple(values) for predicate, values in by_predicate.items()
+                }
+
+    def forget(self) -> None:
+        """Drops what was read and is remembered."""
+        self._objects.clear()
+        self._subjects.clear()
+        self._complete.clear()
+        if not self.reads.everything:
+            self.reads = Reads()
 
     # --- the whole of it
 

@@ -59,16 +59,27 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """The results of one validation, sorted."""
+    """The results of one validation, sorted.
+
+    ``omitted`` is how many more there are than these examples; ``nodes`` is how many focus nodes
+    do not conform, by the shape that targets them.
+    """
 
     results: tuple[Result, ...] = ()
+    omitted: int = 0
+    nodes: tuple[tuple[str, int], ...] = ()
 
     @property
     def conforms(self) -> bool:
         return not any(result.severity == "Violation" for result in self.results)
 
     def to_dict(self) -> dict[str, Any]:
-        return {"conforms": self.conforms, "results": [asdict(result) for result in self.results]}
+        return {
+            "conforms": self.conforms,
+            "results": [asdict(result) for result in self.results],
+            "omitted": self.omitted,
+            "nodes": dict(self.nodes),
+        }
 
     @classmethod
     def from_dict(cls, value: dict[str, Any]) -> Report:
@@ -76,7 +87,9 @@ class Report:
             tuple(
                 Result(**{**item, "messages": tuple(item.get("messages", ()))})
                 for item in value["results"]
-            )
+            ),
+            value.get("omitted", 0),
+            tuple(sorted(value.get("nodes", {}).items())),
         )
 
     def summary(self) -> str:
@@ -84,7 +97,7 @@ class Report:
         if not self.results:
             return "the graph conforms to its shapes"
         first = self.results[0]
-        count = len(self.results)
+        count = len(self.results) + self.omitted
         return f"{count} result{'s' if count > 1 else ''}; the first: {first.focus} {first.message}"
 
     def triples(self) -> Iterator[Triple]:

@@ -12,23 +12,27 @@ graph is validated.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from pyoxigraph import NamedNode
+from pyoxigraph import NamedNode, Quad
 
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
 from shapes.affected import Affected, Asked, Cause, TooMany, prepared
 from shapes.compile import Program, Unit, compile_shapes, one_step
-from shapes.evaluate import SUBCLASS, TYPE, Finding, Run
-from shapes.model import Count, InstanceOf, Shape
+from shapes.evaluate import SUBCLASS, Finding, Run
+from shapes.model import Count, Shape
 from shapes.overlay import Overlay, Reads
-from shapes.paths import Inverse, Path, Predicate
+from shapes.paths import Inverse, Predicate
+from shapes.paths import Path as PropertyPath
+from shapes.prefetch import prefetch_affected
 from shapes.report import Report, Result
 from shapes.results import result_of
 from shapes.view import Node
-from shapes.whole import find_everywhere
+from shapes.whole import Tell
+from shapes.whole_store import tally_store
 
 MOST = 200_000
 """Things to ask beyond which the whole graph is validated instead."""
@@ -53,8 +57,11 @@ class _Version:
 class Validator:
     """Validates changes of one store; keeps the shapes of the last graph it saw compiled."""
 
-    def __init__(self, store: GraphStore) -> None:
+    def __init__(self, store: GraphStore, scratch: Path | None = None) -> None:
+        """``scratch`` is a folder on the store's disk, for checkpoints of it (see
+        :func:`shapes.whole_store.tally_store`)."""
         self._store = store
+        self._scratch = scratch
         self._graph = store.ids.graph("shapes")
         self._reading = threading.Lock()
         self._held: _Version | None = None
@@ -67,13 +74,14 @@ class Validator:
         """
         return self.examine(delta).report
 
-    def examine(self, delta: Delta) -> Validation:
-        """As :meth:`validate`, with what was read."""
-        overlay = Overlay(self._store, delta)
+    def examine(self, delta: Delta, tell: Tell | None = None) -> Validation:
+        """As :meth:`validate`, with what was read; ``tell`` hears how far a validation of the whole
+        graph is. Raises :class:`shapes.errors.ValidationFailed` too."""
         if any(graph_of(quad) == self._graph for quad in (*delta.additions, *delta.removals)):
-            program = compile_shapes(overlay.of_graph(self._graph), strict=True)
-            return _whole(program, overlay)
+            shapes = list(Overlay(self._store, delta).of_graph(self._graph))
+            return self._everything(compile_shapes(shapes, strict=True), shapes, delta, tell)
         version = self._current()
+        overlay = Overlay(self._store, delta)
         # A change of the hierarchy is seen by this run alone.
         shared = None if _changes_hierarchy(delta) else version.superclasses
         run = Run(overlay, shared)
@@ -82,11 +90,21 @@ class Validator:
         try:
             affected.read(delta)
         except TooMany:
-            return _whole(version.program, Overlay(self._store, delta))
-        results = {
-            result_of(finding, cause) for finding, cause in _findings(affected, run, overlay)
-        }
-        return Validation(Report(tuple(sorted(results, key=Result.order))), overlay.reads)
+            return self._everything(version.program, self._shapes(), delta, tell)
+        return Validation(_reported(affected, run, overlay), overlay.reads)
+
+    def examine_all(self, tell: Tell | None = None) -> Validation:
+        """Validates the graph as it stands."""
+        return self._everything(self._current().program, self._shapes(), Delta(), tell)
+
+    def _everything(
+        self, program: Program, shapes: list[Quad], delta: Delta, tell: Tell | None
+    ) -> Validation:
+        found = tally_store(program, shapes, self._store, delta, self._scratch, tell)
+        return Validation(found.report(), Reads(everything=True))
+
+    def _shapes(self) -> list[Quad]:
+        return list(self._store.match(graph=NamedNode(self._graph)))
 
     def settled(self, delta: Delta) -> None:
         """Notes that the store has taken this change; call it once it has."""
@@ -104,7 +122,7 @@ class Validator:
         with self._reading:
             held, number = self._held, self._number
         if held is None:
-            held = _Version(_read_shapes(self._store, self._graph), {})
+            held = _Version(_read_shapes(self._shapes()), {})
             with self._reading:
                 # Shapes that were forgotten while they were read are good for this once alone.
                 if number == self._number:
@@ -112,33 +130,42 @@ class Validator:
         return held
 
 
-def _read_shapes(store: GraphStore, graph: str) -> Program:
-    return compile_shapes(store.match(graph=NamedNode(graph)))
+def _read_shapes(quads: list[Quad]) -> Program:
+    return compile_shapes(quads)
 
 
 def _changes_hierarchy(delta: Delta) -> bool:
     return any(quad.predicate == SUBCLASS for quad in (*delta.additions, *delta.removals))
 
 
-def _whole(program: Program, overlay: Overlay) -> Validation:
-    results = {result_of(finding, None) for finding in find_everywhere(program, overlay)}
-    return Validation(Report(tuple(sorted(results, key=Result.order))), Reads(everything=True))
-
-
 # --- asking what is affected
+
+
+def _reported(affected: Affected, run: Run, overlay: Overlay) -> Report:
+    results: dict[tuple[str | None, ...], Result] = {}
+    nodes: dict[str, set[Node]] = {}
+    for target, focus, finding, cause in _findings(affected, run, overlay):
+        result = result_of(finding, cause)
+        results.setdefault(result.key(), result)
+        nodes.setdefault(str(target.node), set()).add(focus)
+    return Report(
+        tuple(sorted(results.values(), key=Result.order)),
+        nodes=tuple(sorted((name, len(foci)) for name, foci in nodes.items())),
+    )
 
 
 def _findings(
     affected: Affected, run: Run, overlay: Overlay
-) -> Iterator[tuple[Finding, Cause | None]]:
-    _prefetch(affected, overlay)
+) -> Iterator[tuple[Shape, Node, Finding, Cause]]:
+    prefetch_affected(affected, overlay)
     for shape, foci in affected.whole.items():
         for focus, cause in foci.items():
             for finding in run.find(shape, focus):
-                yield finding, cause
+                yield shape, focus, finding, cause
     for unit, asked_of in affected.units.items():
         for focus, asked in asked_of.items():
-            yield from _ask(run, unit, focus, asked)
+            for finding, cause in _ask(run, unit, focus, asked):
+                yield unit.target, focus, finding, cause
 
 
 def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Cause]]:
@@ -155,48 +182,10 @@ def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Find
         yield finding, asked.get(finding.value, first)
 
 
-def _enough(run: Run, path: Path | None, focus: Node, limit: int) -> Sequence[Node]:
+def _enough(run: Run, path: PropertyPath | None, focus: Node, limit: int) -> Sequence[Node]:
     match path:
         case Predicate(iri):
             return run.view.objects(focus, iri, limit)
         case Inverse(Predicate(iri)):
             return run.view.subjects(iri, focus, limit)
     raise TypeError(f"{path} is more than one step")
-
-
-def _prefetch(affected: Affected, overlay: Overlay) -> None:
-    """Reads in few queries what constraints will ask of many nodes: values, then their types."""
-    steps: dict[tuple[NamedNode, bool], set[Node]] = {}
-    typed: list[tuple[Shape, set[Node]]] = []
-    kinds: set[Node] = set()
-    for shape, foci in affected.whole.items():
-        for unit in affected.program.units[shape]:
-            _note_step(steps, unit.shape.path, foci)
-            if isinstance(unit.constraint, InstanceOf):
-                typed.append((unit.shape, set(foci)))
-    for unit, asked_of in affected.units.items():
-        all_values = {focus for focus, asked in asked_of.items() if None in asked}
-        if not unit.each_value or all_values:
-            _note_step(steps, unit.shape.path, all_values if unit.each_value else asked_of)
-        if isinstance(unit.constraint, InstanceOf):
-            kinds.update(v for asked in asked_of.values() for v in asked if v is not None)
-            typed.append((unit.shape, all_values))
-    for (predicate, backwards), nodes in steps.items():
-        overlay.prefetch(predicate, nodes, backwards=backwards)
-    for shape, nodes in typed:
-        if shape.path is None:
-            kinds |= nodes
-        elif one_step(shape.path):
-            for focus in nodes:
-                kinds.update(shape.path.follow(overlay, focus))
-    overlay.prefetch(TYPE, kinds)
-
-
-def _note_step(
-    steps: dict[tuple[NamedNode, bool], set[Node]], path: Path | None, foci: Iterable[Node]
-) -> None:
-    match path:
-        case Predicate(iri):
-            steps.setdefault((iri, False), set()).update(foci)
-        case Inverse(Predicate(iri)):
-            steps.setdefault((iri, True), set()).update(foci)

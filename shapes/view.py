@@ -12,7 +12,10 @@ from typing import Protocol
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad
 from pyoxigraph import Triple as RdfTriple
 
+from ontology.vocab import Rdf
+
 Node = NamedNode | BlankNode | Literal
+TYPE = NamedNode(Rdf.type)
 
 
 class View(Protocol):
@@ -31,11 +34,11 @@ class View(Protocol):
     def outgoing(self, subject: Node) -> Mapping[NamedNode, Sequence[Node]]:
         """All values of a subject by predicate."""
 
-    def all_subjects(self, predicate: NamedNode) -> Iterator[Node]:
-        """Every subject with this predicate; may repeat."""
+    def pairs(self, predicate: NamedNode) -> Iterator[tuple[Node, Node]]:
+        """Every subject and value of a predicate, once; the same values come together."""
 
-    def all_objects(self, predicate: NamedNode) -> Iterator[Node]:
-        """Every value of this predicate; may repeat."""
+    def instances(self, kind: Node) -> Iterator[Node]:
+        """The nodes whose ``rdf:type`` this is, each once, as they are found."""
 
 
 class MemoryView:
@@ -65,11 +68,13 @@ class MemoryView:
     def outgoing(self, subject: Node) -> Mapping[NamedNode, Sequence[Node]]:
         return {key: tuple(values) for key, values in self._outgoing.get(subject, {}).items()}
 
-    def all_subjects(self, predicate: NamedNode) -> Iterator[Node]:
-        return iter(self._objects.get(predicate, {}))
+    def pairs(self, predicate: NamedNode) -> Iterator[tuple[Node, Node]]:
+        for value, subjects in self._subjects.get(predicate, {}).items():
+            for subject in subjects:
+                yield subject, value
 
-    def all_objects(self, predicate: NamedNode) -> Iterator[Node]:
-        return iter(self._subjects.get(predicate, {}))
+    def instances(self, kind: Node) -> Iterator[Node]:
+        return iter(self._subjects.get(TYPE, {}).get(kind, {}))
 
 
 def node(term: NamedNode | BlankNode | Literal | RdfTriple) -> Node:

@@ -1,62 +1,171 @@
 """Validates a whole graph: every focus node of every shape.
 
-Invariant: focus nodes are taken as they come and forgotten again, so memory does not grow with the
-graph.
+Invariant: focus nodes are taken a chunk at a time and forgotten again, so memory does not grow with
+the graph; of what is found, examples are kept and the rest is counted.
 Specification: https://www.w3.org/TR/shacl/#validation-definition
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
 
 from pyoxigraph import NamedNode
 
 from shapes.compile import Program
-from shapes.evaluate import SUBCLASS, TYPE, Finding, Run
+from shapes.evaluate import SUBCLASS, Run
 from shapes.model import Shape, Target, TargetKind
+from shapes.overlay import Overlay
+from shapes.prefetch import prefetch_shape
 from shapes.report import Report, Result
 from shapes.results import result_of
-from shapes.view import Node, View
+from shapes.view import TYPE, Node, View
+
+CHUNK = 1_000
+"""Focus nodes looked at together."""
+EXAMPLES = 1_000
+"""Results kept, of violations and of the rest each; how many there are is counted to the end."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a validation is: shapes begun, of how many, focus nodes done, results found."""
+
+    shape: int
+    shapes: int
+    nodes: int
+    found: int
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass
+class Tally:
+    """What was found so far; :meth:`add` may be called for each share of the work."""
+
+    violations: list[Result] = field(default_factory=list)
+    others: list[Result] = field(default_factory=list)
+    found: int = 0
+    nodes: dict[str, int] = field(default_factory=dict)
+    """Focus nodes that do not conform, by the shape that targets them."""
+
+    def note(self, shape: Shape, results: list[Result], most: int | None) -> None:
+        """Counts what one shape found at one focus node."""
+        if not results:
+            return
+        self.found += len(results)
+        name = str(shape.node)
+        self.nodes[name] = self.nodes.get(name, 0) + 1
+        for result in results:
+            kept = self.violations if result.severity == "Violation" else self.others
+            if most is None or len(kept) < most:
+                kept.append(result)
+
+    def add(self, other: Tally, most: int | None = EXAMPLES) -> None:
+        self.found += other.found
+        for name, number in other.nodes.items():
+            self.nodes[name] = self.nodes.get(name, 0) + number
+        for mine, theirs in ((self.violations, other.violations), (self.others, other.others)):
+            mine += theirs if most is None else theirs[: most - len(mine)]
+
+    def report(self) -> Report:
+        results = sorted(self.violations + self.others, key=Result.order)
+        nodes = tuple(sorted(self.nodes.items()))
+        return Report(tuple(results), self.found - len(results), nodes)
 
 
 def validate_graph(program: Program, view: View) -> Report:
-    """The report on everything a view holds."""
-    results = [result_of(finding, None) for finding in find_everywhere(program, view)]
-    return Report(tuple(sorted(results, key=Result.order)))
+    """The report on everything a view holds, all of it."""
+    return tally(program, view, most=None).report()
 
 
-def find_everywhere(program: Program, view: View) -> Iterator[Finding]:
-    """Every finding, shape by shape."""
-    run = Run(view)
-    for shape in program.targeted:
-        for focus in focus_nodes(shape, view):
-            yield from run.find(shape, focus)
+def tally(
+    program: Program,
+    view: View,
+    *,
+    most: int | None = EXAMPLES,
+    share: tuple[int, int] = (0, 1),
+    tell: Tell | None = None,
+) -> Tally:
+    """Validates one share of the chunks: number ``share[0]`` of ``share[1]``, and so on from there.
+
+    Shares of the same graph and the same shapes are disjoint, and together they are all of it.
+    """
+    found = Tally()
+    superclasses: dict[Node, tuple[Node, ...]] = {}
+    nodes = number = 0
+    for begun, shape in enumerate(program.targeted, 1):
+        foci = focus_nodes(shape, view)
+        while chunk := list(islice(foci, CHUNK)):
+            number += 1
+            if number % share[1] != share[0]:
+                continue
+            # What is remembered of a chunk is of no use to the next.
+            run = Run(view, superclasses)
+            if isinstance(view, Overlay):
+                view.forget()
+                prefetch_shape(program, shape, view, chunk)
+            for focus in chunk:
+                results = [result_of(finding, None) for finding in run.find(shape, focus)]
+                found.note(shape, results, most)
+            nodes += len(chunk)
+            if tell is not None:
+                tell(Progress(begun, len(program.targeted), nodes, found.found))
+    return found
 
 
 def focus_nodes(shape: Shape, view: View) -> Iterator[Node]:
-    """The focus nodes of a shape, each once."""
-    seen: set[Node] = set()
-    for target in shape.targets:
+    """The focus nodes of a shape, each once, without remembering them."""
+    for number, target in enumerate(shape.targets):
+        before = shape.targets[:number]
         for focus in _chosen(target, view):
-            if focus not in seen:
-                seen.add(focus)
+            if not any(_chooses(other, view, focus) for other in before):
                 yield focus
 
 
 def _chosen(target: Target, view: View) -> Iterator[Node]:
     if target.kind is TargetKind.NODE:
-        return iter((target.term,))
+        yield target.term
+    elif target.kind is TargetKind.CLASS:
+        kinds = _classes_below(view, target.term)
+        for number, kind in enumerate(kinds):
+            before = kinds[:number]
+            for focus in view.instances(kind):
+                if not before or not _has_type(view, focus, before):
+                    yield focus
+    else:
+        predicate = NamedNode(target.term.value)
+        last: Node | None = None
+        for subject, value in view.pairs(predicate):
+            if target.kind is TargetKind.OBJECTS_OF:
+                # The pairs come by value.
+                if value != last:
+                    yield value
+                last = value
+            elif view.objects(subject, predicate)[0] == value:
+                yield subject
+
+
+def _chooses(target: Target, view: View, focus: Node) -> bool:
+    if target.kind is TargetKind.NODE:
+        return focus == target.term
     if target.kind is TargetKind.CLASS:
-        return instances(view, target.term)
+        return _has_type(view, focus, _classes_below(view, target.term))
     predicate = NamedNode(target.term.value)
     if target.kind is TargetKind.SUBJECTS_OF:
-        return view.all_subjects(predicate)
-    return view.all_objects(predicate)
+        return bool(view.objects(focus, predicate, 1))
+    return bool(view.subjects(predicate, focus, 1))
 
 
-def instances(view: View, kind: Node) -> Iterator[Node]:
-    """The SHACL instances of a class; may repeat."""
+def _has_type(view: View, focus: Node, kinds: Sequence[Node]) -> bool:
+    return any(kind in kinds for kind in view.objects(focus, TYPE))
+
+
+def _classes_below(view: View, kind: Node) -> list[Node]:
+    """A class and its subclasses."""
     kinds = [kind]
     for item in kinds:
-        yield from view.subjects(TYPE, item)
         kinds += [below for below in view.subjects(SUBCLASS, item) if below not in kinds]
+    return kinds

@@ -1,0 +1,134 @@
+"""Validates the whole graph of a store, on several processes where it is large.
+
+Invariant: every process looks at the same checkpoint of the store with the same change on top;
+their shares are disjoint and together all of it. No process outlives the call.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+from pyoxigraph import Quad
+
+from ontology.ids import Ids
+from ontology.store import GraphStore
+from ontology.terms import Delta, from_nquads, to_nquads
+from shapes.compile import Program, compile_shapes
+from shapes.errors import ValidationFailed
+from shapes.overlay import Overlay
+from shapes.whole import EXAMPLES, Progress, Tally, Tell, tally
+
+ALONE = 100_000
+"""Quads of a store up to which starting processes costs more than it saves."""
+PROCESSES = min(4, os.cpu_count() or 1)
+
+
+def tally_store(
+    program: Program,
+    shapes: list[Quad],
+    store: GraphStore,
+    delta: Delta,
+    scratch: Path | None,
+    tell: Tell | None = None,
+) -> Tally:
+    """What ``program``, made of the quads ``shapes``, finds in the state after ``delta``.
+
+    ``scratch`` is a folder on the store's own disk for a checkpoint that lasts as long as the call;
+    without one, or where one process is as quick, this process does it all. Raises
+    :class:`ValidationFailed` when a process ends before its share is done.
+    """
+    if scratch is None or PROCESSES == 1 or len(store) <= ALONE:
+        return tally(program, Overlay(store, delta), tell=tell)
+    folder = Path(tempfile.mkdtemp(prefix="validate-", dir=scratch))
+    try:
+        store.checkpoint(folder / "store")
+        return _shared(folder / "store", store.ids, shapes, delta, tell)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _shared(path: Path, ids: Ids, shapes: list[Quad], delta: Delta, tell: Tell | None) -> Tally:
+    context = multiprocessing.get_context("spawn")
+    work = (str(path), ids.base, to_nquads(shapes), to_nquads(delta.additions))
+    processes, pipes = [], []
+    try:
+        for number in range(PROCESSES):
+            ours, theirs = context.Pipe(duplex=False)
+            process = context.Process(
+                target=_work,
+                args=(theirs, (number, PROCESSES), *work, to_nquads(delta.removals)),
+                daemon=True,
+            )
+            process.start()
+            theirs.close()
+            processes.append(process)
+            pipes.append(ours)
+        return _gathered(pipes, tell)
+    finally:
+        for process in processes:
+            process.kill()
+        for process in processes:
+            process.join()
+            process.close()
+        for pipe in pipes:
+            pipe.close()
+
+
+def _gathered(pipes: list[Connection], tell: Tell | None) -> Tally:
+    whole = Tally()
+    latest: dict[Connection, Progress] = {}
+    open_ = list(pipes)
+    while open_:
+        for pipe in wait(open_):
+            assert isinstance(pipe, Connection)
+            try:
+                message = pipe.recv()
+            except EOFError as error:
+                raise ValidationFailed(
+                    "a process that validated a share of the graph ended before it was done:"
+                    " it may have been killed for want of memory. Try again"
+                ) from error
+            if isinstance(message, Tally):
+                whole.add(message)
+                open_.remove(pipe)
+                continue
+            if isinstance(message, str):
+                raise ValidationFailed(f"the graph could not be validated: {message}")
+            latest[pipe] = message
+            if tell is not None:
+                tell(_together(list(latest.values())))
+    return whole
+
+
+def _together(shares: list[Progress]) -> Progress:
+    return Progress(
+        min(share.shape for share in shares),
+        shares[0].shapes,
+        sum(share.nodes for share in shares),
+        sum(share.found for share in shares),
+    )
+
+
+def _work(
+    pipe: Connection,
+    share: tuple[int, int],
+    path: str,
+    base: str,
+    shapes: bytes,
+    additions: bytes,
+    removals: bytes,
+) -> None:
+    try:
+        store = GraphStore(Path(path), Ids(base), read_only=True)
+        delta = Delta(frozenset(from_nquads(additions)), frozenset(from_nquads(removals)))
+        program = compile_shapes(from_nquads(shapes))
+        overlay = Overlay(store, delta)
+        pipe.send(tally(program, overlay, most=EXAMPLES, share=share, tell=pipe.send))
+    except Exception as error:
+        pipe.send(f"{type(error).__name__}: {error}")
+        raise
