@@ -92,6 +92,7 @@ def test_the_store_gives_back_its_own_form() -> None:
 
 
 INTEGERS = Table(("v",), [{"v": Literal(1)}, {"v": Literal(2)}])
+COLUMNS = Table(("a", "b"), [], positions=True)
 ONE = graph("<s> <p> 1 .")
 MILLION = Table(("v",), [{"v": Literal("1.0E6")}])
 JSON = "application/sparql-results+json"
@@ -120,9 +121,11 @@ def answer(*values: str, datatype: str = "integer") -> bytes:
         (ONE, b"<http://e/s> <http://e/p> 1 .", "text/turtle", "", None),
         (ONE, b"<http://e/s> <http://e/p> 01 .", "text/turtle", "", OnlyNormalised),
         (ONE, b"<http://e/s> <http://e/p> 2 .", "text/turtle", "", Mismatch),
-        (Table(("a", "b"), []), b"a,b\r\n", "text/csv", "SELECT ?a ?b {}", None),
-        (Table(("a", "b"), []), b"b,a\r\n", "text/csv", "SELECT ?a ?b {}", Mismatch),
-        (Table(("a", "b"), []), b"b,a\r\n", "text/csv", "SELECT * {}", None),
+        (COLUMNS, b"a,b\r\n", "text/csv", "SELECT ?a ?b {}", None),
+        (COLUMNS, b"b,a\r\n", "text/csv", "SELECT ?a ?b {}", Mismatch),
+        (COLUMNS, b"b,a\r\n", "text/csv", "SELECT * {}", None),
+        (COLUMNS, b"<html>", "text/html", "", Mismatch),
+        (COLUMNS, b"{", JSON, "", Mismatch),
         (Table(("a",), []), b"b\r\n", "text/csv", "SELECT * {}", Mismatch),
         (MILLION, b"v\r\n1000000\r\n", "text/csv", "", OnlyNormalised),
         (MILLION, b"v\r\n1000001\r\n", "text/csv", "", Mismatch),
