@@ -7,20 +7,16 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
-from pyoxigraph import NamedNode, Quad
-
-from ontology.terms import Delta
-from shapes.compile import Anchor, Change, Program, Trigger, Unit
+from shapes.compile import Anchor, Near, Program, Trigger, Triggers, Unit
 from shapes.evaluate import Run
 from shapes.model import Shape
-from shapes.overlay import Overlay, node
+from shapes.overlay import Overlay, Row
 from shapes.paths import HERE
 from shapes.view import TYPE, Node
 
-Cause = tuple[Change, Quad]
-Asked = dict[Node | None, Cause]
+Asked = dict[Node | None, Row]
 """The values to look at, each with what led to it; ``None`` stands for all of them."""
 
 
@@ -37,45 +33,88 @@ class Affected:
         self._most = most
         self._number = 0
         self._classes: dict[Node, frozenset[Shape]] = {}
-        self.whole: dict[Shape, dict[Node, Cause]] = {}
+        self._kinds: dict[tuple[Node, ...], frozenset[Shape]] = {}
+        self._others: dict[tuple[Shape, Node], bool] = {}
+        self._resolved: dict[tuple[Near, frozenset[Shape]], list[_Resolved]] = {}
+        self.whole: dict[Shape, dict[Node, Row]] = {}
         self.units: dict[Unit, dict[Node, Asked]] = {}
 
-    def read(self, delta: Delta) -> None:
-        """Raises :class:`TooMany` beyond the limit."""
-        changes = [(Change.ADDED, quad) for quad in delta.additions]
-        changes += [(Change.REMOVED, quad) for quad in delta.removals]
+    def read(self, overlay: Overlay) -> None:
+        """Reads the change that the overlay lays on the store.
+
+        Raises :class:`TooMany` beyond the limit."""
+        by_subject: dict[Node, list[Row]] = {}
+        for row in overlay.rows:
+            by_subject.setdefault(row.subject, []).append(row)
+        prepare(overlay, self.program, by_subject)
+        for subject, rows in by_subject.items():
+            self._read_near(subject, rows, overlay.is_new(subject))
         # Whole shapes first: what is asked in full needs no single units.
-        for cause, trigger in self._set_off(changes):
+        for row, trigger in self._set_off(overlay.rows):
             if trigger.whole:
-                for focus in self._reached(trigger, cause[1]):
-                    for shape in trigger.whole:
-                        if self.is_target(shape, focus):
-                            self._add_whole(shape, focus, cause)
-        for cause, trigger in self._set_off(changes):
+                for focus in self._reached(trigger, row):
+                    self._add_whole(trigger.whole, focus, row)
+        for row, trigger in self._set_off(overlay.rows):
             if trigger.units:
-                for focus, value in self._pairs(trigger, cause[1]):
-                    self._add_units(trigger, focus, value, cause)
+                for focus, value in self._pairs(trigger, row):
+                    self._add_far(trigger, focus, value, row)
 
-    def _set_off(self, changes: Sequence[Cause]) -> Iterator[tuple[Cause, Trigger]]:
-        any_predicate = self.program.triggers.get(None, [])
-        for cause in changes:
-            change, quad = cause
-            for trigger in (*self.program.triggers.get(quad.predicate, ()), *any_predicate):
-                if change in trigger.hurts:
-                    yield cause, trigger
+    # --- at the subject of a statement
 
-    def _reached(self, trigger: Trigger, quad: Quad) -> Sequence[Node]:
-        start = node(quad.subject if trigger.forwards else quad.object)
+    def _read_near(self, subject: Node, rows: Sequence[Row], is_new: bool) -> None:
+        targets = self._by_class(subject)
+        if is_new:
+            # Nothing was said of it before, so all that is asked of it is asked anew.
+            self._add_whole(targets, subject, rows[0])
+        for row in rows:
+            triggers = self._triggers(row)
+            for near in (triggers.near.get(row.predicate), triggers.near.get(None)):
+                if near is not None:
+                    if near.whole:
+                        self._add_whole(near.whole, subject, row)
+                    self._add_near(near, targets, subject, row)
+
+    def _add_near(self, near: Near, targets: frozenset[Shape], subject: Node, row: Row) -> None:
+        resolved = self._resolved.get((near, targets))
+        if resolved is None:
+            otherwise = self.program.otherwise
+            resolved = self._resolved[near, targets] = [
+                (shape, shape in targets, units)
+                for shape, units in near.units.items()
+                if shape in targets or shape in otherwise
+            ]
+        for shape, targeted, units in resolved:
+            if subject in self.whole.get(shape, ()):
+                continue
+            if targeted or self._is_other_target(shape, subject):
+                for unit, leads_to_value in units:
+                    self._add(unit, subject, row.value if leads_to_value else None, row)
+
+    # --- further away
+
+    def _set_off(self, rows: Iterable[Row]) -> Iterator[tuple[Row, Trigger]]:
+        for row in rows:
+            far = self._triggers(row).far
+            for trigger in far.get(row.predicate, ()):
+                yield row, trigger
+            for trigger in far.get(None, ()):
+                yield row, trigger
+
+    def _triggers(self, row: Row) -> Triggers:
+        return self.program.coming if row.added else self.program.going
+
+    def _reached(self, trigger: Trigger, row: Row) -> Sequence[Node]:
+        start = row.subject if trigger.forwards else row.value
         if trigger.prefix == HERE:
             return (start,)
         return trigger.prefix.back(self._run.view, start)
 
-    def _pairs(self, trigger: Trigger, quad: Quad) -> Iterator[tuple[Node, Node | None]]:
+    def _pairs(self, trigger: Trigger, row: Row) -> Iterator[tuple[Node, Node | None]]:
         if trigger.anchor is Anchor.EDGE:
-            subject, value = node(quad.subject), node(quad.object)
+            subject, value = row.subject, row.value
             yield (subject, value) if trigger.forwards else (value, subject)
             return
-        for reached in self._reached(trigger, quad):
+        for reached in self._reached(trigger, row):
             if trigger.anchor is Anchor.FOCUS:
                 yield reached, None
             else:
@@ -83,21 +122,33 @@ class Affected:
                 for focus in trigger.path.back(self._run.view, reached):
                     yield focus, reached
 
-    def _add_whole(self, shape: Shape, focus: Node, cause: Cause) -> None:
-        if self.whole.setdefault(shape, {}).setdefault(focus, cause) is cause:
-            self._counted()
-
-    def _add_units(self, trigger: Trigger, focus: Node, value: Node | None, cause: Cause) -> None:
-        by_class = self._by_class(focus)
+    def _add_far(self, trigger: Trigger, focus: Node, value: Node | None, row: Row) -> None:
+        targets = self._by_class(focus)
         for shape, units in trigger.units.items():
-            if shape not in by_class and not self._is_other_target(shape, focus):
+            if shape not in targets and not self._is_other_target(shape, focus):
                 continue
             if focus in self.whole.get(shape, ()):
                 continue
             for unit in units:
-                asked = self.units.setdefault(unit, {}).setdefault(focus, {})
-                if asked.setdefault(value, cause) is cause:
-                    self._counted()
+                self._add(unit, focus, value, row)
+
+    # --- what is to be asked
+
+    def _add(self, unit: Unit, focus: Node, value: Node | None, row: Row) -> None:
+        asked = self.units.setdefault(unit, {}).setdefault(focus, {})
+        if value not in asked:
+            asked[value] = row
+            self._counted()
+
+    def _add_whole(self, shapes: Iterable[Shape], focus: Node, row: Row) -> None:
+        targets = self._by_class(focus)
+        for shape in shapes:
+            foci = self.whole.get(shape)
+            if foci is not None and focus in foci:
+                continue
+            if shape in targets or self._is_other_target(shape, focus):
+                self.whole.setdefault(shape, {})[focus] = row
+                self._counted()
 
     def _counted(self) -> None:
         self._number += 1
@@ -106,43 +157,54 @@ class Affected:
 
     # --- targets
 
-    def is_target(self, shape: Shape, focus: Node) -> bool:
-        """Whether a node is a focus node of a shape with targets."""
-        return shape in self._by_class(focus) or self._is_other_target(shape, focus)
-
     def _by_class(self, focus: Node) -> frozenset[Shape]:
+        """The shapes that target a node by its class, or by its name."""
         known = self._classes.get(focus)
         if known is None:
-            run, by_class = self._run, self.program.by_class
-            found = set(self.program.by_node.get(focus, ()))
-            for kind in run.view.objects(focus, TYPE):
-                for item in run.superclasses(kind):
-                    found.update(by_class.get(item, ()))
-            known = self._classes[focus] = frozenset(found)
+            kinds = tuple(self._run.view.objects(focus, TYPE))
+            known = self._kinds.get(kinds)
+            if known is None:
+                known = self._kinds[kinds] = self._of_kinds(kinds)
+            by_name = self.program.by_node.get(focus)
+            if by_name:
+                known = known.union(by_name)
+            self._classes[focus] = known
         return known
 
+    def _of_kinds(self, kinds: Sequence[Node]) -> frozenset[Shape]:
+        found: set[Shape] = set()
+        for kind in kinds:
+            for item in self._run.superclasses(kind):
+                found.update(self.program.by_class.get(item, ()))
+        return frozenset(found)
+
     def _is_other_target(self, shape: Shape, focus: Node) -> bool:
-        view = self._run.view
-        return any(
-            view.objects(focus, predicate, 1) if subjects else view.subjects(predicate, focus, 1)
-            for subjects, predicate in self.program.otherwise.get(shape, ())
-        )
+        """Whether it is a target as the subject or the value of a predicate."""
+        chosen_by = self.program.otherwise.get(shape)
+        if chosen_by is None:
+            return False
+        known = self._others.get((shape, focus))
+        if known is None:
+            view = self._run.view
+            known = self._others[shape, focus] = any(
+                view.objects(focus, iri, 1) if subjects else view.subjects(iri, focus, 1)
+                for subjects, iri in chosen_by
+            )
+        return known
 
 
-def named_nodes(delta: Delta) -> tuple[set[Node], set[Node]]:
-    """The subjects of a change, and the nodes that its statements lead to (classes left out)."""
-    subjects: set[Node] = set()
-    values: set[Node] = set()
-    for quads in (delta.additions, delta.removals):
-        for quad in quads:
-            subjects.add(node(quad.subject))
-            if quad.predicate != TYPE and isinstance(quad.object, NamedNode):
-                values.add(quad.object)
-    return subjects, values
+_Resolved = tuple[Shape, bool, list[tuple[Unit, bool]]]
 
 
-def prepared(overlay: Overlay, delta: Delta) -> None:
-    """Reads at once what deriving will ask of most nodes: whether they are new, and their types."""
-    subjects, values = named_nodes(delta)
-    overlay.note_new(subjects | values)
-    overlay.prefetch(TYPE, subjects | values)
+def prepare(overlay: Overlay, program: Program, by_subject: dict[Node, list[Row]]) -> None:
+    """Reads at once what deriving will ask of most nodes."""
+    # What else is said of a node whose type changes decides which shapes it is a target of, and
+    # what points at it may have asked for the type.
+    retyped = {row.subject for row in overlay.rows if row.predicate == TYPE}
+    overlay.prefetch(TYPE, by_subject)
+    overlay.note_new(by_subject)
+    overlay.prefetch_nodes(retyped)
+    for triggers, added in ((program.coming, True), (program.going, False)):
+        if triggers.far.get(TYPE):
+            turned = {r.subject for r in overlay.rows if r.predicate == TYPE and r.added is added}
+            overlay.prefetch_pointing(turned)

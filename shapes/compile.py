@@ -93,7 +93,6 @@ class Trigger:
 
     prefix: Path
     forwards: bool
-    hurts: Change
     anchor: Anchor
     path: Path | None
     units: dict[Shape, list[Unit]] = field(default_factory=dict)
@@ -102,16 +101,34 @@ class Trigger:
 
 
 @dataclass(slots=True, eq=False)
+class Near:
+    """What a change sets off at its own subject: no walk is needed. With each unit, whether the
+    statement leads to a value of it."""
+
+    units: dict[Shape, list[tuple[Unit, bool]]] = field(default_factory=dict)
+    whole: set[Shape] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Triggers:
+    """What statements set off when they come, or when they go, by predicate; ``None`` is any."""
+
+    near: dict[NamedNode | None, Near] = field(default_factory=dict)
+    far: dict[NamedNode | None, list[Trigger]] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
 class Program:
     """Shapes, ready to run."""
 
     targeted: tuple[Shape, ...]
     count: int
-    units: dict[Shape, list[Unit]]
-    triggers: dict[NamedNode | None, list[Trigger]]
-    by_class: dict[Node, list[Shape]]
-    by_node: dict[Node, list[Shape]]
-    otherwise: dict[Shape, list[tuple[bool, NamedNode]]]
+    units: dict[Shape, list[Unit]] = field(default_factory=dict)
+    coming: Triggers = field(default_factory=Triggers)
+    going: Triggers = field(default_factory=Triggers)
+    by_class: dict[Node, list[Shape]] = field(default_factory=dict)
+    by_node: dict[Node, list[Shape]] = field(default_factory=dict)
+    otherwise: dict[Shape, list[tuple[bool, NamedNode]]] = field(default_factory=dict)
     """Shapes that target the subjects (true) or the objects (false) of a predicate."""
 
 
@@ -119,7 +136,7 @@ def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> P
     """Raises :class:`shapes.errors.MalformedShapes`; ``strict`` as in :func:`read_shapes`."""
     read = read_shapes(quads, strict=strict)
     targeted = tuple(shape for shape in read.targeted if not shape.deactivated)
-    program = Program(targeted, read.count, {}, {}, {}, {}, {})
+    program = Program(targeted, read.count)
     builder = _Triggers(program)
     for shape in targeted:
         program.units[shape] = list(_units(shape))
@@ -172,21 +189,41 @@ class _Triggers:
     def add(self, shape: Shape) -> None:
         for target in shape.targets:
             for read in _target_reads(target.kind, target.term):
-                self._trigger(read, Anchor.FOCUS).whole.add(shape)
+                for triggers in self._of(read):
+                    if _is_near(read.edge):
+                        triggers.near.setdefault(read.edge.predicate, Near()).whole.add(shape)
+                    else:
+                        self._far(triggers, read.edge, Anchor.FOCUS).whole.add(shape)
         for unit in self._program.units[shape]:
             for read, anchor in _unit_reads(unit):
-                path = unit.shape.path if anchor is Anchor.VALUE else None
-                trigger = self._trigger(read, anchor, path)
-                trigger.units.setdefault(shape, []).append(unit)
+                for triggers in self._of(read):
+                    if _is_near(read.edge) and anchor is not Anchor.VALUE:
+                        near = triggers.near.setdefault(read.edge.predicate, Near())
+                        near.units.setdefault(shape, []).append((unit, anchor is Anchor.EDGE))
+                    else:
+                        path = unit.shape.path if anchor is Anchor.VALUE else None
+                        far = self._far(triggers, read.edge, anchor, path)
+                        far.units.setdefault(shape, []).append(unit)
 
-    def _trigger(self, read: Read, anchor: Anchor, path: Path | None = None) -> Trigger:
-        edge = read.edge
-        key = (edge, read.hurts, anchor, None if path is None else str(path))
+    def _of(self, read: Read) -> Iterator[Triggers]:
+        if Change.ADDED in read.hurts:
+            yield self._program.coming
+        if Change.REMOVED in read.hurts:
+            yield self._program.going
+
+    def _far(
+        self, triggers: Triggers, edge: Edge, anchor: Anchor, path: Path | None = None
+    ) -> Trigger:
+        key = (id(triggers), edge, anchor, None if path is None else str(path))
         if key not in self._known:
-            trigger = Trigger(edge.prefix, edge.forwards, read.hurts, anchor, path)
+            trigger = Trigger(edge.prefix, edge.forwards, anchor, path)
             self._known[key] = trigger
-            self._program.triggers.setdefault(edge.predicate, []).append(trigger)
+            triggers.far.setdefault(edge.predicate, []).append(trigger)
         return self._known[key]
+
+
+def _is_near(edge: Edge) -> bool:
+    return edge.forwards and edge.prefix == HERE
 
 
 def _target_reads(kind: TargetKind, term: Node) -> Iterator[Read]:

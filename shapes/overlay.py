@@ -10,9 +10,10 @@ which costs a third of it on disk.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import NamedTuple
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 
@@ -56,6 +57,16 @@ class Reads:
         )
 
 
+class Row(NamedTuple):
+    """One statement of a change."""
+
+    added: bool
+    subject: Node
+    predicate: NamedNode
+    value: Node
+    quad: Quad
+
+
 _Index = dict[NamedNode, dict[Node, list[Node]]]
 
 
@@ -69,21 +80,29 @@ class Overlay:
         self._added: _Index = {}
         self._added_back: _Index = {}
         self._out: dict[Node, dict[NamedNode, None]] = {}
+        self._in: dict[Node, dict[NamedNode, None]] = {}
+        self._cut: set[tuple[NamedNode, Node]] = set()
+        self._cut_nodes: set[Node] = set()
+        self.rows: list[Row] = []
         for quad in delta.additions:
-            subject, predicate, value = node(quad.subject), quad.predicate, node(quad.object)
+            subject, predicate, value, _ = quad
+            self.rows.append(Row(True, subject, predicate, value, quad))
             self._added.setdefault(predicate, {}).setdefault(subject, []).append(value)
             self._added_back.setdefault(predicate, {}).setdefault(value, []).append(subject)
             self._out.setdefault(subject, {})[predicate] = None
-        self._cut: set[tuple[NamedNode, Node]] = set()
-        self._cut_nodes = {node(quad.subject) for quad in delta.removals}
+            self._in.setdefault(value, {})[predicate] = None
         for quad in delta.removals:
-            self._cut.add((quad.predicate, node(quad.subject)))
-            self._cut.add((quad.predicate, node(quad.object)))
+            subject, predicate, value, _ = quad
+            self.rows.append(Row(False, subject, predicate, value, quad))
+            self._cut.add((predicate, subject))
+            self._cut.add((predicate, value))
+            self._cut_nodes.add(subject)
+            self._cut_nodes.add(value)
         self._objects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
         self._subjects: dict[NamedNode, dict[Node, tuple[Node, ...]]] = {}
         self._complete: dict[Node, dict[NamedNode, tuple[Node, ...]]] = {}
         self._without_values: set[Node] = set()
-        self._not_pointed: set[Node] = set()
+        self._pointing: dict[Node, dict[NamedNode, tuple[Node, ...]]] = {}
         self.reads = Reads()
         system = ", ".join(f"<{graph}>" for graph in sorted(store.system_graphs))
         self._asserted = f"FILTER(?g NOT IN ({system}))"
@@ -121,12 +140,12 @@ class Overlay:
         known = held.get(value)
         if known is not None:
             return known
+        pointing = self._pointing.get(value)
+        if pointing is not None:
+            return pointing.get(predicate, ())
         added = self._added_back.get(predicate, {}).get(value, ())
-        if value in self._not_pointed:
-            found = tuple(dict.fromkeys(added))
-        else:
-            stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
-            found = _first(chain(added, stored), limit)
+        stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
+        found = _first(chain(added, stored), limit)
         if limit is None or len(found) < limit:
             held[value] = found
         return found
@@ -174,61 +193,74 @@ class Overlay:
 
     # --- many at once
 
-    def note_new(self, nodes: Collection[Node]) -> None:
-        """Finds out which of these the store knows nothing of: nothing is looked up for them."""
-        terms = [item for item in nodes if not isinstance(item, BlankNode)]
-        for pattern, unknown in (
-            ("?n ?p ?o", self._without_values),
-            ("?s ?p ?n", self._not_pointed),
-        ):
-            asked = [item for item in terms if pattern[1] == "s" or not isinstance(item, Literal)]
-            if len(asked) < FEW:
-                continue
-            for start in range(0, len(asked), BATCH):
-                batch = asked[start : start + BATCH]
-                rows = self._store.rows(
-                    f"SELECT ?i {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
-                    f" FILTER EXISTS {{ GRAPH ?g {{ {pattern} }} }} }}"
-                )
-                known = {int(row[0].value) for row in rows}
-                unknown.update(item for i, item in enumerate(batch) if i not in known)
-        self.reads.nodes.update(self._without_values)
-        self.reads.pointed.update(self._not_pointed)
+    def is_new(self, subject: Node) -> bool:
+        """Whether the store is known to say nothing of it."""
+        return subject in self._without_values
+
+    def note_new(self, nodes: Iterable[Node]) -> None:
+        """Finds out of which of these the store says nothing: nothing is looked up for them.
+
+        Call it once their types were prefetched: what has a type is not new."""
+        typed = self._objects.get(TYPE, {})
+        given = self._added.get(TYPE, {})
+        asked = [
+            item
+            for item in nodes
+            if isinstance(item, NamedNode)
+            and item not in self._cut_nodes
+            and len(typed.get(item, ())) <= len(given.get(item, ()))
+        ]
+        if len(asked) < FEW:
+            return
+        for start in range(0, len(asked), BATCH):
+            batch = asked[start : start + BATCH]
+            rows = self._store.rows(
+                f"SELECT ?i {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                " FILTER EXISTS { GRAPH ?g { ?n ?p ?o } } }"
+            )
+            known = {int(row[0].value) for row in rows}
+            new = {item for i, item in enumerate(batch) if i not in known}
+            self._without_values |= new
+            self.reads.nodes |= new
 
     def prefetch(
         self, predicate: NamedNode, nodes: Iterable[Node], *, backwards: bool = False
     ) -> None:
         """Reads the values (or, backwards, the subjects) of many nodes in few queries."""
         held = (self._subjects if backwards else self._objects).setdefault(predicate, {})
-        unknown = self._not_pointed if backwards else self._without_values
+        complete = self._pointing if backwards else self._complete
         wanted = [
             item
             for item in nodes
             if item not in held
-            and item not in unknown
-            and (backwards or item not in self._complete)
-            and (backwards or not isinstance(item, Literal))
-            and (predicate, item) not in self._cut
+            and item not in complete
+            and (backwards or (isinstance(item, NamedNode) and item not in self._without_values))
         ]
         if len(wanted) < FEW:
             return
         added = (self._added_back if backwards else self._added).get(predicate, {})
         pattern = f"?v {predicate} ?n" if backwards else f"?n {predicate} ?v"
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            most = MANY * len(batch)
-            found: list[dict[Node, None]] = [dict.fromkeys(added.get(item, ())) for item in batch]
-            number = 0
-            for row in self._store.rows(
-                f"SELECT ?i ?v {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
-                f" GRAPH ?g {{ {pattern} }} {self._asserted} }} LIMIT {most}"
-            ):
-                found[int(row[0].value)][row[1]] = None
-                number += 1
-            if number == most:
-                continue
-            for item, values in zip(batch, found, strict=True):
-                held[item] = tuple(values)
+        cut = [item for item in wanted if (predicate, item) in self._cut]
+        plain = [item for item in wanted if (predicate, item) not in self._cut] if cut else wanted
+        for part, graph in ((plain, ""), (cut, " ?g")):
+            for start in range(0, len(part), BATCH):
+                batch = part[start : start + BATCH]
+                found = [dict.fromkeys(added.get(item, ())) for item in batch]
+                number, most = 0, MANY * len(batch)
+                for row in self._store.rows(
+                    f"SELECT ?i ?v{graph} {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                    f" GRAPH ?g {{ {pattern} }} {self._asserted} }} LIMIT {most}"
+                ):
+                    number += 1
+                    place, value = int(row[0].value), row[1]
+                    if graph:
+                        ends = (value, batch[place]) if backwards else (batch[place], value)
+                        if self._is_removed(ends, predicate, row[2]):
+                            continue
+                    found[place][value] = None
+                if number < most:
+                    for item, values in zip(batch, found, strict=True):
+                        held[item] = tuple(values)
 
     def prefetch_nodes(self, nodes: Iterable[Node]) -> None:
         """Reads all that is said of many nodes, in few queries."""
@@ -238,42 +270,64 @@ class Overlay:
             if isinstance(item, NamedNode)
             and item not in self._without_values
             and item not in self._complete
-            and item not in self._cut_nodes
         ]
+        self._read_around(wanted, "?n ?p ?v", self._complete, self._out, self._added)
+
+    def prefetch_pointing(self, nodes: Iterable[Node]) -> None:
+        """Reads all that points at many nodes, in few queries; not of nodes with very much."""
+        wanted = [item for item in nodes if item not in self._pointing]
+        self._read_around(wanted, "?v ?p ?n", self._pointing, self._in, self._added_back)
+
+    def _read_around(
+        self,
+        wanted: Sequence[Node],
+        pattern: str,
+        into: dict[Node, dict[NamedNode, tuple[Node, ...]]],
+        touched: dict[Node, dict[NamedNode, None]],
+        added: _Index,
+    ) -> None:
         if len(wanted) < FEW:
             return
-        for start in range(0, len(wanted), BATCH):
-            batch = wanted[start : start + BATCH]
-            most = MANY * len(batch)
-            found: list[dict[NamedNode, dict[Node, None]]] = [{} for _ in batch]
-            number = 0
-            for row in self._store.rows(
-                f"SELECT ?i ?p ?v {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
-                f" GRAPH ?g {{ ?n ?p ?v }} {self._asserted} }} LIMIT {most}"
-            ):
-                values = found[int(row[0].value)]
-                predicate = row[1]
-                if predicate in values:
-                    values[predicate][row[2]] = None
-                else:
-                    values[predicate] = {row[2]: None}
-                number += 1
-            if number == most:
-                continue
-            for item, by_predicate in zip(batch, found, strict=True):
-                for predicate in self._out.get(item, ()):
-                    by_predicate.setdefault(predicate, {}).update(
-                        dict.fromkeys(self._added[predicate][item])
-                    )
-                self._complete[item] = {
-                    predicate: tuple(values) for predicate, values in by_predicate.items()
-                }
+        backwards = pattern.startswith("?v")
+        cut = [item for item in wanted if item in self._cut_nodes]
+        plain = [item for item in wanted if item not in self._cut_nodes] if cut else wanted
+        for part, graph in ((plain, ""), (cut, " ?g")):
+            for start in range(0, len(part), BATCH):
+                batch = part[start : start + BATCH]
+                found: list[dict[NamedNode, dict[Node, None]]] = [{} for _ in batch]
+                number, most = 0, MANY * len(batch)
+                for row in self._store.rows(
+                    f"SELECT ?i ?p ?v{graph} {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
+                    f" GRAPH ?g {{ {pattern} }} {self._asserted} }} LIMIT {most}"
+                ):
+                    number += 1
+                    place, predicate, value = int(row[0].value), row[1], row[2]
+                    if graph:
+                        ends = (value, batch[place]) if backwards else (batch[place], value)
+                        if self._is_removed(ends, predicate, row[3]):
+                            continue
+                    found[place].setdefault(predicate, {})[value] = None
+                if number == most:
+                    continue
+                for item, by_predicate in zip(batch, found, strict=True):
+                    for predicate in touched.get(item, ()):
+                        by_predicate.setdefault(predicate, {}).update(
+                            dict.fromkeys(added[predicate][item])
+                        )
+                    into[item] = {key: tuple(values) for key, values in by_predicate.items()}
+
+    def _is_removed(self, ends: tuple[Node, Node], predicate: NamedNode, graph: NamedNode) -> bool:
+        subject, value = ends
+        if isinstance(subject, Literal):
+            return False
+        return Quad(subject, predicate, value, graph) in self._removals
 
     def forget(self) -> None:
         """Drops what was read and is remembered."""
         self._objects.clear()
         self._subjects.clear()
         self._complete.clear()
+        self._pointing.clear()
         if not self.reads.everything:
             self.reads = Reads()
 

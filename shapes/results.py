@@ -13,8 +13,6 @@ from typing import Any
 
 from pyoxigraph import Literal
 
-from shapes.affected import Cause
-from shapes.compile import Change
 from shapes.evaluate import Finding
 from shapes.model import (
     Closed,
@@ -28,6 +26,7 @@ from shapes.model import (
     UniqueLanguages,
     ValueTest,
 )
+from shapes.overlay import Row
 from shapes.report import Result
 from shapes.view import Node
 
@@ -35,7 +34,7 @@ _PLACEHOLDER = re.compile(r"\{[$?](\w+)\}")
 _SHORT = 200
 
 
-def result_of(finding: Finding, cause: Cause | None) -> Result:
+def result_of(finding: Finding, cause: Row | None) -> Result:
     """The result of a finding, and the statement of the change that led to it."""
     shape, constraint = finding.shape, finding.constraint
     own = shape.messages
@@ -55,9 +54,8 @@ def result_of(finding: Finding, cause: Cause | None) -> Result:
     )
 
 
-def _row(cause: Cause) -> str:
-    change, quad = cause
-    return f"{'A' if change is Change.ADDED else 'D'} {quad} ."
+def _row(cause: Row) -> str:
+    return f"{'A' if cause.added else 'D'} {cause.quad} ."
 
 
 def _filled(text: Literal, finding: Finding) -> Literal:

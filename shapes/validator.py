@@ -20,11 +20,11 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
-from shapes.affected import Affected, Asked, Cause, TooMany, prepared
+from shapes.affected import Affected, Asked, TooMany
 from shapes.compile import Program, Unit, compile_shapes, one_step
 from shapes.evaluate import SUBCLASS, Finding, Run
 from shapes.model import Count, Shape
-from shapes.overlay import Overlay, Reads
+from shapes.overlay import Overlay, Reads, Row
 from shapes.paths import Inverse, Predicate
 from shapes.paths import Path as PropertyPath
 from shapes.prefetch import prefetch_affected
@@ -86,9 +86,8 @@ class Validator:
         shared = None if _changes_hierarchy(delta) else version.superclasses
         run = Run(overlay, shared)
         affected = Affected(version.program, run, MOST)
-        prepared(overlay, delta)
         try:
-            affected.read(delta)
+            affected.read(overlay)
         except TooMany:
             return self._everything(version.program, self._shapes(), delta, tell)
         return Validation(_reported(affected, run, overlay), overlay.reads)
@@ -156,7 +155,7 @@ def _reported(affected: Affected, run: Run, overlay: Overlay) -> Report:
 
 def _findings(
     affected: Affected, run: Run, overlay: Overlay
-) -> Iterator[tuple[Shape, Node, Finding, Cause]]:
+) -> Iterator[tuple[Shape, Node, Finding, Row]]:
     prefetch_affected(affected, overlay)
     for shape, foci in affected.whole.items():
         for focus, cause in foci.items():
@@ -168,7 +167,7 @@ def _findings(
                 yield unit.target, focus, finding, cause
 
 
-def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Cause]]:
+def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Row]]:
     first = next(iter(asked.values()))
     shape, constraint = unit.shape, unit.constraint
     values: Sequence[Node]
