@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import shlex
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from graph_api import cli_verify
+from graph_api.cli_chain import CHAIN_COLUMNS, chain, chain_rows
 from graph_api.cli_errors import CommandError
 from graph_api.cli_output import (
     Output,
@@ -23,14 +24,13 @@ from graph_api.cli_output import (
     show_json,
     show_rows,
     show_stream,
-    visible,
     working,
 )
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
-from graph_api.cli_terms import short_iri, short_principal, term
+from graph_api.cli_terms import short_principal, term
 
 if TYPE_CHECKING:
-    from rich.tree import Tree
+    pass
 
 LOG_COLUMNS = (
     column("index"),
@@ -136,7 +136,7 @@ def explain(
     if shown is Output.JSON:
         show_json(found)
     elif shown is Output.CSV:
-        show_rows(list(_chain_rows(found)), _CHAIN_COLUMNS, shown)
+        show_rows(list(chain_rows(found)), CHAIN_COLUMNS, shown)
     else:
         show(chain(found, " ".join(triple)))
 
@@ -209,92 +209,6 @@ def rebuild(context: typer.Context, data: DataOption = None, output: OutputOptio
             "the rebuilt graph differs from what the log states. Run `fractalops proofs audit`, "
             "and restore a backup if the journal itself is damaged."
         )
-
-
-def chain(found: Mapping[str, Any], triple: str) -> Tree:
-    """The chain of a triple as a tree: triple, proposal, decision, rule, evidence, payload."""
-    from rich.text import Text
-    from rich.tree import Tree
-
-    def line(text: str, style: str = "") -> Text:
-        return Text(visible(text), style=style)
-
-    root = Tree(line(triple, "bold"), guide_style="dim")
-    for place in found.get("graphs") or []:
-        in_graph = root.add(line(f"in {place.get('graph')}"))
-        proposal = place.get("proposal") or {}
-        branch = in_graph.add(
-            line(
-                f"proposal {proposal.get('id')} by {_who(proposal.get('author'))}: "
-                f"{proposal.get('state')}"
-            )
-        )
-        if proposal.get("rationale"):
-            branch.add(line(f"rationale: {proposal['rationale']}"))
-        branch.add(line(f"proof: log entry {place.get('proof')}"))
-        for decision in place.get("decisions") or proposal.get("decisions") or []:
-            alone = ", single person" if decision.get("single_person") else ""
-            why = decision.get("reason") or decision.get("policy")
-            reason = f": {why}" if why else ""
-            branch.add(
-                line(
-                    f"decision: {decision.get('outcome')} by {_who(decision.get('by'))} "
-                    f"at {decision.get('at')}{alone}{reason}"
-                )
-            )
-        for name in ("shapes", "ontology"):
-            if place.get(name):
-                branch.add(line(f"{name}: {cell_text(place[name])}"))
-        for rule in place.get("rules") or []:
-            branch.add(line(f"rule: {_rule(rule)}"))
-        for batch in place.get("evidence") or []:
-            if not isinstance(batch, Mapping):
-                branch.add(line(f"evidence: {cell_text(batch)}"))
-                continue
-            told = [
-                f"{name.replace('_', ' ')} {batch[name]}"
-                for name in ("source", "project", "received_at")
-                if batch.get(name)
-            ]
-            known = f" ({', '.join(told)})" if told else ""
-            leaf = branch.add(line(f"evidence: {batch.get('digest')}{known}"))
-            if batch.get("payload_sha256"):
-                leaf.add(line(f"raw payload: sha256:{str(batch['payload_sha256'])[-64:]}"))
-    return root
-
-
-def _who(principal: object) -> str:
-    return short_principal(cell_text(principal))
-
-
-def _rule(rule: object) -> str:
-    if not isinstance(rule, Mapping):
-        return cell_text(rule)
-    told = f"{short_iri(str(rule.get('rule')))} makes it {short_iri(str(rule.get('class')))}"
-    return f"{told} ({rule['events']} events)" if "events" in rule else told
-
-
-_CHAIN_COLUMNS = tuple(
-    column(name)
-    for name in ("graph", "proof", "proposal", "author", "decisions", "rules", "evidence")
-)
-
-
-def _chain_rows(found: Mapping[str, Any]) -> Iterable[Mapping[str, Any]]:
-    for place in found.get("graphs") or []:
-        proposal = place.get("proposal") or {}
-        yield {
-            "graph": place.get("graph"),
-            "proof": place.get("proof"),
-            "proposal": proposal.get("id"),
-            "author": proposal.get("author"),
-            "decisions": place.get("decisions") or proposal.get("decisions"),
-            "rules": [_rule(rule) for rule in place.get("rules") or []],
-            "evidence": [
-                batch.get("digest") if isinstance(batch, Mapping) else batch
-                for batch in place.get("evidence") or []
-            ],
-        }
 
 
 def replace_file(path: Path, content: bytes) -> None:

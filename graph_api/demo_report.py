@@ -195,7 +195,7 @@ def show_questions(console: Console, client: Client) -> None:
 
 def show_proof(console: Console, client: Client, project: str, folder: Path) -> None:
     """The proof chain of one triple, its bundle, and the verdict of the offline check."""
-    from graph_api.cli_proofs import chain
+    from graph_api.cli_chain import chain
 
     rows = select(client, CALL, raw=True)
     if not rows:

@@ -15,13 +15,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi import Path as PathParameter
-from pyoxigraph import NamedNode, Quad, RdfFormat, parse
+from pyoxigraph import NamedNode, Quad, RdfFormat, Triple, parse
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of, proposal_json
+from ontology.entailment_derivation import Derivation
 from ontology.errors import TermError
 from ontology.ids import Ids
+from ontology.store import INFERRED
 from ontology.terms import canonical_quad
 from proofs.audit import AuditReport
 from proofs.bundle import BUNDLE_MEDIA_TYPE
@@ -48,6 +50,9 @@ QueryIndex = Annotated[int, Query(ge=0, le=MOST)]
 COSIGNABLE = 64
 """How many of the newest checkpoints a cosignature may be for."""
 MAX_COSIGNATURE = 4096
+
+MOST_STEPS = 50
+"""Of a derivation that are told, and premises that are explained."""
 
 FOREVER = "public, max-age=31536000, immutable"
 
@@ -173,26 +178,63 @@ def build_router(
     def explain(
         s: str, p: str, o: str, g: str | None = None, caller: Caller = anybody
     ) -> dict[str, Any]:
-        """The chain behind a triple, for each graph that states it. Terms are in N-Triples form."""
+        """The chain behind a triple, for each graph that states it. Terms are in N-Triples form.
+
+        Where it is inferred, ``inferred`` has the steps to it and the chain behind each premise."""
         quad = _triple(s, p, o)
-        graphs = [graph_iri(g, ids)] if g else _gate(lambda: explainer.graphs(quad))
+        wanted = graph_iri(g, ids) if g else None
+        statements = _stated(quad, wanted, caller)
+        answer: dict[str, Any] = {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
+        if wanted in (None, ids.graph(INFERRED)):
+            derivation = _gate(explainer.derivation, quad, governance().restricted)
+            if derivation is not None:
+                answer["inferred"] = _inferred(derivation, caller)
+        if not statements and "inferred" not in answer:
+            raise Problem(
+                404,
+                "not-stated",
+                "The graph does not state this triple",
+                "No graph you may read states it now, and it follows from none. Mind the exact"
+                " form: IRIs in angle brackets, literals with their datatype or language, as a"
+                " query shows them in N-Triples.",
+            )
+        return answer
+
+    def _stated(quad: Quad, wanted: str | None, caller: Caller) -> list[dict[str, Any]]:
         statements = []
-        for graph in graphs:
+        for graph in [wanted] if wanted else _gate(explainer.graphs, quad):
             if not caller.may_read(graph):
                 continue
             named = Quad(quad.subject, quad.predicate, quad.object, NamedNode(graph))
             found = _gate(explainer.explain, named)
             if found is not None:
                 statements.append(_chain(found, named, published(), trace))
-        if not statements:
-            raise Problem(
-                404,
-                "not-stated",
-                "The graph does not state this triple",
-                "No graph you may read states it now. Mind the exact form: IRIs in angle brackets,"
-                " literals with their datatype or language, as a query shows them in N-Triples.",
-            )
-        return {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
+        return statements
+
+    def _inferred(derivation: Derivation, caller: Caller) -> dict[str, Any]:
+        premises = derivation.stated()
+        return {
+            "graph": ids.graph(INFERRED),
+            "rule": derivation.rule,
+            "steps": [
+                {
+                    "rule": step.rule,
+                    "premises": [_terms(premise) for premise in step.premises],
+                    "conclusion": _terms(step.conclusion),
+                }
+                for step in derivation.steps[:MOST_STEPS]
+            ],
+            "premises": [
+                {
+                    "triple": _terms(premise),
+                    "graphs": _stated(
+                        Quad(premise.subject, premise.predicate, premise.object), None, caller
+                    ),
+                }
+                for premise in premises[:MOST_STEPS]
+            ],
+            "omitted": max(0, len(premises) - MOST_STEPS),
+        }
 
     @router.get("/bundle/{entry}")
     def bundle(
@@ -264,6 +306,10 @@ def _triple(s: str, p: str, o: str) -> Quad:
             "That is no triple",
             f"{error}. Give s, p and o in N-Triples form, IRIs in angle brackets.",
         ) from error
+
+
+def _terms(triple: Triple) -> dict[str, str]:
+    return {"s": str(triple.subject), "p": str(triple.predicate), "o": str(triple.object)}
 
 
 def _chain(found: Statement, quad: Quad, published: int, trace: Trace) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyoxigraph import DefaultGraph
+from pyoxigraph import DefaultGraph, NamedNode
 
+from ontology.entailment import Entailment
 from ontology.errors import StoreError
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS, GraphStore
@@ -27,6 +28,7 @@ from proofs.checkpoint import (
 )
 from proofs.digest import GraphState
 from proofs.errors import JournalError, ProofError
+from proofs.governance import read_governance
 from proofs.journal import Journal, Running
 from proofs.merkle import Frontier, leaf_hash
 from proofs.projections import Entry, load_entry
@@ -141,6 +143,7 @@ class Auditor:
         for number, folder in enumerate(self._folders):
             checks.append(self._check_folder(folder, head + 1, "mirror" if number else "tiles"))
         state, quads = self._check_store(graph, replay.expected)
+        checks.append(self._check_inferred())
         if rebuilt is not None:
             checks.append(self._compare(rebuilt))
         return AuditReport(head, state, quads, tuple(checks))
@@ -289,6 +292,29 @@ class Auditor:
             check.find(f"the store lacks what entry {index} states: {text.decode().strip()}")
         check.detail = f"{quads} quads, digest {state.digest()}"
         return state.digest(), quads
+
+    def _check_inferred(self) -> AuditCheck:
+        """``graph/inferred``, against what follows from the quads that the store states."""
+        check = AuditCheck("inferred graph")
+        governance = NamedNode(self._ids.graph("governance"))
+        named: set[str] = set()
+        try:
+            restricted = read_governance(self._store.match(graph=governance)).restricted
+            for quad, missing in Entailment(self._store).check(restricted):
+                # What is missing may follow from several triples; memory stays bounded.
+                if str(quad) in named:
+                    continue
+                if len(named) < MAX_NAMED:
+                    named.add(str(quad))
+                if missing:
+                    check.find(f"the store lacks what follows from what it states: {quad}")
+                else:
+                    check.find(f"the store infers what does not follow, or is stated: {quad}")
+            inferred = self._store.match(graph=self._store.inferred)
+            check.detail = f"{sum(1 for _ in inferred)} triples"
+        except StoreError as error:
+            check.find(str(error))
+        return check
 
     def _compare(self, rebuilt: GraphStore) -> AuditCheck:
         """System graphs, head marker and merge, against a store built anew."""

@@ -1,7 +1,7 @@
 """Explains a triple: which entry stated it, on whose word, on which evidence, under which shapes.
 
 Invariant: the answer is read from the signed entry itself, whose delta must contain the quad; the
-index is only the way to find it.
+index is only the way to find it. What is inferred is led back to triples that entries state.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pyoxigraph import Literal, NamedNode, Quad
 
+from ontology.entailment_derivation import Derivation, derive
 from ontology.store import GraphStore
 from ontology.terms import graph_of, line
 from proofs.bundle import Consistency, make_bundle
@@ -80,6 +81,17 @@ class Explainer:
         return sorted(
             graph_of(found) for found in self._store.asserted(subject, quad.predicate, value)
         )
+
+    def derivation(self, quad: Quad, restricted: frozenset[str]) -> Derivation | None:
+        """Why a triple is in ``graph/inferred``, or ``None`` where it is not.
+
+        Its premises are stated by graphs that are not ``restricted``, so everybody may see them."""
+        subject, value = quad.subject, quad.object
+        assert isinstance(subject, NamedNode)
+        assert isinstance(value, NamedNode | Literal)
+        if Quad(subject, quad.predicate, value, self._store.inferred) not in self._store:
+            return None
+        return derive(self._store, quad.triple, restricted)
 
     def bundle(self, index: int, since: int | None = None) -> bytes:
         """The proof bundle of an entry, under the newest checkpoint.

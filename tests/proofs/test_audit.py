@@ -11,7 +11,7 @@ import pytest
 from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad
 
 from ontology.ids import Ids
-from ontology.terms import sha256
+from ontology.terms import Delta, sha256
 from proofs.audit import MAX_NAMED, AuditCheck, Auditor, AuditReport
 from proofs.checkpoint import SignerKey
 from proofs.errors import ProofError
@@ -19,6 +19,7 @@ from proofs.errors import ProofError
 if TYPE_CHECKING:
     from tests.proofs.conftest import Gate
 
+EX = "http://example.org/"
 SHOP = NamedNode("http://fractalops.localhost/graph/lineage/shop")
 PROOFS = NamedNode("http://fractalops.localhost/graph/proofs")
 PROPOSALS = NamedNode("http://fractalops.localhost/graph/proposals")
@@ -48,7 +49,7 @@ def test_a_sound_folder_is_found_sound(gate_with_history: Gate) -> None:
     assert report.state_digest == gate_with_history.ledger.state_digest
     assert [check.name for check in report.checks] == [
         *("entries, tree and checkpoints", "blobs", "graph state", "tiles"),
-        "system graphs and merge",
+        *("inferred graph", "system graphs and merge"),
     ]
     assert all(check.detail for check in report.checks)
 
@@ -57,7 +58,7 @@ def test_a_mirror_is_checked_too(gate_with_history: Gate) -> None:
     gate = gate_with_history
     log = gate.folder / "log"
     auditor = Auditor(gate.journal, gate.store, gate.ids, gate.key.verifier, [log, log])
-    assert [check.name for check in auditor.run().checks][-2:] == ["tiles", "mirror"]
+    assert [check.name for check in auditor.run().checks][3:5] == ["tiles", "mirror"]
 
 
 # --- the journal
@@ -338,3 +339,23 @@ def test_a_changed_journal_does_not_rebuild(gate_with_history: Gate) -> None:
     alter(gate_with_history, "UPDATE blobs SET bytes = x'66'")
     with pytest.raises(ProofError, match="entry 0 of the journal"):
         gate_with_history.rebuilt()
+
+
+def test_what_is_inferred_is_held_against_what_is_stated(gate_with_history: Gate) -> None:
+    gate = gate_with_history
+    inferred = gate.store.inferred
+    web = NamedNode(EX + "web")
+    lost = next(gate.store.match(web, graph=inferred))
+    stray = Quad(web, lost.predicate, NamedNode(EX + "Nonsense"), inferred)
+    stated = next(gate.store.match(web, lost.predicate, graph=SHOP))
+    twice = Quad(stated.subject, stated.predicate, stated.object, inferred)
+    gate.store.write_inferred(Delta(frozenset({stray, twice}), frozenset({lost})))
+    (check,) = (found for found in gate.audit().checks if found.name == "inferred graph")
+    assert sorted(check.findings) == sorted(
+        [
+            f"the store lacks what follows from what it states: {lost}",
+            f"the store infers what does not follow, or is stated: {stray}",
+            f"the store infers what does not follow, or is stated: {twice}",
+        ]
+    )
+    assert check.count == 3

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from pyoxigraph import Literal, NamedNode, Quad
 
+from ontology.vocab import Prov, Rdf
 from proofs.errors import JournalCorrupt, JournalError
 from proofs.explain import Explainer
 from proofs.verdict import Status
@@ -113,3 +114,27 @@ def test_a_new_explainer_makes_the_same_bundle(gate: Gate) -> None:
     one = explainer.bundle(3)
     assert one == explainer.bundle(3) == gate.explainer().bundle(3)
     assert isinstance(explainer, Explainer)
+
+
+def test_what_is_inferred_is_explained_by_what_entries_state(gate: Gate) -> None:
+    view = gate.propose(gate.service("web"))
+    web = NamedNode("http://example.org/web")
+    asked = Quad(web, NamedNode(Rdf.type), NamedNode(Prov.Agent), gate.store.inferred)
+    assert asked in gate.store
+    explainer = gate.explainer()
+    assert explainer.explain(asked) is None
+    derivation = explainer.derivation(asked, frozenset())
+    assert derivation is not None
+    assert derivation.rule == "rdfs:subClassOf"
+    entries = []
+    for premise in derivation.stated():
+        named = Quad(premise.subject, premise.predicate, premise.object)
+        (graph,) = explainer.graphs(named)
+        found = explainer.explain(
+            Quad(premise.subject, premise.predicate, premise.object, NamedNode(graph))
+        )
+        assert found is not None
+        entries.append(found.index)
+    assert entries == [view.proof, 0, 0]
+    gate.ledger.revert(gate.steward, view.id, "")
+    assert explainer.derivation(asked, frozenset()) is None

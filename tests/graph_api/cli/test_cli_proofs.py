@@ -228,6 +228,49 @@ def test_explain_as_rows_and_json(fake: Any, data: Path, run: Callable[..., Any]
     assert run("proofs", "explain", "fo:S", "a", "plain", "--data", data).code == 2
 
 
+def test_explain_draws_the_steps_to_what_is_inferred(
+    fake: Any, data: Path, run: Callable[..., Any]
+) -> None:
+    web, rdf_type = "<http://e/web>", "<http://www.w3.org/1999/02/22-rdf-syntax-ns#type>"
+    subclass = "<http://www.w3.org/2000/01/rdf-schema#subClassOf>"
+    stated = {"s": web, "p": rdf_type, "o": f"<{FO}Service>"}
+    axiom = {"s": f"<{FO}Service>", "p": subclass, "o": "<http://www.w3.org/ns/prov#Agent>"}
+    concluded = {"s": web, "p": rdf_type, "o": "<http://www.w3.org/ns/prov#Agent>"}
+    rule = "rdfs:subClassOf"
+    found = {
+        "triple": concluded,
+        "graphs": [],
+        "inferred": {
+            "graph": "http://e/graph/inferred",
+            "rule": rule,
+            "steps": [{"rule": rule, "premises": [stated, axiom], "conclusion": concluded}],
+            "premises": [
+                {"triple": stated, "graphs": EXPLAINED["graphs"]},
+                {"triple": axiom, "graphs": []},
+            ],
+            "omitted": 3,
+        },
+    }
+    fake.says("GET /proofs/explain", found)
+    arguments = ("proofs", "explain", "<http://e/web>", "a", "prov:Agent", "--data", data)
+    shown = run(*arguments).out
+    parts = [
+        "inferred by rdfs:subClassOf",
+        "<http://e/web> rdf:type prov:Agent by rdfs:subClassOf from",
+        "<http://e/web> rdf:type fo:Service",
+        "proposal p1",
+        "fo:Service rdfs:subClassOf prov:Agent",
+        "and 3 more premises",
+    ]
+    for part in parts:
+        assert part in " ".join(shown.replace("│", "").split()), part
+    rows = list(csv.DictReader(io.StringIO(run(*arguments, "--output", "csv").out, newline="")))
+    assert [(row["premise"], row["proof"]) for row in rows] == [
+        ("<http://e/web> rdf:type fo:Service", "7")
+    ]
+    assert json.loads(run(*arguments, "--output", "json").out) == found
+
+
 def test_the_log_and_an_entry(fake: Any, data: Path, run: Callable[..., Any]) -> None:
     item = {"index": 4, "kind": "applied", "time": "T", "leaf_hash": "ab"}
     fake.says("GET /proofs/log", {"size": 5, "items": [item]})
