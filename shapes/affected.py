@@ -35,7 +35,7 @@ class Affected:
         self._classes: dict[Node, frozenset[Shape]] = {}
         self._kinds: dict[tuple[Node, ...], frozenset[Shape]] = {}
         self._others: dict[tuple[Shape, Node], bool] = {}
-        self._resolved: dict[tuple[Near, frozenset[Shape]], list[_Resolved]] = {}
+        self._resolved: dict[tuple[Near, frozenset[Shape], bool], list[_Resolved]] = {}
         self.whole: dict[Shape, dict[Node, Row]] = {}
         self.units: dict[Unit, dict[Node, Asked]] = {}
 
@@ -70,18 +70,24 @@ class Affected:
             triggers = self._triggers(row)
             for near in (triggers.near.get(row.predicate), triggers.near.get(None)):
                 if near is not None:
-                    if near.whole:
-                        self._add_whole(near.whole, subject, row)
-                    self._add_near(near, targets, subject, row)
+                    if near.whole and not is_new:
+                        self._add_whole(near.whole & targets, subject, row)
+                    for shape in near.subject_of:
+                        self._add_sure(shape, subject, row)
+                    self._add_near(near, targets, subject, row, is_new)
 
-    def _add_near(self, near: Near, targets: frozenset[Shape], subject: Node, row: Row) -> None:
-        resolved = self._resolved.get((near, targets))
+    def _add_near(
+        self, near: Near, targets: frozenset[Shape], subject: Node, row: Row, is_new: bool
+    ) -> None:
+        resolved = self._resolved.get((near, targets, is_new))
         if resolved is None:
-            otherwise = self.program.otherwise
-            resolved = self._resolved[near, targets] = [
-                (shape, shape in targets, units)
+            # A new node is asked in full by its class already, and by what it is a subject of.
+            by_class = frozenset() if is_new else targets
+            otherwise = self.program.of_objects if is_new else self.program.otherwise
+            resolved = self._resolved[near, targets, is_new] = [
+                (shape, shape in by_class, units)
                 for shape, units in near.units.items()
-                if shape in targets or shape in otherwise
+                if shape in by_class or shape in otherwise
             ]
         for shape, targeted, units in resolved:
             if subject in self.whole.get(shape, ()):
@@ -147,8 +153,13 @@ class Affected:
             if foci is not None and focus in foci:
                 continue
             if shape in targets or self._is_other_target(shape, focus):
-                self.whole.setdefault(shape, {})[focus] = row
-                self._counted()
+                self._add_sure(shape, focus, row)
+
+    def _add_sure(self, shape: Shape, focus: Node, row: Row) -> None:
+        foci = self.whole.setdefault(shape, {})
+        if focus not in foci:
+            foci[focus] = row
+            self._counted()
 
     def _counted(self) -> None:
         self._number += 1

@@ -107,6 +107,9 @@ class Near:
 
     units: dict[Shape, list[tuple[Unit, bool]]] = field(default_factory=dict)
     whole: set[Shape] = field(default_factory=set)
+    """Shapes that it may newly be a focus node of, as its class has it."""
+    subject_of: set[Shape] = field(default_factory=set)
+    """Shapes that it is a focus node of, since they target the subjects of this predicate."""
 
 
 @dataclass(slots=True)
@@ -130,6 +133,8 @@ class Program:
     by_node: dict[Node, list[Shape]] = field(default_factory=dict)
     otherwise: dict[Shape, list[tuple[bool, NamedNode]]] = field(default_factory=dict)
     """Shapes that target the subjects (true) or the objects (false) of a predicate."""
+    of_objects: set[Shape] = field(default_factory=set)
+    """Those of them that target objects."""
 
 
 def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> Program:
@@ -150,6 +155,8 @@ def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> P
                     assert isinstance(target.term, NamedNode)
                     subjects = target.kind is TargetKind.SUBJECTS_OF
                     program.otherwise.setdefault(shape, []).append((subjects, target.term))
+                    if not subjects:
+                        program.of_objects.add(shape)
         builder.add(shape)
     return program
 
@@ -191,7 +198,9 @@ class _Triggers:
             for read in _target_reads(target.kind, target.term):
                 for triggers in self._of(read):
                     if _is_near(read.edge):
-                        triggers.near.setdefault(read.edge.predicate, Near()).whole.add(shape)
+                        near = triggers.near.setdefault(read.edge.predicate, Near())
+                        by_class = target.kind is TargetKind.CLASS
+                        (near.whole if by_class else near.subject_of).add(shape)
                     else:
                         self._far(triggers, read.edge, Anchor.FOCUS).whole.add(shape)
         for unit in self._program.units[shape]:

@@ -112,42 +112,50 @@ class Overlay:
     def objects(
         self, subject: Node, predicate: NamedNode, limit: int | None = None
     ) -> Sequence[Node]:
+        held = self._objects.get(predicate)
+        if held is not None:
+            known = held.get(subject)
+            if known is not None:
+                return known
+        return self._look_up(subject, predicate, limit)
+
+    def _look_up(self, subject: Node, predicate: NamedNode, limit: int | None) -> tuple[Node, ...]:
         if isinstance(subject, Literal):
             return ()
         self.reads.objects.setdefault(predicate, set()).add(subject)
-        held = self._objects.setdefault(predicate, {})
-        known = held.get(subject)
-        if known is not None:
-            return known
         complete = self._complete.get(subject)
         if complete is not None:
-            return complete.get(predicate, ())
-        added = self._added.get(predicate, {}).get(subject, ())
-        if subject in self._without_values:
-            found = tuple(dict.fromkeys(added))
+            found = complete.get(predicate, ())
         else:
-            stored = (node(quad.object) for quad in self._stored(subject, predicate, None))
-            found = _first(chain(added, stored), limit)
-        if limit is None or len(found) < limit:
-            held[subject] = found
+            added = self._added.get(predicate, {}).get(subject, ())
+            if subject in self._without_values:
+                found = tuple(dict.fromkeys(added))
+            else:
+                stored = (node(quad.object) for quad in self._stored(subject, predicate, None))
+                found = _first(chain(added, stored), limit)
+                if limit is not None and len(found) >= limit:
+                    return found
+        self._objects.setdefault(predicate, {})[subject] = found
         return found
 
     def subjects(
         self, predicate: NamedNode, value: Node, limit: int | None = None
     ) -> Sequence[Node]:
-        self.reads.subjects.setdefault(predicate, set()).add(value)
         held = self._subjects.setdefault(predicate, {})
         known = held.get(value)
         if known is not None:
             return known
+        self.reads.subjects.setdefault(predicate, set()).add(value)
         pointing = self._pointing.get(value)
         if pointing is not None:
-            return pointing.get(predicate, ())
-        added = self._added_back.get(predicate, {}).get(value, ())
-        stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
-        found = _first(chain(added, stored), limit)
-        if limit is None or len(found) < limit:
-            held[value] = found
+            found = pointing.get(predicate, ())
+        else:
+            added = self._added_back.get(predicate, {}).get(value, ())
+            stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
+            found = _first(chain(added, stored), limit)
+            if limit is not None and len(found) >= limit:
+                return found
+        held[value] = found
         return found
 
     def outgoing(self, subject: Node) -> Mapping[NamedNode, Sequence[Node]]:
@@ -240,6 +248,8 @@ class Overlay:
             return
         added = (self._added_back if backwards else self._added).get(predicate, {})
         pattern = f"?v {predicate} ?n" if backwards else f"?n {predicate} ?v"
+        read = self.reads.subjects if backwards else self.reads.objects
+        read.setdefault(predicate, set()).update(wanted)
         cut = [item for item in wanted if (predicate, item) in self._cut]
         plain = [item for item in wanted if (predicate, item) not in self._cut] if cut else wanted
         for part, graph in ((plain, ""), (cut, " ?g")):
