@@ -1,0 +1,225 @@
+"""One case, held against pySHACL and against itself.
+
+Invariant: nothing is let pass. A difference from pySHACL is either explained by named corrections,
+without which it stays and with which it is gone, or it is a disagreement; what the incremental
+validator says is measured by the whole post-state: nothing that the change brings is missed, and
+nothing is invented.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from pyoxigraph import Triple
+from pyparsing import ParseException
+
+from ontology.store import GraphStore
+from ontology.terms import Delta
+from shapes.compile import Program, compile_shapes
+from shapes.errors import ShapesError
+from shapes.validator import Validator
+from shapes.view import MemoryView
+from shapes.whole import validate_graph
+from tests.shapes.oracle.oracle_cases import (
+    Case,
+    Change,
+    describe,
+    in_graph,
+    shape_triples,
+    triples_of,
+)
+from tests.shapes.oracle.oracle_corrections import CORRECTIONS, corrected
+from tests.shapes.oracle.oracle_engines import (
+    Row,
+    Rows,
+    anonymous,
+    pyshacl_rows,
+    rows,
+    second_engine,
+    second_rows,
+)
+from tests.shapes.oracle.oracle_graphs import IDS, SHAPES_GRAPH
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """``kind`` says between what, ``case`` how to have it again."""
+
+    kind: str
+    case: Case
+    extra: frozenset[Row] = frozenset()
+    lacking: frozenset[Row] = frozenset()
+    second: str = ""
+
+    def __str__(self) -> str:
+        told = [f"+ {row}" for row in sorted(self.extra, key=str)]
+        told += [f"- {row}" for row in sorted(self.lacking, key=str)]
+        return "\n".join([f"{self.kind} {self.second}", *told, describe(self.case)])
+
+
+@dataclass
+class Tally:
+    """What a run has seen."""
+
+    cases: int = 0
+    results: int = 0
+    steps: int = 0
+    incremental: int = 0
+    explained: Counter[str] = field(default_factory=Counter)
+    votes: Counter[str] = field(default_factory=Counter)
+    disagreements: list[Disagreement] = field(default_factory=list)
+
+    def summary(self) -> str:
+        lines = [
+            f"{self.cases} states held against pySHACL, {self.results} results compared",
+            f"{self.steps} changes validated, {self.incremental} results told of them",
+            f"{len(self.disagreements)} disagreements",
+            *(
+                f"{count} differences by pySHACL's {name}"
+                for name, count in _by_count(self.explained)
+            ),
+            *(f"{count} times the second engine {vote}" for vote, count in _by_count(self.votes)),
+        ]
+        return "\n".join(lines)
+
+
+def _by_count(counter: Counter[str]) -> list[tuple[str, int]]:
+    return counter.most_common()
+
+
+def ours(shapes: Iterable[Triple], data: Iterable[Triple]) -> Rows:
+    """What our engine says of a whole graph."""
+    return rows(validate_graph(_compiled(frozenset(shapes)), MemoryView(data)))
+
+
+@lru_cache(maxsize=8)
+def _compiled(shapes: frozenset[Triple]) -> Program:
+    return compile_shapes(in_graph(shapes, SHAPES_GRAPH))
+
+
+def check_state(case: Case, tally: Tally) -> Rows | None:
+    """Holds our result on the case's state against pySHACL's; ``None`` where they disagree."""
+    state = Case(case.shapes, case.data)
+    shapes = shape_triples(case.shapes)
+    data = shapes | triples_of(case.data)
+    tally.cases += 1
+    mine = ours(shapes, data)
+    theirs, names = explained(mine, shapes, data)
+    tally.results += len(mine)
+    if mine == theirs:
+        if names:
+            tally.explained[" and ".join(names)] += 1
+            tally.votes[_vote(mine, theirs, shapes, data)] += 1
+        return mine
+    vote = _vote(mine, theirs, shapes, data)
+    tally.disagreements.append(Disagreement("whole", state, mine - theirs, theirs - mine, vote))
+    return None
+
+
+def explained(
+    mine: Rows, shapes: frozenset[Triple], data: frozenset[Triple]
+) -> tuple[Rows, tuple[str, ...]]:
+    """What pySHACL says, with as few of its errors mended as make it agree; where nothing does,
+    with all of them mended."""
+    plain = _pyshacl(shapes, data, ())
+    if plain == mine:
+        return mine, ()
+    names = tuple(CORRECTIONS)
+    mended = _pyshacl(shapes, data, names)
+    assert mended is not None, "pySHACL fails even with its known errors mended"
+    if mended != mine:
+        return mended, names
+    for name in names:
+        fewer = tuple(item for item in names if item != name)
+        if _pyshacl(shapes, data, fewer) == mine:
+            names = fewer
+    return mended, names
+
+
+def _pyshacl(
+    shapes: frozenset[Triple], data: frozenset[Triple], names: tuple[str, ...]
+) -> Rows | None:
+    with corrected(names):
+        try:
+            return pyshacl_rows(shapes, data)
+        except (ArithmeticError, ShapesError, ParseException):
+            # A decimal compared with NaN, a blank node that is to be less, a path that is no
+            # SPARQL: errors that are mended.
+            return None
+
+
+def _vote(mine: Rows, theirs: Rows, shapes: frozenset[Triple], data: frozenset[Triple]) -> str:
+    if second_engine() is None:
+        return "is not installed"
+    found = second_rows(shapes, data)
+    if found is None:
+        return "fails"
+    if anonymous(mine) == found:
+        return "agrees with us"
+    return "agrees with pySHACL" if anonymous(theirs) == found else "says something else"
+
+
+def check_changes(case: Case, tally: Tally, against_pyshacl: bool = True) -> None:
+    """Runs the case's changes through one store and one validator, and checks each state."""
+
+    def check(state: Case) -> Rows | None:
+        return check_state(state, tally) if against_pyshacl else whole(state)
+
+    before = check(case)
+    if before is None:
+        return
+    state = case
+    for number, (change, report) in enumerate(told(case)):
+        state = state.after(change)
+        after = check(state)
+        if after is None:
+            return
+        tally.steps += 1
+        tally.incremental += len(report)
+        missed, invented = (after - before) - report, report - after
+        if missed or invented:
+            kind = "missed" if missed else "invented"
+            alone = case.only(number)
+            held = alone if wrong_alone(alone, kind) else case
+            tally.disagreements.append(Disagreement(kind, held, invented, missed))
+            return
+        before = after
+
+
+def whole(state: Case) -> Rows:
+    """What our engine says of a case's state; a store holds its shapes too."""
+    shapes = shape_triples(state.shapes)
+    return ours(shapes, shapes | triples_of(state.data))
+
+
+def told(case: Case) -> Iterator[tuple[Change, Rows]]:
+    """What the incremental validator says of each change, each being applied after it."""
+    store = GraphStore(None, IDS)
+    given = in_graph(shape_triples(case.shapes), SHAPES_GRAPH) | frozenset(case.data)
+    store.apply(Delta(given), Delta(), 0)
+    validator = Validator(store)
+    state = case
+    for number, change in enumerate(case.changes):
+        following = state.after(change)
+        delta = _delta(state, following)
+        yield change, rows(validator.validate(delta))
+        store.apply(delta, Delta(), number + 1)
+        validator.settled(delta)
+        state = following
+
+
+def _delta(before: Case, after: Case) -> Delta:
+    old = in_graph(shape_triples(before.shapes), SHAPES_GRAPH) | frozenset(before.data)
+    new = in_graph(shape_triples(after.shapes), SHAPES_GRAPH) | frozenset(after.data)
+    return Delta(new - old, old - new)
+
+
+def wrong_alone(case: Case, kind: str) -> bool:
+    """Whether a case of one change breaks the contract that way, by our own whole result."""
+    (change,) = case.changes
+    before, after = whole(case), whole(case.after(change))
+    ((_, report),) = told(case)
+    return bool((after - before) - report if kind == "missed" else report - after)

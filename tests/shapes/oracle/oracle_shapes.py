@@ -1,0 +1,388 @@
+"""Random shapes: small, well formed, and as nasty as SHACL Core allows.
+
+Invariant: a shape refers only to shapes made before it, so that no shape is recursive (which SHACL
+leaves undefined); and what the specification allows once per shape is stated once.
+Specification: https://www.w3.org/TR/shacl/#core-components
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from pyoxigraph import Literal, NamedNode, Triple
+
+from tests.shapes.oracle.oracle_cases import Statement
+from tests.shapes.oracle.oracle_terms import (
+    CLASSES,
+    DATATYPES,
+    FALSE,
+    FLAGS,
+    LANGUAGE_RANGES,
+    LITERALS,
+    NODE_KINDS,
+    NODES,
+    NUMBERS,
+    PATTERNS,
+    PREDICATES,
+    SEVERITIES,
+    STRINGS,
+    SUBCLASS,
+    TIMES,
+    TRUE,
+    TYPE,
+    Term,
+    ex,
+    rdf,
+    rdfs,
+    sh,
+    typed,
+)
+
+PATH_PREFIX = "path-"
+NIL = rdf("nil")
+
+
+@dataclass
+class ShapesMaker:
+    """Makes one shapes graph, as its random numbers will have it."""
+
+    random: Random
+    plain_paths: float = 0.55
+    """The share of paths that are a single predicate."""
+    statements: list[Statement] = field(default_factory=list)
+    nodes: list[NamedNode] = field(default_factory=list)
+    properties: list[NamedNode] = field(default_factory=list)
+    _names: int = 0
+
+    def make(self) -> None:
+        """Two to six shapes; at least one has targets."""
+        for _ in range(self.random.randint(1, 5)):
+            self.shape()
+        if self.chance(0.12):
+            self.siblings()
+        self.shape(targeted=True)
+
+    def on_nodes(self) -> Sequence[tuple[str, Maker]]:
+        """What node shapes may ask, one entry as likely as another."""
+        return ON_NODES
+
+    def on_properties(self) -> Sequence[tuple[str, Maker]]:
+        return ON_PROPERTIES
+
+    def shape(self, targeted: bool = False) -> NamedNode:
+        """One more shape, which may refer to those that are there."""
+        if self.chance(0.5):
+            return self.property_shape(targeted)
+        return self.node_shape(targeted)
+
+    def node_shape(self, targeted: bool = False) -> NamedNode:
+        free = [item for item in CLASSES if item not in self.nodes]
+        implicit = bool(free) and self.chance(0.12)
+        shape = self.random.choice(free) if implicit else self.name("S")
+        if not self.chance(0.1) or implicit:
+            self.say(shape, "type", (shape, TYPE, sh("NodeShape")))
+        if implicit:
+            self._as_class(shape)
+        self._targets(shape, targeted and not implicit)
+        self._constraints(shape, self.on_nodes())
+        self.nodes.append(shape)
+        return shape
+
+    def property_shape(self, targeted: bool = False) -> NamedNode:
+        shape = self.name("P")
+        if not self.chance(0.2):
+            self.say(shape, "type", (shape, TYPE, sh("PropertyShape")))
+        self._path_of(shape)
+        self._targets(shape, targeted)
+        self._constraints(shape, self.on_properties())
+        self.properties.append(shape)
+        return shape
+
+    def siblings(self) -> None:
+        """Qualified shapes that exclude each other."""
+        kinds = [self.node_shape(), self.node_shape()]
+        parent = self.name("S")
+        self.say(parent, "type", (parent, TYPE, sh("NodeShape")))
+        path = self.random.choice(PREDICATES)
+        for kind in kinds:
+            shape = self.name("P")
+            self.say(shape, "path", (shape, sh("path"), path), removable=False)
+            disjoint = TRUE if self.chance(0.8) else FALSE
+            self.say(shape, "qualified", *self.qualified(shape, kind, disjoint))
+            self.properties.append(shape)
+            self.say(parent, "property", (parent, sh("property"), shape))
+        self._targets(parent, True)
+        self.nodes.append(parent)
+
+    # --- the parts of a shape
+
+    def _as_class(self, shape: NamedNode) -> None:
+        """It targets its own instances: its type is a class of classes."""
+        if self.chance(0.7):
+            self.say(shape, "class", (shape, TYPE, rdfs("Class")))
+            return
+        meta = ex("Meta")
+        self.say(shape, "class", (shape, TYPE, meta))
+        self.say(meta, "meta", (meta, SUBCLASS, rdfs("Class")))
+
+    def _targets(self, shape: NamedNode, wanted: bool) -> None:
+        if not wanted and not self.chance(0.25):
+            return
+        for _ in range(self.random.choice((1, 1, 1, 2))):
+            self.target(shape)
+
+    def target(self, shape: NamedNode) -> Statement:
+        """One more target of the shape."""
+        kind = self.random.choice(("Class", "Class", "Class", "Node", "SubjectsOf", "ObjectsOf"))
+        values: Sequence[Term] = (*PREDICATES, *PREDICATES, TYPE, SUBCLASS)
+        if kind == "Class":
+            values = CLASSES
+        elif kind == "Node":
+            values = (*NODES, *NODES, *LITERALS)
+        value = self.random.choice(values)
+        return self.say(shape, "target", (shape, sh(f"target{kind}"), value))
+
+    def _constraints(self, shape: NamedNode, kinds: Sequence[tuple[str, Maker]]) -> None:
+        if self.chance(0.2):
+            self.say(shape, "severity", (shape, sh("severity"), self.random.choice(SEVERITIES)))
+        if self.chance(0.06):
+            value = TRUE if self.chance(0.8) else FALSE
+            self.say(shape, "deactivated", (shape, sh("deactivated"), value))
+        stated: set[str] = set()
+        for _ in range(self.random.choice((1, 1, 2, 2, 3))):
+            slot, maker = self.random.choice(kinds)
+            if slot in stated and slot not in _REPEATED:
+                continue
+            triples = maker(self, shape)
+            if triples:
+                stated.add(slot)
+                self.say(shape, slot, *triples)
+
+    def _path_of(self, shape: NamedNode) -> None:
+        triples: list[Spo] = []
+        path = self.path(triples, 0)
+        self.say(shape, "path", (shape, sh("path"), path), *triples, removable=False)
+
+    def path(self, triples: list[Spo], depth: int) -> NamedNode:
+        """A path, whose parts are added to the triples."""
+        if self.chance(self.plain_paths) or depth == 3:
+            return self.random.choice((*PREDICATES, *PREDICATES, TYPE, SUBCLASS))
+        kind = self.random.choice(
+            ("inversePath", "zeroOrMorePath", "oneOrMorePath", "zeroOrOnePath", "seq", "or")
+        )
+        node = self.name(PATH_PREFIX)
+        if kind in ("seq", "or"):
+            items = [self.path(triples, depth + 1) for _ in range(self.random.choice((2, 2, 3)))]
+            if kind == "seq":
+                return self.listed(triples, items, PATH_PREFIX)
+            head = self.listed(triples, items, PATH_PREFIX)
+            triples.append((node, sh("alternativePath"), head))
+        else:
+            triples.append((node, sh(kind), self.path(triples, depth + 1)))
+        return node
+
+    def listed(self, triples: list[Spo], items: Sequence[Term], prefix: str = "list-") -> NamedNode:
+        """The head of a list of these."""
+        head = NIL
+        for item in reversed(items):
+            cell = self.name(prefix)
+            triples += [(cell, rdf("first"), item), (cell, rdf("rest"), head)]
+            head = cell
+        return head
+
+    # --- constraints
+
+    def qualified(self, shape: NamedNode, kind: NamedNode, disjoint: Literal) -> list[Spo]:
+        """A qualified constraint: its shape, its counts, and whether siblings exclude it."""
+        triples: list[Spo] = [(shape, sh("qualifiedValueShape"), kind)]
+        low, high = self.random.choice(((1, None), (2, None), (None, 0), (None, 1), (1, 1), (0, 2)))
+        if low is not None:
+            triples.append((shape, sh("qualifiedMinCount"), typed(str(low), "integer")))
+        if high is not None:
+            triples.append((shape, sh("qualifiedMaxCount"), typed(str(high), "integer")))
+        if disjoint == TRUE or self.chance(0.1):
+            triples.append((shape, sh("qualifiedValueShapesDisjoint"), disjoint))
+        return triples
+
+    # --- helpers
+
+    def chance(self, share: float) -> bool:
+        return self.random.random() < share
+
+    def name(self, prefix: str) -> NamedNode:
+        self._names += 1
+        return ex(f"{prefix}{self._names}")
+
+    def say(self, shape: NamedNode, slot: str, *triples: Spo, removable: bool = True) -> Statement:
+        made = tuple(Triple(*triple) for triple in triples)
+        statement = Statement(shape, slot, made, removable)
+        self.statements.append(statement)
+        return statement
+
+
+Spo = tuple[NamedNode, NamedNode, Term]
+Maker = Callable[[ShapesMaker, NamedNode], list[Spo]]
+
+
+def _one_of(predicate: str, values: Sequence[Term]) -> Maker:
+    def make(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+        return [(shape, sh(predicate), maker.random.choice(values))]
+
+    return make
+
+
+def _count(predicate: str, values: Sequence[int]) -> Maker:
+    return _one_of(predicate, [typed(str(value), "integer") for value in values])
+
+
+def _list_of(predicate: str, values: Sequence[Term], most: int = 3) -> Maker:
+    def make(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+        triples: list[Spo] = []
+        items = maker.random.sample(values, maker.random.randint(1, most))
+        head = maker.listed(triples, items)
+        return [(shape, sh(predicate), head), *triples]
+
+    return make
+
+
+def _shape_of(predicate: str, kinds: str) -> Maker:
+    def make(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+        known = _known(maker, kinds)
+        return [(shape, sh(predicate), maker.random.choice(known))] if known else []
+
+    return make
+
+
+def _shapes_of(predicate: str) -> Maker:
+    def make(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+        known = _known(maker, "both")
+        if not known:
+            return []
+        triples: list[Spo] = []
+        items = maker.random.sample(known, min(len(known), maker.random.choice((1, 2, 2, 3))))
+        head = maker.listed(triples, items)
+        return [(shape, sh(predicate), head), *triples]
+
+    return make
+
+
+def _known(maker: ShapesMaker, kinds: str) -> list[NamedNode]:
+    nodes = maker.nodes if kinds in ("nodes", "both") else []
+    properties = maker.properties if kinds in ("properties", "both") else []
+    return [*nodes, *properties]
+
+
+def _pattern(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+    triples: list[Spo] = [(shape, sh("pattern"), Literal(maker.random.choice(PATTERNS)))]
+    flags = maker.random.choice(FLAGS)
+    if flags is not None:
+        triples.append((shape, sh("flags"), Literal(flags)))
+    return triples
+
+
+def _closed(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+    triples: list[Spo] = [(shape, sh("closed"), TRUE if maker.chance(0.9) else FALSE)]
+    if maker.chance(0.7):
+        ignored = maker.random.sample((*PREDICATES, TYPE), maker.random.randint(0, 3))
+        head = maker.listed(triples, ignored)
+        triples.append((shape, sh("ignoredProperties"), head))
+    return triples
+
+
+def _qualified(maker: ShapesMaker, shape: NamedNode) -> list[Spo]:
+    known = _known(maker, "both")
+    if not known:
+        return []
+    disjoint = TRUE if maker.chance(0.3) else FALSE
+    return maker.qualified(shape, maker.random.choice(known), disjoint)
+
+
+class NestedMaker(ShapesMaker):
+    """Makes shapes that ask of other shapes, by long paths: what a change is felt through. What
+    they ask in the end holds as often as not, so that a change can turn it."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__(random, plain_paths=0.4)
+
+    def make(self) -> None:
+        for _ in range(self.random.randint(3, 6)):
+            self.shape()
+        if self.chance(0.3):
+            self.siblings()
+        self.shape(targeted=True)
+        self.shape(targeted=True)
+
+    def on_nodes(self) -> Sequence[tuple[str, Maker]]:
+        return _NESTED_NODES
+
+    def on_properties(self) -> Sequence[tuple[str, Maker]]:
+        return _NESTED_PROPERTIES
+
+
+_VALUES: tuple[Term, ...] = (*NODES, *NODES, *CLASSES, *LITERALS)
+_BOUNDS: tuple[Term, ...] = (*NUMBERS, *NUMBERS, *TIMES, *STRINGS, TRUE)
+_LENGTHS = (0, 1, 2, 3, 10, 11)
+_RANGES = tuple(Literal(text) for text in LANGUAGE_RANGES)
+
+ON_NODES: tuple[tuple[str, Maker], ...] = (
+    ("class", _one_of("class", CLASSES)),
+    ("class", _one_of("class", CLASSES)),
+    ("datatype", _one_of("datatype", DATATYPES)),
+    ("nodeKind", _one_of("nodeKind", NODE_KINDS)),
+    ("minExclusive", _one_of("minExclusive", _BOUNDS)),
+    ("minInclusive", _one_of("minInclusive", _BOUNDS)),
+    ("maxExclusive", _one_of("maxExclusive", _BOUNDS)),
+    ("maxInclusive", _one_of("maxInclusive", _BOUNDS)),
+    ("minLength", _count("minLength", _LENGTHS)),
+    ("maxLength", _count("maxLength", _LENGTHS)),
+    ("pattern", _pattern),
+    ("languageIn", _list_of("languageIn", _RANGES, 2)),
+    ("equals", _one_of("equals", PREDICATES)),
+    ("disjoint", _one_of("disjoint", PREDICATES)),
+    ("not", _shape_of("not", "both")),
+    ("not", _shape_of("not", "both")),
+    ("and", _shapes_of("and")),
+    ("or", _shapes_of("or")),
+    ("or", _shapes_of("or")),
+    ("xone", _shapes_of("xone")),
+    ("node", _shape_of("node", "nodes")),
+    ("node", _shape_of("node", "nodes")),
+    ("property", _shape_of("property", "properties")),
+    ("property", _shape_of("property", "properties")),
+    ("property", _shape_of("property", "properties")),
+    ("closed", _closed),
+    ("hasValue", _one_of("hasValue", _VALUES)),
+    ("in", _list_of("in", _VALUES)),
+)
+ON_PROPERTIES: tuple[tuple[str, Maker], ...] = (
+    *ON_NODES,
+    ("minCount", _count("minCount", (0, 1, 1, 2))),
+    ("maxCount", _count("maxCount", (0, 1, 1, 2))),
+    ("uniqueLang", _one_of("uniqueLang", (TRUE, TRUE, FALSE))),
+    ("lessThan", _one_of("lessThan", PREDICATES)),
+    ("lessThanOrEquals", _one_of("lessThanOrEquals", PREDICATES)),
+    ("qualified", _qualified),
+    ("qualified", _qualified),
+)
+_NESTED_NODES: tuple[tuple[str, Maker], ...] = (
+    *(item for item in ON_NODES if item[0] in ("not", "and", "or", "xone", "node", "property")),
+    *(item for item in ON_NODES if item[0] in ("class", "equals", "disjoint", "closed")),
+    ("nodeKind", _one_of("nodeKind", (sh("IRI"), sh("IRI"), sh("Literal")))),
+    ("hasValue", _one_of("hasValue", NODES[:4])),
+    ("in", _list_of("in", (*NODES[:4], *CLASSES[:2], typed("1", "integer")), 5)),
+)
+_NESTED_PROPERTIES: tuple[tuple[str, Maker], ...] = (
+    *_NESTED_NODES,
+    *(item for item in ON_PROPERTIES if item[0] in ("minCount", "maxCount", "lessThan")),
+    ("uniqueLang", _one_of("uniqueLang", (TRUE,))),
+    *((("qualified", _qualified),) * 4),
+)
+# Each value of these is a constraint of its own.
+_REPEATED = frozenset(
+    (
+        *("class", "equals", "disjoint", "lessThan", "lessThanOrEquals", "not", "and", "or"),
+        *("xone", "node", "property", "hasValue"),
+    )
+)
