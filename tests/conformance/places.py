@@ -24,10 +24,13 @@ def located(suites: Path) -> dict[str, Suite]:
         if folder.is_dir():
             found[repository] = Suite(folder.resolve(), base)
         else:
-            missing.append(f"  {repository}: the W3C's repository w3c/{repository}, as {folder}")
+            missing.append(
+                f"  the W3C's repository w3c/{repository} as {suites / repository}"
+                f" (its tests are looked for in {below})"
+            )
     if missing:
         raise FileNotFoundError(
-            "These test suites are not there. Clone each and name the folder that holds them, as in"
+            "These test suites are not there. Clone each into one folder and name the folder, as in"
             " `make conformance SUITES=PATH`:\n" + "\n".join(missing)
         )
     return found
