@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from functools import lru_cache
+from typing import TypeVar
 
 from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad
 
@@ -35,6 +36,9 @@ _SUBPROPERTY = NamedNode(Rdfs.subPropertyOf)
 _HIERARCHIES = frozenset({Rdf.type, Rdfs.subClassOf, Rdfs.subPropertyOf})
 _BOTH_WAYS = frozenset({Owl.equivalentClass, Owl.equivalentProperty, Owl.inverseOf})
 _MERGE = DefaultGraph()
+
+MOST_REMEMBERED = 20_000
+"""Answers of the store that are kept while one change is followed."""
 
 _Stated = Callable[[Quad], bool]
 _Below = Callable[[Schema, set[str]], set[str]]
@@ -72,6 +76,10 @@ class Inference:
         self._additions: set[Quad] = set()
         self._removals: set[Quad] = set()
         self._stated_now: set[Quad] = set()
+        # A removal asks the same of its own nodes several times over.
+        self._classes_of: dict[NamedNode, frozenset[str]] = {}
+        self._properties_of: dict[tuple[NamedNode, Term], frozenset[str]] = {}
+        self._followable: dict[str, bool] = {}
         self._before = schema
         lost = self._changed_axioms(shown.removals, self._remaining)
         gained = self._changed_axioms(shown.additions, self._present(was_hidden))
@@ -82,9 +90,7 @@ class Inference:
         """The change of ``graph/inferred``."""
         shown, schema = self._shown, self.schema
         self._stated_now.update(
-            self._inferred(quad)
-            for quad in shown.additions
-            if self._may_follow(quad, schema) or self._may_follow(quad, self._before)
+            self._inferred(quad) for quad in shown.additions if self._may_follow(quad)
         )
         for quad in self._stated_now:
             if quad in self._store:
@@ -94,7 +100,7 @@ class Inference:
                 self._arise(conclusion)
         for quad in shown.removals:
             conclusions = list(self._conclusions(self._before, quad))
-            may_follow = self._may_follow(quad, schema)
+            may_follow = self._may_follow(quad)
             if not conclusions and not may_follow:
                 continue
             remains = self._remaining(quad)
@@ -127,9 +133,8 @@ class Inference:
         if isinstance(value, NamedNode):
             if property_ == Rdf.type:
                 return any(
-                    isinstance(found.object, NamedNode)
-                    and value.value in self.schema.superclasses(found.object.value)
-                    for found in self._after(subject, _TYPE, None)
+                    value.value in self.schema.superclasses(class_)
+                    for class_ in self._classes(subject)
                 )
             if property_ == Rdfs.subClassOf:
                 return value.value in self.schema.superclasses(subject.value)
@@ -139,8 +144,8 @@ class Inference:
             return False
         if isinstance(value, Literal):
             return any(
-                property_ in self.schema.reach(found.predicate.value).plain
-                for found in self._after(subject, None, value)
+                property_ in self.schema.reach(other).plain
+                for other in self._between(subject, value)
             )
         return self._leads(subject, value, (property_, False)) or self._leads(
             value, subject, (property_, True)
@@ -148,8 +153,7 @@ class Inference:
 
     def _leads(self, subject: NamedNode, value: NamedNode, step: Step) -> bool:
         return any(
-            step in self.schema.reach(found.predicate.value).steps
-            for found in self._after(subject, None, value)
+            step in self.schema.reach(other).steps for other in self._between(subject, value)
         )
 
     def is_stated(self, quad: Quad) -> bool:
@@ -212,9 +216,15 @@ class Inference:
         if quad not in self._removals and quad in self._store and not self.follows(quad):
             self._removals.add(quad)
 
-    def _may_follow(self, quad: Quad, schema: Schema) -> bool:
+    def _may_follow(self, quad: Quad) -> bool:
+        """Whether any axiom, before the change or after it, leads to triples like this one."""
         property_ = quad.predicate.value
-        return property_ in _HIERARCHIES or schema.is_implied(property_)
+        found = self._followable.get(property_)
+        if found is None:
+            found = self._followable[property_] = property_ in _HIERARCHIES or (
+                self.schema.is_implied(property_) or self._before.is_implied(property_)
+            )
+        return found
 
     def _has_name(self, quad: Quad) -> bool:
         """Whether a triple may be concluded: it is about no class or property without a name."""
@@ -295,7 +305,27 @@ class Inference:
     def _remaining(self, quad: Quad) -> bool:
         """Whether a triple is stated after the change."""
         subject, value = _ends(quad)
-        return next(self._after(subject, quad.predicate, value), None) is not None
+        if quad.predicate == _TYPE and isinstance(value, NamedNode):
+            return value.value in self._classes(subject)
+        return quad.predicate.value in self._between(subject, value)
+
+    def _classes(self, subject: NamedNode) -> frozenset[str]:
+        """The classes that a thing is stated to be of after the change."""
+        found = self._classes_of.get(subject)
+        if found is None:
+            quads = self._after(subject, _TYPE, None)
+            found = frozenset(q.object.value for q in quads if isinstance(q.object, NamedNode))
+            _remember(self._classes_of, subject, found)
+        return found
+
+    def _between(self, subject: NamedNode, value: Term) -> frozenset[str]:
+        """The properties that two terms are stated to have between them after the change."""
+        found = self._properties_of.get((subject, value))
+        if found is None:
+            quads = self._after(subject, None, value)
+            found = frozenset(quad.predicate.value for quad in quads)
+            _remember(self._properties_of, (subject, value), found)
+        return found
 
     def _present(self, hidden: frozenset[str]) -> _Stated:
         def is_present(quad: Quad) -> bool:
@@ -313,6 +343,15 @@ class Inference:
 
     def _inferred(self, quad: Quad) -> Quad:
         return Quad(quad.subject, quad.predicate, quad.object, self._graph)
+
+
+_Key = TypeVar("_Key")
+
+
+def _remember(memory: dict[_Key, frozenset[str]], key: _Key, value: frozenset[str]) -> None:
+    if len(memory) >= MOST_REMEMBERED:
+        memory.clear()
+    memory[key] = value
 
 
 def _ends(quad: Quad) -> tuple[NamedNode, Term]:

@@ -76,9 +76,11 @@ def open_memory() -> Store:
 
 
 class GraphStore:
-    """The graph of the organisation, on disk, or in memory when ``path`` is ``None``."""
+    """The graph of the organisation, on disk, or in memory when ``path`` is ``None``.
 
-    def __init__(self, path: Path | None, ids: Ids) -> None:
+    ``read_only`` is for checkpoints, which nobody writes."""
+
+    def __init__(self, path: Path | None, ids: Ids, *, read_only: bool = False) -> None:
         self.ids = ids
         self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
         self._unmerged = frozenset({ids.graph(RESTRICTED_PROPOSALS)})
@@ -86,8 +88,13 @@ class GraphStore:
         self._head_entry = NamedNode(Fo.headEntry)
         self.inferred = NamedNode(ids.graph(INFERRED))
         self._version = NamedNode(Owl.versionInfo)
+        self._merged_system = (NamedNode(ids.graph(PROPOSALS)), self._proofs)
         try:
-            self._store = Store(str(path)) if path else Store()
+            self._in_order = path is not None
+            if path is None:
+                self._store = Store()
+            else:
+                self._store = Store.read_only(str(path)) if read_only else Store(str(path))
         except _ENGINE_ERRORS as error:
             raise _unreadable(error) from error
 
@@ -170,6 +177,11 @@ class GraphStore:
         """IRIs of the graphs that the system alone writes."""
         return self._system
 
+    @property
+    def in_order(self) -> bool:
+        """Whether quads of one predicate come by value and subject, as in the index on disk."""
+        return self._in_order
+
     def __contains__(self, quad: Quad) -> bool:
         try:
             return quad in self._store
@@ -241,20 +253,11 @@ class GraphStore:
         """Takes ``graph/inferred`` out of the store and its merge; for a scratch copy alone.
 
         In batches, so that its memory is bounded, and not atomic. Raises :class:`StoreError`."""
-        held = [NamedNode(self.ids.graph(name)) for name in (PROPOSALS, PROOFS)]
-
-        def gone(quads: Iterable[Quad]) -> Iterator[Quad]:
-            for quad in quads:
-                yield quad
-                triple = (quad.subject, quad.predicate, quad.object)
-                # No graph that proposals write and everyone may read states what is inferred.
-                if not any(Quad(*triple, graph) in self._store for graph in held):
-                    yield Quad(*triple, DefaultGraph())
-
         inferred = self.match(graph=self.inferred)
         try:
-            while operation := _data("DELETE DATA", gone(islice(inferred, _BATCH))):
-                self._store.update(operation)
+            while batch := list(islice(inferred, _BATCH)):
+                unmerged = self._unmerge(batch, Delta(), frozenset())
+                self._store.update(_data("DELETE DATA", chain(batch, unmerged)))
             self._store.remove_graph(self.inferred)
             self._store.flush()
         except _ENGINE_ERRORS as error:
@@ -290,6 +293,10 @@ class GraphStore:
         self, quad: Quad, removals: frozenset[Quad], hidden: frozenset[str]
     ) -> bool:
         """Whether another merged graph states this triple already, and goes on doing so."""
+        if quad.graph_name == self.inferred:
+            # No graph that proposals write and everyone may read states what is inferred.
+            triple = (quad.subject, quad.predicate, quad.object)
+            return any(Quad(*triple, graph) in self._store for graph in self._merged_system)
         return any(
             isinstance(other.graph_name, NamedNode)
             and other.graph_name.value not in hidden
