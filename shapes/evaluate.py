@@ -52,10 +52,16 @@ class Run:
     """One validation of one state."""
 
     def __init__(
-        self, view: View, superclasses: dict[Node, tuple[Node, ...]] | None = None
+        self,
+        view: View,
+        superclasses: dict[Node, tuple[Node, ...]] | None = None,
+        classes_read: set[Node] | None = None,
     ) -> None:
+        """``superclasses`` are direct ones that are known already, and are added to;
+        ``classes_read`` hears of every class whose superclasses count, known or not."""
         self.view = view
         self._direct = {} if superclasses is None else superclasses
+        self._classes_read = classes_read
         self._above: dict[Node, frozenset[Node]] = {}
         self._holds: dict[tuple[Shape, Node], bool] = {}
 
@@ -111,6 +117,8 @@ class Run:
         return known
 
     def _parents(self, kind: Node) -> tuple[Node, ...]:
+        if self._classes_read is not None:
+            self._classes_read.add(kind)
         known = self._direct.get(kind)
         if known is None:
             known = self._direct[kind] = tuple(self.view.objects(kind, SUBCLASS))

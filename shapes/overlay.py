@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 
@@ -67,6 +67,7 @@ class Row(NamedTuple):
     quad: Quad
 
 
+_Item = TypeVar("_Item", Node, tuple[Node, Node])
 _Index = dict[NamedNode, dict[Node, list[Node]]]
 
 
@@ -180,24 +181,31 @@ class Overlay:
             stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
             for subject in dict.fromkeys(chain(subjects, stored)):
                 yield subject, value
-        last = None
-        # The store's index is by predicate, value and subject: what is the same comes together.
-        for quad in self._stored(None, predicate, None):
-            pair = node(quad.subject), node(quad.object)
-            if pair != last and pair[1] not in added:
+        stored_pairs = (
+            (node(quad.subject), node(quad.object)) for quad in self._stored(None, predicate, None)
+        )
+        for pair in self._unrepeated(stored_pairs):
+            if pair[1] not in added:
                 yield pair
-            last = pair
 
     def instances(self, kind: Node) -> Iterator[Node]:
         self.reads.everything = True
         added = dict.fromkeys(self._added_back.get(TYPE, {}).get(kind, ()))
         yield from added
-        last = None
-        for quad in self._stored(None, TYPE, kind):
-            subject = node(quad.subject)
-            if subject != last and subject not in added:
+        stored = (node(quad.subject) for quad in self._stored(None, TYPE, kind))
+        for subject in self._unrepeated(stored):
+            if subject not in added:
                 yield subject
-            last = subject
+
+    def _unrepeated(self, items: Iterable[_Item]) -> Iterator[_Item]:
+        """Each once, though several graphs state it; what is the same comes together."""
+        if not self._store.in_order:
+            items = sorted(set(items), key=_reversed_text)
+        last = None
+        for item in items:
+            if item != last:
+                yield item
+            last = item
 
     # --- many at once
 
@@ -374,6 +382,10 @@ def _first(items: Iterable[Node], limit: int | None) -> tuple[Node, ...]:
         if len(found) == limit:
             break
     return tuple(found)
+
+
+def _reversed_text(item: Node | tuple[Node, Node]) -> tuple[str, ...]:
+    return tuple(map(str, reversed(item))) if isinstance(item, tuple) else (str(item),)
 
 
 def _numbered(nodes: Sequence[Node]) -> str:

@@ -31,7 +31,7 @@ from shapes.prefetch import prefetch_affected
 from shapes.report import Report, Result
 from shapes.results import result_of
 from shapes.view import Node
-from shapes.whole import Tell
+from shapes.whole import EXAMPLES, Tally, Tell
 from shapes.whole_store import tally_store
 
 MOST = 200_000
@@ -84,7 +84,7 @@ class Validator:
         overlay = Overlay(self._store, delta)
         # A change of the hierarchy is seen by this run alone.
         shared = None if _changes_hierarchy(delta) else version.superclasses
-        run = Run(overlay, shared)
+        run = Run(overlay, shared, overlay.reads.objects.setdefault(SUBCLASS, set()))
         affected = Affected(version.program, run, MOST)
         try:
             affected.read(overlay)
@@ -141,16 +141,14 @@ def _changes_hierarchy(delta: Delta) -> bool:
 
 
 def _reported(affected: Affected, run: Run, overlay: Overlay) -> Report:
-    results: dict[tuple[str | None, ...], Result] = {}
-    nodes: dict[str, set[Node]] = {}
+    by_focus: dict[tuple[Shape, Node], dict[tuple[str | None, ...], Result]] = {}
     for target, focus, finding, cause in _findings(affected, run, overlay):
         result = result_of(finding, cause)
-        results.setdefault(result.key(), result)
-        nodes.setdefault(str(target.node), set()).add(focus)
-    return Report(
-        tuple(sorted(results.values(), key=Result.order)),
-        nodes=tuple(sorted((name, len(foci)) for name, foci in nodes.items())),
-    )
+        by_focus.setdefault((target, focus), {}).setdefault(result.key(), result)
+    found = Tally()
+    for (target, _), results in by_focus.items():
+        found.note(target, list(results.values()), EXAMPLES)
+    return found.report()
 
 
 def _findings(
