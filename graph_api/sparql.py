@@ -43,6 +43,7 @@ _UNREPEATABLE = re.compile(r"\b(?:rand|now|uuid|struuid|bnode)\b", re.IGNORECASE
 _BLANK_NODE = re.compile(r"\[|_:")
 _UPDATE_PARAMETERS = ("update", "using-graph-uri", "using-named-graph-uri")
 _SD = "http://www.w3.org/ns/sparql-service-description#"
+_SIMPLE_ENTAILMENT = "http://www.w3.org/ns/entailment/Simple"
 _FORMATS = "http://www.w3.org/ns/formats/"
 _FORMAT_NAMES = (
     "SPARQL_Results_JSON",
@@ -240,6 +241,8 @@ def _description(address: str, media_type: str) -> bytes:
         Triple(service, sd("supportedLanguage"), sd("SPARQL10Query")),
         Triple(service, sd("supportedLanguage"), sd("SPARQL11Query")),
         Triple(service, sd("defaultDataset"), dataset),
+        # What is inferred is in the dataset; a query matches what is there and derives nothing.
+        Triple(service, sd("defaultEntailmentRegime"), NamedNode(_SIMPLE_ENTAILMENT)),
         Triple(dataset, a, sd("Dataset")),
         Triple(dataset, sd("defaultGraph"), graph),
         Triple(graph, a, sd("Graph")),

@@ -135,6 +135,8 @@ def test_without_a_query_the_service_describes_itself(client: httpx.Client) -> N
     }
     assert (f"<{sd}supportedLanguage>", f"<{sd}SPARQL11Query>") in found
     assert (f"<{sd}endpoint>", f"<{client.base_url}/sparql>") in found
+    simple = "<http://www.w3.org/ns/entailment/Simple>"
+    assert (f"<{sd}defaultEntailmentRegime>", simple) in found
     as_json = client.get("/sparql", headers={"Accept": "application/ld+json"})
     assert as_json.headers["content-type"] == "application/ld+json"
     json.loads(as_json.content)
