@@ -16,17 +16,20 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import bench_gate
 import bench_proofs
 import bench_proposals
 import bench_queries
 import bench_spans
 import bench_start
-from bench_context import TINY, Context, Sizes, say
+from bench_context import GRAPHS, TINY, TINY_GRAPHS, Context, GateOptions, Sizes, say
 from bench_figures import Figure, show
 from bench_wrk import generator
 from rich.console import Console
 
 BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
+    # First: it needs no server, and the memory to itself.
+    "gate": bench_gate.measure,
     "start": bench_start.measure,
     "queries": bench_queries.measure,
     "proposals": bench_proposals.measure,
@@ -34,6 +37,20 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     # Last: it stops the server that the others share.
     "proofs": bench_proofs.measure,
 }
+
+PLOT = Path(__file__).resolve().parents[2] / "docs" / "images" / "gate.svg"
+
+
+def _sizes(text: str) -> tuple[int, ...]:
+    """Numbers of triples from text such as ``100k,1m``."""
+    factors = {"k": 1_000, "m": 1_000_000}
+    try:
+        return tuple(
+            round(float(part.rstrip("km")) * factors.get(part[-1:], 1))
+            for part in text.lower().split(",")
+        )
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list such as 100k,1m") from error
 
 
 def main() -> None:
@@ -44,6 +61,16 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, metavar="DIR", help="work below this folder: the disk to measure"
     )
+    gate = parser.add_argument_group("the gate")
+    gate.add_argument(
+        "--sizes", type=_sizes, metavar="100k,1m,5m,20m", help="triples of its graphs"
+    )
+    gate.add_argument(
+        "--cache", type=Path, metavar="DIR", help="keep its graphs there for the next run"
+    )
+    gate.add_argument(
+        "--plot", type=Path, metavar="FILE", help="write its plot there (docs/images/gate.svg)"
+    )
     given = parser.parse_args()
     names = [name for name in BENCHMARKS if not given.names or name in given.names]
     started = time.monotonic()
@@ -52,7 +79,11 @@ def main() -> None:
         folder = closing.enter_context(
             tempfile.TemporaryDirectory(prefix="fractalops-bench-", dir=given.folder)
         )
-        context = Context(Path(folder), TINY if given.tiny else Sizes(), closing)
+        sizes, graphs, plot = Sizes(), GRAPHS, PLOT
+        if given.tiny:
+            sizes, graphs, plot = TINY, TINY_GRAPHS, Path(folder) / "gate.svg"
+        gate_options = GateOptions(given.sizes or graphs, given.plot or plot, given.cache)
+        context = Context(Path(folder), sizes, gate_options, closing)
         load = os.getloadavg()[0]
         if load > 0.5:
             say(f"the machine is not quiet (load {load:.1f}): trust ratios, not figures")

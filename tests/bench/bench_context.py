@@ -41,6 +41,7 @@ class Sizes:
     payloads: int = 60
     spans: int = 500
     verifications: int = 300
+    tiny: bool = False
 
 
 TINY = Sizes(
@@ -53,15 +54,29 @@ TINY = Sizes(
     payloads=8,
     spans=20,
     verifications=3,
+    tiny=True,
 )
+GRAPHS: tuple[int, ...] = (100_000, 1_000_000)
+TINY_GRAPHS: tuple[int, ...] = (16_000, 24_000)
+
+
+@dataclass(frozen=True)
+class GateOptions:
+    """What the gate is measured on: graphs of about so many triples, whose stores are kept in
+    ``cache`` if there is one, and where its plot goes."""
+
+    graphs: tuple[int, ...]
+    plot: Path
+    cache: Path | None = None
 
 
 class Context:
     """One run of benchmarks in ``folder``, which should be on the disk that is of interest."""
 
-    def __init__(self, folder: Path, sizes: Sizes, closing: ExitStack) -> None:
+    def __init__(self, folder: Path, sizes: Sizes, gate: GateOptions, closing: ExitStack) -> None:
         self.folder = folder
         self.sizes = sizes
+        self.gate = gate
         self.ids = Ids()
         self.key = ""
         """The project's ingest key, once the server runs."""

@@ -12,6 +12,14 @@ import pytest
 pytestmark = pytest.mark.live
 
 FIGURES = {
+    *(
+        f"gate, {kind} of {size} on {graph}"
+        for kind in ("new", "update")
+        for size in (20, 200)
+        for graph in ("16k", "24k")
+    ),
+    "gate, whole graph of 16k",
+    "gate, whole graph of 24k",
     "up to ready, fresh folder",
     "up to ready, existing folder",
     "memory at rest, all processes, RSS",
@@ -31,10 +39,10 @@ FIGURES = {
 
 
 def test_every_figure_is_measured_beside_a_baseline(checkout: Path, tmp_path: Path) -> None:
-    found = tmp_path / "figures.json"
+    found, plot = tmp_path / "figures.json", tmp_path / "gate.svg"
     program = [sys.executable, str(checkout / "tests" / "bench"), "--tiny", "--json", str(found)]
     done = subprocess.run(
-        [*program, "--folder", str(tmp_path)],
+        [*program, "--folder", str(tmp_path), "--plot", str(plot)],
         capture_output=True,
         text=True,
         timeout=600,
@@ -48,3 +56,7 @@ def test_every_figure_is_measured_beside_a_baseline(checkout: Path, tmp_path: Pa
         assert figure["median"] > 0
         assert figure["baselines"]
         assert all(each["ratio"] > 0 for each in figure["baselines"])
+    # Sound changes and broken ones, by every engine that was there to be asked.
+    assert "all verdicts agree" in done.stdout
+    assert "pyrudof, whole graph" in done.stdout
+    assert "<svg" in plot.read_text(encoding="utf-8")
