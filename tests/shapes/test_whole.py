@@ -1,0 +1,209 @@
+"""The whole graph: each focus node once, by shares, in processes, with examples and counts."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from pyoxigraph import Literal, NamedNode, Quad
+
+from ontology.store import GraphStore
+from ontology.terms import Delta
+from ontology.vocab import Rdfs
+from shapes import whole, whole_store
+from shapes.compile import Program, compile_shapes
+from shapes.errors import MalformedShapes, ValidationFailed
+from shapes.overlay import Overlay
+from shapes.validator import Validator
+from shapes.view import TYPE, MemoryView, Node
+from shapes.whole import Progress, Tally, focus_nodes, tally, validate_graph
+from tests.shapes.test_validator import DATA, IDS, OTHER, SHAPES, quads
+
+TARGETS = """
+ex:S a sh:NodeShape ; sh:targetClass ex:A , ex:B ; sh:targetNode ex:n1 , ex:nowhere ;
+    sh:targetSubjectsOf ex:p ; sh:targetObjectsOf ex:q ; sh:property ex:S-label .
+ex:S-label sh:path rdfs:label ; sh:minCount 1 .
+"""
+HIERARCHY = "ex:B rdfs:subClassOf ex:A . ex:A rdfs:subClassOf ex:B . ex:C rdfs:subClassOf ex:A ."
+STATED = """
+ex:n1 a ex:A , ex:B ; ex:p 1 , 2 ; ex:q ex:n2 . ex:n2 a ex:C ; ex:q ex:n2 , 'text' .
+ex:n3 ex:p ex:n1 ; ex:q ex:n1 . ex:n4 a ex:D . ex:n5 a ex:C , ex:A .
+"""
+EXPECTED = {f"<http://e/{name}>" for name in ("n1", "n2", "n3", "n5", "nowhere")} | {'"text"'}
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk", "triples"])
+def test_each_focus_node_comes_once(kind: str, tmp_path: Path) -> None:
+    program = compile_shapes(quads(TARGETS, SHAPES))
+    (shape,) = program.targeted
+    data = quads(HIERARCHY + STATED) | quads(STATED, OTHER)
+    added = quads("ex:n1 ex:p 3 . ex:n5 a ex:B . ex:n2 ex:q ex:n1 .")
+    if kind == "triples":
+        found = list(focus_nodes(shape, MemoryView(data | added)))
+    else:
+        store = GraphStore(tmp_path / "graph" if kind == "disk" else None, IDS)
+        store.apply(Delta(data), Delta(), 0)
+        found = list(focus_nodes(shape, Overlay(store, Delta(added))))
+    assert {str(node) for node in found} == EXPECTED
+    assert len(found) == len(EXPECTED)
+
+
+SHAPE = """
+ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:S-label , ex:S-size .
+ex:S-label sh:path rdfs:label ; sh:minCount 1 .
+ex:S-size sh:path ex:size ; sh:datatype xsd:integer ; sh:severity sh:Warning .
+ex:T a sh:NodeShape ; sh:targetSubjectsOf ex:size ; sh:class ex:A .
+"""
+NODES = 2_500
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> GraphStore:
+    """Every fifth node has no label, every seventh a size that is no number."""
+    store = GraphStore(tmp_path_factory.mktemp("whole") / "graph", IDS)
+    kind, label, size = (NamedNode(iri) for iri in ("http://e/A", Rdfs.label, "http://e/size"))
+    data: set[Quad] = set()
+    for number in range(NODES):
+        node = NamedNode(f"http://e/n{number}")
+        data.add(Quad(node, TYPE, kind, DATA))
+        if number % 5:
+            data.add(Quad(node, label, Literal(f"node {number}"), DATA))
+        if not number % 7:
+            data.add(Quad(node, size, Literal("big"), OTHER))
+    store.apply(Delta(frozenset(data) | quads(SHAPE, SHAPES)), Delta(), 0)
+    return store
+
+
+def program_of(store: GraphStore) -> tuple[Program, list[Quad]]:
+    shapes = list(store.match(graph=SHAPES))
+    return compile_shapes(shapes), shapes
+
+
+UNLABELLED, UNSIZED = -(-NODES // 5), -(-NODES // 7)
+
+
+def test_shares_are_disjoint_and_all_of_it(
+    large: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "CHUNK", 100)
+    program, _ = program_of(large)
+    alone = tally(program, Overlay(large, Delta()), most=None).report()
+    shared = Tally()
+    for number in range(3):
+        shared.add(tally(program, Overlay(large, Delta()), most=None, share=(number, 3)), most=None)
+    assert shared.report() == alone
+    everything = MemoryView(large.asserted())
+    assert validate_graph(program, everything) == alone
+    assert len(alone.results) == UNLABELLED + UNSIZED
+    assert len(set(alone.results)) == len(alone.results)
+
+
+def test_examples_are_kept_and_all_are_counted(
+    large: GraphStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(whole, "CHUNK", 100)
+    heard: list[Progress] = []
+    program, _ = program_of(large)
+    found = tally(program, Overlay(large, Delta()), most=10, tell=heard.append)
+    report = found.report()
+    severities = Counter(result.severity for result in report.results)
+    assert severities == {"Violation": 10, "Warning": 10}
+    assert report.omitted == UNLABELLED + UNSIZED - 20
+    either = sum(1 for number in range(NODES) if not number % 5 or not number % 7)
+    assert dict(report.nodes) == {"<http://e/S>": either}
+    assert not report.conforms
+    assert [progress.nodes for progress in heard] == sorted(progress.nodes for progress in heard)
+    assert heard[-1].nodes == NODES + UNSIZED
+    assert heard[-1].found == UNLABELLED + UNSIZED
+    assert heard[-1].shape == heard[-1].shapes == 2
+
+
+@pytest.fixture
+def by_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whole_store, "ALONE", 0)
+    monkeypatch.setattr(whole_store, "PROCESSES", 2)
+
+
+def test_processes_find_what_one_alone_finds(
+    large: GraphStore, by_processes: None, tmp_path: Path
+) -> None:
+    program, shapes = program_of(large)
+    mended = Quad(NamedNode("http://e/n0"), NamedNode(Rdfs.label), Literal("n0"), DATA)
+    gone = next(iter(large.asserted(NamedNode("http://e/n1"), NamedNode(Rdfs.label))))
+    delta = Delta(frozenset({mended}), frozenset({gone}))
+    heard: list[Progress] = []
+    found = whole_store.tally_store(program, shapes, large, delta, tmp_path, heard.append)
+    alone = tally(program, Overlay(large, delta), most=None)
+    assert found.nodes == alone.nodes
+    assert found.found == alone.found == UNLABELLED + UNSIZED
+    assert {r.key() for r in found.violations} <= {r.key() for r in alone.violations}
+    assert heard[-1].nodes <= NODES + UNSIZED
+    assert list(tmp_path.iterdir()) == [], "the checkpoint is taken away"
+
+
+def test_a_change_of_the_shapes_is_held_against_all_by_processes(
+    large: GraphStore, by_processes: None, tmp_path: Path
+) -> None:
+    validator = Validator(large, tmp_path)
+    shape = "ex:U a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:U-p ."
+    stricter = quads(shape + "ex:U-p sh:path ex:size ; sh:minCount 1 .", SHAPES)
+    report = validator.examine(Delta(stricter)).report
+    assert dict(report.nodes)["<http://e/U>"] == NODES - UNSIZED
+    assert not report.conforms
+    assert dict(validator.examine_all().report.nodes).keys() == {"<http://e/S>"}
+    with pytest.raises(MalformedShapes, match="http://e/U-p"):
+        validator.examine(Delta(quads("ex:U-p sh:path ex:size ; sh:minCount 'one' .", SHAPES)))
+
+
+def test_a_process_that_is_killed_is_told(
+    large: GraphStore, by_processes: None, tmp_path: Path
+) -> None:
+    program, shapes = program_of(large)
+
+    def kill(_progress: Progress) -> None:
+        for process in multiprocessing.active_children():
+            assert process.pid is not None
+            os.kill(process.pid, signal.SIGKILL)
+
+    with pytest.raises(ValidationFailed, match=r"ended before it was done.*Try again"):
+        whole_store.tally_store(program, shapes, large, Delta(), tmp_path, kill)
+    assert list(tmp_path.iterdir()) == []
+    assert multiprocessing.active_children() == []
+
+
+# --- very many
+
+
+def test_thousands_of_shapes_are_compiled_and_asked(tmp_path: Path) -> None:
+    shapes = "".join(
+        f"ex:S{n} a sh:NodeShape ; sh:targetClass ex:C{n} ; sh:property ex:P{n} ."
+        f" ex:P{n} sh:path ex:p{n % 50} ; sh:minCount 1 ; sh:nodeKind sh:IRI .\n"
+        for n in range(3_000)
+    )
+    store = GraphStore(None, IDS)
+    store.apply(Delta(quads(shapes, SHAPES)), Delta(), 0)
+    validator = Validator(store)
+    report = validator.validate(Delta(quads("ex:a a ex:C7 . ex:b a ex:C8 ; ex:p8 ex:a , 5 .")))
+    assert {(r.focus, r.shape) for r in report.results} == {
+        ("<http://e/a>", "<http://e/P7>"),
+        ("<http://e/b>", "<http://e/P8>"),
+    }
+
+
+def test_a_change_of_a_hundred_thousand_quads(large: GraphStore) -> None:
+    kind, label = NamedNode("http://e/A"), NamedNode(Rdfs.label)
+    added: set[Quad] = set()
+    for number in range(50_000):
+        node: Node = NamedNode(f"http://e/more/{number}")
+        assert isinstance(node, NamedNode)
+        added |= {Quad(node, TYPE, kind, DATA), Quad(node, label, Literal("more"), DATA)}
+    lost = {quad for quad in added if quad.subject == NamedNode("http://e/more/777")}
+    fine = Validator(large).validate(Delta(frozenset(added)))
+    assert fine.conforms
+    unlabelled = {quad for quad in lost if quad.predicate == label}
+    report = Validator(large).validate(Delta(frozenset(added - unlabelled)))
+    assert [result.focus for result in report.results] == ["<http://e/more/777>"]
