@@ -25,7 +25,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from graph_api import facts, operations, proofs, proposals, reading
+from graph_api import facts, operations, proofs, proposals, reading, validation
 from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
@@ -38,6 +38,7 @@ from ontology.errors import OntologyError
 from proofs.errors import ProofError
 from runtime.errors import RuntimeFloorError
 from runtime.settings import Settings
+from shapes.errors import ValidationFailed
 
 LOGGER = logging.getLogger(__name__)
 
@@ -86,6 +87,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
+    app.add_exception_handler(ValidationFailed, _unvalidated)
     app.add_exception_handler(Exception, _unexpected)
 
     authenticator = assembly.authenticator
@@ -118,6 +120,11 @@ def create_app(assembly: Assembly) -> ASGIApp:
             published=published,
             committed=assembly.committed,
             proposals=assembly.index.proposals,
+        )
+    )
+    app.include_router(
+        validation.build_router(
+            assembly.ledger, authenticator, assembly.ids, body_limit=settings.proposal_bytes
         )
     )
     app.include_router(
@@ -229,6 +236,12 @@ async def _gone(request: Request, error: Exception) -> Response:
     return Problem(
         400, "client-gone", "The client hung up", "The body ended early; nothing was stored."
     ).response()
+
+
+async def _unvalidated(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ValidationFailed)
+    LOGGER.error("%s %s: %s", request.method, request.url.path, error)
+    return validation.unvalidated(error).response()
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

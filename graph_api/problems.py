@@ -52,20 +52,23 @@ class Problem(Exception):
 
     def response(self) -> Response:
         """The answer, counted."""
+        return Response(
+            json.dumps(self.told(), ensure_ascii=False).encode(),
+            status_code=self.status,
+            media_type=PROBLEM_JSON,
+            headers=self.headers,
+        )
+
+    def told(self) -> dict[str, Any]:
+        """The problem document of an answer that is on its way, counted."""
         PROBLEMS.labels(type=self.kind).inc()
-        body = {
+        return {
             "type": TYPE_PREFIX + self.kind,
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
             **self.extra,
         }
-        return Response(
-            json.dumps(body, ensure_ascii=False).encode(),
-            status_code=self.status,
-            media_type=PROBLEM_JSON,
-            headers=self.headers,
-        )
 
 
 async def handle_problem(request: Request, error: Exception) -> Response:

@@ -6,11 +6,17 @@ status and one stable type.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from graph_api.problems import Problem
 from proofs import errors
 from proofs.proposal import ProposalView
+
+T = TypeVar("T")
+
+_MOST_SHAPES = 5
+"""Shapes that are counted one by one in a sentence."""
 
 _STATUS: dict[str, int] = {
     "unsupported-media-type": 415,
@@ -69,6 +75,23 @@ def proposal_json(view: ProposalView, published: int) -> dict[str, Any]:
             {"state": item.state, "at": item.at, "proof": item.proof} for item in view.transitions
         ],
     }
+
+
+def nodes_told(report: Mapping[str, Any]) -> str:
+    """How many nodes do not conform to which shapes, as the end of a sentence; "" if not known."""
+    counts = sorted(report.get("nodes", {}).items(), key=lambda item: (-item[1], item[0]))
+    parts = [f"{number:,} of {shape}" for shape, number in counts[:_MOST_SHAPES]]
+    if len(counts) > _MOST_SHAPES:
+        parts.append(f"more of {len(counts) - _MOST_SHAPES} other shapes")
+    return ", ".join(parts)
+
+
+def answered(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+    """What a function of the gate gives; its refusals as :class:`Problem`."""
+    try:
+        return function(*arguments, **named)
+    except errors.ProofError as error:
+        raise problem_of(error) from error
 
 
 def problem_of(error: errors.ProofError) -> Problem:

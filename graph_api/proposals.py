@@ -1,4 +1,4 @@
-"""The gate over HTTP: propose, validate, look, decide, revert.
+"""The gate over HTTP: propose, look, decide, revert.
 
 Invariant: everything that wants to change the graph comes through here, our own stewards included,
 and gets the same answers. Bodies are read with a limit before anything is parsed; work on them
@@ -8,44 +8,29 @@ happens in threads, so that readers never wait for it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from pyoxigraph import RdfFormat, serialize
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.negotiate import best
 from graph_api.problems import Problem
-from graph_api.proposal_json import problem_of, proposal_json
-from ingest.bodies import read_body
-from ingest.errors import BodyError
+from graph_api.proposal_json import answered, nodes_told, problem_of, proposal_json
+from graph_api.submitted import described, read_request
+from graph_api.validation import JSON, REPORT_FORMATS, report_graph
 from ontology.ids import Ids
 from ontology.terms import to_nquads
 from proofs.errors import Invalid, ProofError
 from proofs.governance import OPERATOR, STEWARD
 from proofs.ledger import Ledger
 from proofs.proposal import TRANSITIONS, ProposalView
-from proofs.submission import Request as GateRequest
-from proofs.submission import read_submission
 from shapes.report import Report
 
-JSON = "application/json"
 PROBLEM = "application/problem+json"
-TURTLE = "text/turtle"
-JSON_LD = "application/ld+json"
-N_TRIPLES = "application/n-triples"
 PATCH = "text/x-rdf-patch"
-
-_REPORT_FORMATS = {
-    TURTLE: RdfFormat.TURTLE,
-    JSON_LD: RdfFormat.JSON_LD,
-    N_TRIPLES: RdfFormat.N_TRIPLES,
-}
-
-T = TypeVar("T")
 
 
 class DecisionBody(BaseModel):
@@ -75,7 +60,7 @@ def build_router(
     committed: Callable[[str, int], None],
     proposals: Callable[..., list[tuple[int, ProposalView]]],
 ) -> APIRouter:
-    """Routes below ``/proposals`` and ``/validate``.
+    """Routes below ``/proposals``.
 
     ``published`` tells how many log entries are published, ``committed(principal, head)`` is told
     what a caller has just changed, ``proposals`` lists them (:meth:`proofs.index.Index.proposals`).
@@ -88,7 +73,7 @@ def build_router(
         return proposal_json(view, published())
 
     def readable(identifier: str, caller: Caller) -> ProposalView:
-        view = _gate(ledger.proposal, identifier)
+        view = answered(ledger.proposal, identifier)
         if view.restricted and not all(caller.may_read(graph) for graph in view.graphs):
             # The same answer as for one that does not exist: its existence is restricted too.
             raise Problem(
@@ -98,33 +83,6 @@ def build_router(
                 f"there is no proposal {identifier!r}",
             )
         return view
-
-    async def read(request: Request, caller: Caller) -> GateRequest:
-        parameters = request.query_params
-        try:
-            body = await read_body(request.stream(), request.headers, body_limit)
-        except BodyError as error:
-            # What is left of the body is not read: the connection serves no further request.
-            raise Problem(
-                error.status,
-                error.kind,
-                error.title,
-                error.detail,
-                headers={"Connection": "close"},
-            ) from error
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return await run_in_threadpool(
-            _gate,
-            read_submission,
-            body,
-            media_type,
-            ids,
-            project=parameters.get("project") or caller.project,
-            graph=parameters.get("graph"),
-            rationale=parameters.get("rationale", ""),
-            evidence=parameters.getlist("evidence"),
-            base=_base(request),
-        )
 
     def answer(caller: Caller, view: ProposalView | None) -> Response:
         if view is None:
@@ -143,11 +101,11 @@ def build_router(
             proposal_json(view, 0), 201, headers={"Location": f"/proposals/{view.id}"}
         )
 
-    @router.post("/proposals", status_code=201, openapi_extra=_BODY)
+    @router.post("/proposals", status_code=201, openapi_extra=described(required=True))
     async def propose(request: Request, caller: Caller = writers) -> Response:
         """Propose a change: 201 with the proposal, 200 when it would change nothing, 422 with the
         SHACL report, 409 when what it is about has changed, 403 when it is not yours to change."""
-        asked = await read(request, caller)
+        asked = await read_request(request, caller, ids, body_limit)
         try:
             view = await run_in_threadpool(ledger.submit, caller.principal, asked)
         except Invalid as error:
@@ -157,24 +115,6 @@ def build_router(
         except ProofError as error:
             raise problem_of(error) from error
         return answer(caller, view)
-
-    @router.post("/validate", openapi_extra=_BODY)
-    async def validate(request: Request, caller: Caller = writers) -> Response:
-        """What the shapes would say of a proposal, without recording anything."""
-        asked = await read(request, caller)
-        delta, report = await run_in_threadpool(_gate, ledger.dry_run, caller.principal, asked)
-        offered = (JSON, *_REPORT_FORMATS)
-        chosen = best(request.headers.get("accept"), offered) or JSON
-        if chosen in _REPORT_FORMATS:
-            return _report_graph(report, chosen)
-        return JSONResponse(
-            {
-                **report.to_dict(),
-                "additions": len(delta.additions),
-                "removals": len(delta.removals),
-                "head": ledger.head,
-            }
-        )
 
     @router.get("/proposals")
     def listing(
@@ -217,7 +157,7 @@ def build_router(
     def diff(identifier: str, request: Request, caller: Caller = anybody) -> Response:
         """What it would change, as RDF Patch or as JSON with N-Quads."""
         view = readable(identifier, caller)
-        delta = _gate(ledger.delta_of, view)
+        delta = answered(ledger.delta_of, view)
         if best(request.headers.get("accept"), (PATCH, JSON)) == JSON:
             return JSONResponse(
                 {
@@ -238,10 +178,10 @@ def build_router(
                 "There is no report",
                 f"proposal {identifier} was not validated against shapes",
             )
-        chosen = best(request.headers.get("accept"), (JSON, *_REPORT_FORMATS)) or JSON
+        chosen = best(request.headers.get("accept"), (JSON, *REPORT_FORMATS)) or JSON
         if chosen == JSON:
             return JSONResponse(view.report)
-        return _report_graph(Report.from_dict(view.report), chosen)
+        return report_graph(Report.from_dict(view.report), chosen)
 
     @router.post("/proposals/{identifier}/decisions")
     async def decide(
@@ -282,70 +222,23 @@ def build_router(
 
     def _refusal(request: Request, view: ProposalView, summary: str) -> Response:
         assert view.report is not None
-        chosen = best(request.headers.get("accept"), (PROBLEM, JSON, *_REPORT_FORMATS)) or PROBLEM
+        chosen = best(request.headers.get("accept"), (PROBLEM, JSON, *REPORT_FORMATS)) or PROBLEM
         location = {"Location": f"/proposals/{view.id}"}
-        if chosen in _REPORT_FORMATS:
-            answer = _report_graph(Report.from_dict(view.report), chosen)
+        if chosen in REPORT_FORMATS:
+            answer = report_graph(Report.from_dict(view.report), chosen)
             answer.status_code = 422
             answer.headers.update(location)
             return answer
+        nodes = nodes_told(view.report)
+        counted = f" Nodes that would not conform: {nodes}." if nodes else ""
         return Problem(
             422,
             "shapes-violated",
             "The shapes refuse it",
-            f"{summary.rstrip('.')}. The graph is as it was; mend what the report names and propose"
-            " again.",
+            f"{summary.rstrip('.')}.{counted} The graph is as it was; mend what the report names"
+            " and propose again.",
             extra=shown(view),
             headers=location,
         ).response()
 
     return router
-
-
-_BODY: dict[str, Any] = {
-    "parameters": [
-        {"name": name, "in": "query", "required": False, "schema": {"type": kind}}
-        for name, kind in (
-            ("project", "string"),
-            ("graph", "string"),
-            ("rationale", "string"),
-            ("base", "integer"),
-        )
-    ],
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"type": "string"}}
-            for kind in (
-                *("text/turtle", "application/n-triples", "application/ld+json"),
-                *("application/trig", "application/n-quads", "text/x-rdf-patch"),
-                "application/sparql-update",
-            )
-        }
-        | {"application/json": {"schema": {"type": "object"}}},
-    },
-}
-
-
-def _gate(function: Callable[..., T], *arguments: Any, **named: Any) -> T:
-    try:
-        return function(*arguments, **named)
-    except ProofError as error:
-        raise problem_of(error) from error
-
-
-def _base(request: Request) -> int | None:
-    given = request.query_params.get("base") or request.headers.get("if-match", "").strip('W/" ')
-    if not given or given == "*":
-        return None
-    if not (given.isascii() and given.isdigit() and len(given) < 19):
-        raise Problem(
-            400, "unknown-head", "The base is no head", f"{given[:40]!r} is not a log index"
-        )
-    return int(given)
-
-
-def _report_graph(report: Report, media_type: str) -> Response:
-    prefixes = {"sh": "http://www.w3.org/ns/shacl#"}
-    body = serialize(report.triples(), format=_REPORT_FORMATS[media_type], prefixes=prefixes)
-    return Response(body, media_type=media_type)

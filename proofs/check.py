@@ -8,6 +8,7 @@ under the lock. So two changes that are valid each cannot break a shape together
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ontology.store import GraphStore
@@ -15,7 +16,8 @@ from ontology.terms import Delta
 from shapes.errors import MalformedShapes
 from shapes.overlay import Reads
 from shapes.report import Report, Result
-from shapes.validator import Validator
+from shapes.validator import Validation, Validator
+from shapes.whole import Tell
 
 REMEMBERED = 200_000
 """Quads of changes kept in memory, so that a slow check can see what came in meanwhile."""
@@ -43,19 +45,32 @@ class Checker:
         self._remembered = 0
         self._head = head
 
-    def check(self, delta: Delta) -> Checked:
-        """The delta as it would change the graph, and the report on the state after it."""
+    def check(self, delta: Delta, tell: Tell | None = None) -> Checked:
+        """The delta as it would change the graph, and the report on the state after it.
+
+        ``tell`` hears how far it is where that takes the whole graph; it may raise, to end it.
+        """
         # Not the journal's head: that is ahead while an entry is on its way into the store.
         head = self._head
         effective = self._store.effective(delta)
         if not effective:
             return Checked(effective, Report(), head, Reads())
+        found = self._found(lambda: self._validator.examine(effective, tell))
+        return Checked(effective, found.report, head, found.reads)
+
+    def check_all(self, tell: Tell | None = None) -> Checked:
+        """The report on the graph as it stands: at the head it names, or with some of what was
+        committed while it was made."""
+        head = self._head
+        found = self._found(lambda: self._validator.examine_all(tell))
+        return Checked(Delta(), found.report, head, found.reads)
+
+    def _found(self, examine: Callable[[], Validation]) -> Validation:
         try:
-            found = self._validator.examine(effective)
+            return examine()
         except MalformedShapes as error:
             report = refusal(self._shapes_graph, str(error))
-            return Checked(effective, report, head, Reads(everything=True))
-        return Checked(effective, found.report, head, found.reads)
+            return Validation(report, Reads(everything=True))
 
     def renewed(self, delta: Delta, checked: Checked) -> Checked:
         """The check as of now; runs again only where a change since can have turned it."""

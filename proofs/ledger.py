@@ -49,8 +49,8 @@ from proofs.proposal import (
 )
 from proofs.recorder import Recorder, decision, document_of
 from proofs.submission import Request, check_text
-from shapes.report import Report
 from shapes.validator import Validator
+from shapes.whole import Tell
 
 MAX_BEHIND = 10_000
 """Entries that a submission's base may lie behind the head."""
@@ -150,12 +150,16 @@ class Ledger:
             raise Invalid(checked.report.summary(), view.id)
         return view
 
-    def dry_run(self, principal: str, request: Request) -> tuple[Delta, Report]:
-        """What the shapes would say of this request, without recording anything."""
+    def dry_run(self, principal: str, request: Request, tell: Tell | None = None) -> Checked:
+        """What the shapes would say of this request, without recording anything; ``tell`` as for
+        :meth:`proofs.check.Checker.check`."""
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
-        checked = self._checker.check(delta)
-        return checked.delta, checked.report
+        return self._checker.check(delta, tell)
+
+    def check_all(self, tell: Tell | None = None) -> Checked:
+        """What the shapes say of the graph as it stands, without recording anything."""
+        return self._checker.check_all(tell)
 
     def revert(self, principal: str, identifier: str, rationale: str) -> ProposalView | None:
         """Proposes the inverse of an applied proposal."""

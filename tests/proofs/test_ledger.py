@@ -48,7 +48,7 @@ def test_a_steward_changes_its_own_graph_at_once(gate: Gate) -> None:
         *("submitted", "valid", "approved", "applied")
     ]
     assert outcomes(gate, view.id) == [("policy", "approve", False)]
-    assert view.report == {"conforms": True, "results": []}
+    assert view.report == {"conforms": True, "results": [], "omitted": 0, "nodes": {}}
     assert (view.additions, view.removals) == (3, 0)
     assert len(gate.asserted()) == 3
     assert gate.ledger.state_digest != before
@@ -98,10 +98,10 @@ def test_equal_blank_nodes_beside_different_removals_stay_apart(gate: Gate) -> N
 
 def test_a_dry_run_leaves_no_trace(gate: Gate) -> None:
     head = gate.ledger.head
-    delta, report = gate.ledger.dry_run(gate.steward, gate.request(gate.service("web")))
-    assert (len(delta), report.conforms) == (3, True)
-    _, report = gate.ledger.dry_run(gate.steward, gate.request("ex:web a fo:Service ."))
-    assert not report.conforms
+    found = gate.ledger.dry_run(gate.steward, gate.request(gate.service("web")))
+    assert (len(found.delta), found.report.conforms, found.head) == (3, True, head)
+    found = gate.ledger.dry_run(gate.steward, gate.request("ex:web a fo:Service ."))
+    assert not found.report.conforms
     assert (gate.ledger.head, gate.asserted()) == (head, set())
     with pytest.raises(Forbidden):
         gate.ledger.dry_run(gate.steward, gate.request(CLASS, "ontology"))
