@@ -15,7 +15,7 @@ import httpx
 import pytest
 from pyoxigraph import RdfFormat, parse
 
-from ontology.vocab import Fo, Rdf, Rdfs, Sh
+from ontology.vocab import Fo, Prov, Rdf, Rdfs, Sh
 
 if TYPE_CHECKING:
     from tests.live.conftest import Platform, ServiceTurtle
@@ -281,15 +281,25 @@ def test_a_proposal_from_its_beginning_to_its_end(
         entry = client.get(f"/proofs/entries/{proposal['proof']}").json()
         assert entry["index"] == proposal["proof"]
         assert client.get(f"/proofs/bundle/{proposal['proof']}").is_success
-        chain = client.get(
-            "/proofs/explain",
-            params={
-                "s": f"<{ids.service('shop', name)}>",
-                "p": f"<{Rdf.type}>",
-                "o": f"<{Fo.Service}>",
-            },
-        ).json()
+        asked = {
+            "s": f"<{ids.service('shop', name)}>",
+            "p": f"<{Rdf.type}>",
+            "o": f"<{Fo.Service}>",
+        }
+        chain = client.get("/proofs/explain", params=asked).json()
         assert chain["graphs"][0]["proposal"]["id"] == proposal["id"]
+        agent = {**asked, "o": f"<{Prov.Agent}>"}
+        derived = client.get("/proofs/explain", params=agent).json()
+        assert derived["graphs"] == []
+        inferred = derived["inferred"]
+        assert inferred["graph"] == ids.graph("inferred")
+        assert inferred["rule"] == "rdfs:subClassOf"
+        assert inferred["steps"][-1]["conclusion"] == agent
+        stated = [premise["graphs"][0]["proof"] for premise in inferred["premises"]]
+        assert stated[0] == proposal["proof"]
+        assert set(stated[1:]) == {0}
+        in_shop = {**agent, "g": "lineage/shop"}
+        assert client.get("/proofs/explain", params=in_shop).status_code == 404
 
     again = propose(platform, "shop", "shop", "lineage/shop", turtle)
     assert (again.status_code, again.json()["state"]) == (200, "unchanged")
