@@ -10,18 +10,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from unittest.mock import patch
 
 from pyoxigraph import Triple
 from pyparsing import ParseException
 
+import shapes.overlay
+import shapes.validator
+import shapes.whole
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from shapes.compile import Program, compile_shapes
 from shapes.errors import ShapesError
+from shapes.overlay import Overlay
+from shapes.report import Report
 from shapes.validator import Validator
 from shapes.view import MemoryView
+from shapes.whole import tally as tally_share
 from shapes.whole import validate_graph
 from tests.shapes.oracle.oracle_cases import (
     Case,
@@ -173,13 +181,15 @@ def check_changes(case: Case, tally: Tally, against_pyshacl: bool = True) -> Non
         return
     state = case
     for number, (change, report) in enumerate(told(case)):
-        state = state.after(change)
+        previous, state = state.shapes, state.after(change)
         after = check(state)
         if after is None:
             return
         tally.steps += 1
         tally.incremental += len(report)
-        missed, invented = (after - before) - report, report - after
+        # After a change of shapes everything is told, whatever the change brought.
+        known = before if shape_triples(state.shapes) == shape_triples(previous) else frozenset()
+        missed, invented = (after - known) - report, report - after
         if missed or invented:
             kind = "missed" if missed else "invented"
             alone = case.only(number)
@@ -197,9 +207,7 @@ def whole(state: Case) -> Rows:
 
 def told(case: Case) -> Iterator[tuple[Change, Rows]]:
     """What the incremental validator says of each change, each being applied after it."""
-    store = GraphStore(None, IDS)
-    given = in_graph(shape_triples(case.shapes), SHAPES_GRAPH) | frozenset(case.data)
-    store.apply(Delta(given), Delta(), 0)
+    store = stored(case)
     validator = Validator(store)
     state = case
     for number, change in enumerate(case.changes):
@@ -209,6 +217,87 @@ def told(case: Case) -> Iterator[tuple[Change, Rows]]:
         store.apply(delta, Delta(), number + 1)
         validator.settled(delta)
         state = following
+
+
+def stored(case: Case) -> GraphStore:
+    """A store that holds the case's state."""
+    store = GraphStore(None, IDS)
+    given = in_graph(shape_triples(case.shapes), SHAPES_GRAPH) | frozenset(case.data)
+    store.apply(Delta(given), Delta(), 0)
+    return store
+
+
+def check_joined(case: Case, tally: Tally) -> None:
+    """Takes the case's changes for alternatives. Where what was read for one doesn't meet another,
+    the other may come first, and what was said of the one still holds."""
+    validator = Validator(stored(case))
+    state = replace(case, changes=())
+    for first in case.changes:
+        told_first = validator.examine(_delta(state, state.after(first)))
+        asked = {*first.additions, *first.removals}
+        for other in case.changes:
+            between = state.after(other)
+            since = _delta(state, between)
+            if (
+                other is first
+                or SHAPES_GRAPH.value in since.graphs()
+                or not asked.isdisjoint(since.quads)
+                or told_first.reads.meet(since)
+            ):
+                continue
+            tally.steps += 1
+            report = rows(told_first.report)
+            tally.incremental += len(report)
+            before, after = whole(between), whole(between.after(first))
+            missed, invented = (after - before) - report, report - after
+            if missed or invented:
+                held = replace(case, changes=(first, other))
+                tally.disagreements.append(Disagreement("joined", held, invented, missed))
+                return
+
+
+def check_shares(case: Case, tally: Tally, shares: int = 3) -> None:
+    """Shares of a store, with the first change on top, are disjoint and all of it."""
+    state = case.after(case.changes[0])
+    overlay = Overlay(stored(case), _delta(case, state))
+    program = compile_shapes(overlay.of_graph(SHAPES_GRAPH.value))
+    told_alone = [
+        row
+        for number in range(shares)
+        for row in _listed(tally_share(program, overlay, most=None, share=(number, shares)))
+    ]
+    tally.steps += 1
+    tally.incremental += len(told_alone)
+    together = _listed(tally_share(program, overlay, most=None))
+    everything = whole(state)
+    if sorted(told_alone, key=str) != sorted(together, key=str) or set(together) != everything:
+        extra, lacking = set(together) - everything, everything - set(together)
+        held = replace(case, changes=case.changes[:1])
+        found = Disagreement("shares", held, frozenset(extra), frozenset(lacking))
+        tally.disagreements.append(found)
+
+
+def _listed(found: shapes.whole.Tally) -> list[Row]:
+    return [row for result in found.report().results for row in rows(Report((result,)))]
+
+
+@contextmanager
+def small_batches() -> Iterator[None]:
+    """Everything that is read or told in batches is so in batches of very few, while it lasts."""
+    with (
+        patch.object(shapes.overlay, "FEW", 1),
+        patch.object(shapes.overlay, "BATCH", 2),
+        patch.object(shapes.overlay, "MANY", 2),
+        patch.object(shapes.whole, "CHUNK", 2),
+    ):
+        yield
+
+
+@contextmanager
+def always_whole() -> Iterator[None]:
+    """No change is small enough to be followed, while it lasts."""
+    with patch.object(shapes.validator, "MOST", 0):
+        yield
 
 
 def _delta(before: Case, after: Case) -> Delta:

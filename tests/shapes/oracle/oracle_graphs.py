@@ -14,7 +14,8 @@ from pyoxigraph import BlankNode, Literal, NamedNode, Quad
 
 from ontology.ids import Ids
 from tests.shapes.oracle.oracle_cases import Case, Change, Statement, recursive
-from tests.shapes.oracle.oracle_shapes import NestedMaker, ShapesMaker
+from tests.shapes.oracle.oracle_constraints import CoreMaker, NestedMaker
+from tests.shapes.oracle.oracle_shapes import ShapesMaker
 from tests.shapes.oracle.oracle_terms import (
     BLANKS,
     CLASSES,
@@ -59,7 +60,7 @@ RAW = Terms((*NODES[:3], *BLANKS), (*LITERALS, *RAW_LITERALS, *RAW_LITERALS))
 
 def store_case(random: Random, changes: int = 3) -> Case:
     """Shapes, a graph and changes that follow one another, fit for a store."""
-    return chained(ShapesMaker(random), changes)
+    return chained(CoreMaker(random), changes)
 
 
 def nested_case(random: Random, changes: int = 20) -> Case:
@@ -88,7 +89,7 @@ def chained(maker: ShapesMaker, changes: int, terms: Terms = ALL, single: float 
 
 def raw_case(random: Random) -> Case:
     """Shapes and a graph that no store would keep as it is: blank nodes, literals as they come."""
-    shapes = _made(ShapesMaker(random))
+    shapes = _made(CoreMaker(random))
     data = _facts(random, random.randint(2, 14), RAW)
     return Case(shapes, data)
 
