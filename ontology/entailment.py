@@ -27,17 +27,23 @@ from ontology.vocab import Owl, Rdf
 VERSION = "1"
 """Of the rules. A store that was filled under other ones is brought up to date at the start."""
 
+CHANGING = "changing"
+"""The version while more is written than one update takes: cut off, it is brought up to date."""
+
 BATCH = 5_000
 """Quads that one update writes while a store is brought up to date."""
 
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """How an entry changes ``graph/inferred``, and the axioms as it leaves them."""
+    """How an entry changes ``graph/inferred``, and the axioms as it leaves them.
+
+    ``spilled`` tells that part of the change is written already."""
 
     delta: Delta
     schema: Schema
     restricted: frozenset[str]
+    spilled: bool = False
 
 
 class Entailment:
@@ -54,14 +60,27 @@ class Entailment:
         """What a change of asserted quads, about to be written, does to ``graph/inferred``.
 
         ``before`` and ``after`` name the restricted graphs. Call :meth:`settle` once it is written.
+        Where the change is large, as that of an axiom about many things can be, most of it is
+        written by this, in batches under a mark. Raises :class:`ontology.errors.StoreError`.
         """
         was_hidden, is_hidden = frozenset(before), frozenset(after)
         old = self._schema_of(was_hidden)
-        inference = Inference(self._store, old, delta, was_hidden, is_hidden)
-        return Consequence(inference.run(), inference.schema, is_hidden)
+        spilled = False
+
+        def spill(change: Delta) -> None:
+            nonlocal spilled
+            self._store.write_inferred(change, is_hidden, CHANGING)
+            spilled = True
+
+        inference = Inference(self._store, old, delta, was_hidden, is_hidden, spill)
+        return Consequence(inference.run(), inference.schema, is_hidden, spilled)
 
     def settle(self, consequence: Consequence) -> None:
-        """Notes that the store has taken a change."""
+        """Notes that the store has taken a change.
+
+        Raises :class:`ontology.errors.StoreError`."""
+        if consequence.spilled:
+            self._store.write_inferred(Delta(), consequence.restricted, VERSION)
         self._schema, self._restricted = consequence.schema, consequence.restricted
 
     def forget(self) -> None:

@@ -40,6 +40,9 @@ _MERGE = DefaultGraph()
 MOST_REMEMBERED = 20_000
 """Answers of the store that are kept while one change is followed."""
 
+MOST_HELD = 20_000
+"""Inferred quads that one update adds or removes, so that its memory is bounded."""
+
 _Stated = Callable[[Quad], bool]
 _Below = Callable[[Schema, set[str]], set[str]]
 
@@ -52,6 +55,8 @@ class Inference:
 
     ``delta`` is the change of asserted quads; ``was_hidden`` and ``is_hidden`` name the restricted
     graphs before and after it. ``schema`` are the axioms before it, the attribute those after it.
+    ``spill`` is handed what was found whenever that is :data:`MOST_HELD` quads, and writes it at
+    once: nothing that is still to be found depends on it.
     """
 
     def __init__(
@@ -61,8 +66,10 @@ class Inference:
         delta: Delta,
         was_hidden: frozenset[str],
         is_hidden: frozenset[str],
+        spill: Callable[[Delta], None] | None = None,
     ) -> None:
         self._store = store
+        self._spill = spill
         self._graph = store.inferred
         self._anonymous = skolem_prefix(store.ids.base)
         # What changes of the quads that count; and what is gone, whether it counted or not.
@@ -87,7 +94,7 @@ class Inference:
         self.schema = schema.changed(lost, gained) if self._axioms else schema
 
     def run(self) -> Delta:
-        """The change of ``graph/inferred``."""
+        """The change of ``graph/inferred``, as far as it was not spilled."""
         shown, schema = self._shown, self.schema
         self._stated_now.update(
             self._inferred(quad) for quad in shown.additions if self._may_follow(quad)
@@ -111,7 +118,19 @@ class Inference:
                 self._additions.add(self._inferred(quad))
         if schema is not self._before:
             self._follow_axioms()
-        return Delta(frozenset(self._additions), frozenset(self._removals))
+        return self._taken()
+
+    def _taken(self) -> Delta:
+        """What was found since the last call."""
+        found = Delta(frozenset(self._additions), frozenset(self._removals))
+        self._additions.clear()
+        self._removals.clear()
+        return found
+
+    def _hold(self, quads: set[Quad], quad: Quad) -> None:
+        quads.add(quad)
+        if self._spill is not None and len(self._additions) + len(self._removals) >= MOST_HELD:
+            self._spill(self._taken())
 
     # --- what follows from what
 
@@ -209,12 +228,12 @@ class Inference:
             quad in self._store or self._remaining(quad)
         ):
             return
-        self._additions.add(quad)
+        self._hold(self._additions, quad)
 
     def _vanish(self, quad: Quad) -> None:
         """Takes out what followed before the change, unless something else leads to it."""
         if quad not in self._removals and quad in self._store and not self.follows(quad):
-            self._removals.add(quad)
+            self._hold(self._removals, quad)
 
     def _may_follow(self, quad: Quad) -> bool:
         """Whether any axiom, before the change or after it, leads to triples like this one."""

@@ -264,11 +264,11 @@ class Projections:
                     system.removals | inferred.delta.removals,
                 )
             self.store.apply(delta, system, index, after, before)
+            if inferred is not None:
+                self.entailment.settle(inferred)
         except BaseException:
             self.entailment.forget()
             raise
-        if inferred is not None:
-            self.entailment.settle(inferred)
 
     def proposal(self, identifier: str) -> ProposalView:
         """A proposal as it stands. Raises :class:`proofs.errors.UnknownProposal`."""

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad, Triple
 
+from ontology import entailment_change
 from ontology.entailment import VERSION, Entailment
 from ontology.entailment_derivation import derive
 from ontology.ids import Ids
@@ -187,11 +188,18 @@ CHANGES = st.lists(
 )
 
 
+@pytest.mark.parametrize("most_held", [entailment_change.MOST_HELD, 1])
 @settings(deadline=None)
 @given(changes=CHANGES)
 def test_kept_step_by_step_it_is_what_follows_from_what_is_stated(
-    changes: list[tuple[set[Quad], list[int], set[NamedNode] | None]],
+    most_held: int, changes: list[tuple[set[Quad], list[int], set[NamedNode] | None]]
 ) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(entailment_change, "MOST_HELD", most_held)
+        _follow(changes)
+
+
+def _follow(changes: list[tuple[set[Quad], list[int], set[NamedNode] | None]]) -> None:
     world = World()
     for add, picks, restricted in changes:
         present = sorted(world.store.asserted(), key=str)
@@ -403,6 +411,30 @@ def test_a_store_of_before_is_brought_up_to_date() -> None:
     assert world.merge() == world.asserted() | world.inferred()
     assert world.store.entailment_version() == VERSION
     assert not world.entailment.bring_up_to_date(())
+
+
+def test_a_large_change_is_written_in_parts_and_marked_until_it_is_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(entailment_change, "MOST_HELD", 10)
+    world = World()
+    world.change(said(f"n{number} type A" for number in range(95)))
+    assert world.entailment.bring_up_to_date(())
+    axiom = Delta(frozenset(said(["A sub B"])))
+    cut_off = world.entailment.consequence(axiom, (), ())
+    assert cut_off.spilled
+    assert len(cut_off.delta) == 5
+    assert world.store.entailment_version() != VERSION
+    # A process that ends here finds what is half done at its next start.
+    world.entailment = Entailment(world.store)
+    assert world.entailment.bring_up_to_date(())
+    assert world.inferred() == set()
+    world.change(axiom.additions)
+    assert world.inferred() == triples_of(f"n{number} type B" for number in range(95))
+    assert world.store.entailment_version() == VERSION
+    world.change(remove=axiom.additions)
+    assert world.inferred() == set()
+    assert world.merge() == world.asserted()
 
 
 def test_what_is_missing_and_what_is_stray_is_named() -> None:
