@@ -27,6 +27,7 @@ from graph_api import (
     cli_query,
     cli_server,
     cli_stewards,
+    cli_validate,
 )
 from graph_api.cli_errors import CommandError, OutputClosed
 from graph_api.cli_output import Output, fail, show_line
@@ -226,6 +227,7 @@ for _module in (
     cli_projects,
     cli_query,
     cli_propose,
+    cli_validate,
     cli_proposals,
     cli_proofs,
     cli_ontology,

@@ -23,8 +23,9 @@ from graph_api.cli_output import (
     show_text,
     visible,
 )
+from graph_api.cli_report import show_report
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
-from graph_api.cli_terms import short_principal, short_term
+from graph_api.cli_terms import short_principal
 
 PROPOSAL_COLUMNS = (
     column("id"),
@@ -36,14 +37,6 @@ PROPOSAL_COLUMNS = (
     column("proof"),
     column("submitted", "submitted_at"),
     column("rationale"),
-)
-REPORT_COLUMNS = (
-    column("severity"),
-    column("focus", short=short_term),
-    column("path", short=short_term),
-    column("value"),
-    column("message"),
-    column("shape", short=short_term),
 )
 DECISION_COLUMNS = (
     column("by", short=short_principal),
@@ -118,13 +111,6 @@ def explained(output: Output) -> Iterator[None]:
             if isinstance(patch, str):
                 say(f"{title}\n{patch.rstrip()}")
         raise typer.Exit(1) from refusal
-
-
-def show_report(report: Mapping[str, Any], output: Output) -> None:
-    """Print a validation report's results, one per row."""
-    results = [result for result in report.get("results") or [] if isinstance(result, Mapping)]
-    if results or output is not Output.TABLE:
-        show_rows(results, REPORT_COLUMNS, output, whole=report)
 
 
 @proposals.command("list")

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from graph_api.cli_output import Output, show_facts, working
-from graph_api.cli_proposals import explained, show_outcome, show_report
+from graph_api.cli_output import Output, working
+from graph_api.cli_proposals import explained, show_outcome
+from graph_api.cli_report import show_report, show_verdict
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 
 FORMATS = {
@@ -47,6 +48,29 @@ _ALSO = {
 }
 
 
+ProjectOption = Annotated[
+    str | None, typer.Option("--project", metavar="SLUG", help="The project it is for.")
+]
+GraphOption = Annotated[
+    str | None,
+    typer.Option(
+        "--graph",
+        metavar="NAME",
+        help="Where triples go that name no graph: short (lineage/shop) or an IRI "
+        "(default: the project's lineage graph).",
+    ),
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="FORMAT",
+        help=f"One of {', '.join(FORMATS)}, or a media type (default: by the file's suffix; "
+        "turtle on stdin).",
+    ),
+]
+
+
 def register(app: typer.Typer) -> None:
     app.command("propose")(propose)
 
@@ -54,18 +78,8 @@ def register(app: typer.Typer) -> None:
 def propose(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The delta; - reads stdin.")],
-    project: Annotated[
-        str | None, typer.Option("--project", metavar="SLUG", help="The project it is for.")
-    ] = None,
-    graph: Annotated[
-        str | None,
-        typer.Option(
-            "--graph",
-            metavar="NAME",
-            help="Where triples go that name no graph: short (lineage/shop) or an IRI "
-            "(default: the project's lineage graph).",
-        ),
-    ] = None,
+    project: ProjectOption = None,
+    graph: GraphOption = None,
     rationale: Annotated[
         str, typer.Option("--rationale", help="Why; it is kept with the proposal.")
     ] = "",
@@ -73,15 +87,7 @@ def propose(
         list[str] | None,
         typer.Option("--evidence", metavar="sha256:...", help="What it rests on; may be repeated."),
     ] = None,
-    format_: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            metavar="FORMAT",
-            help=f"One of {', '.join(FORMATS)}, or a media type (default: by the file's suffix; "
-            "turtle on stdin).",
-        ),
-    ] = None,
+    format_: FormatOption = None,
     base: Annotated[
         int | None,
         typer.Option(
@@ -108,13 +114,7 @@ def propose(
     shown = output_format(context, output)
     media_type = media_type_of(file, format_)
     content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-    carries_graphs = media_type not in (
-        FORMATS["turtle"],
-        FORMATS["ntriples"],
-        FORMATS["jsonld"],
-    )
-    if graph is None and project is not None and not carries_graphs:
-        graph = f"lineage/{project}"
+    graph = default_graph(graph, project, media_type)
     with (
         explained(shown),
         working("Validating" if dry_run else "Proposing"),
@@ -131,10 +131,18 @@ def propose(
     if dry_run:
         conforms = bool(answer.get("conforms"))
         if shown is Output.TABLE:
-            show_facts({"conforms": conforms}, shown, whole=answer)
+            show_verdict(answer)
         show_report(answer, shown)
         raise typer.Exit(0 if conforms else 1)
     show_outcome(answer, shown)
+
+
+def default_graph(graph: str | None, project: str | None, media_type: str) -> str | None:
+    """Where triples go that name no graph, if nothing was said: the project's lineage graph."""
+    names_none = media_type in (FORMATS["turtle"], FORMATS["ntriples"], FORMATS["jsonld"])
+    if graph is None and project is not None and names_none:
+        return f"lineage/{project}"
+    return graph
 
 
 def media_type_of(file: str, format_: str | None) -> str:

@@ -8,7 +8,7 @@ Problems: https://www.rfc-editor.org/rfc/rfc9457
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -223,6 +223,39 @@ class Client:
         )
         return self._object(response)
 
+    def validate(
+        self,
+        content: bytes | None,
+        media_type: str | None,
+        parameters: Parameters,
+        tell: Callable[[Json], None],
+    ) -> Json:
+        """The report on a delta, or (without content) on the whole graph; ``tell`` hears how far
+        the server is, where it takes long."""
+        headers = {"Accept": f"{_LINES}, {_JSON['Accept']}"}
+        if media_type is not None:
+            headers["Content-Type"] = media_type
+        with self.stream(
+            "POST",
+            "/validate",
+            parameters=parameters,
+            content=content,
+            headers=headers,
+            timeout=None,
+        ) as answer:
+            if answer.headers.get("content-type", "").partition(";")[0] != _LINES:
+                answer.read()
+                return self._object(answer)
+            for text in answer.iter_lines():
+                line = self._line(text)
+                if "progress" in line:
+                    tell(line["progress"])
+                elif "report" in line:
+                    return dict(line["report"])
+                elif "problem" in line:
+                    raise refused(dict(line["problem"]))
+        raise Unreachable(f"{self.url} ended its answer before the report: see its log")
+
     def log(self, *, limit: int, before: int | None) -> Json:
         return self.get("/proofs/log", {"limit": limit, "before": before})
 
@@ -282,6 +315,15 @@ class Client:
         if response.is_success:
             return response
         raise problem(response, has_token=self._has_token)
+
+    def _line(self, text: str) -> Json:
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise Unreachable(f"{self.url} answered with a line that is not FractalOps's JSON")
+        return value
 
     def _object(self, response: httpx.Response) -> Json:
         try:
@@ -349,4 +391,12 @@ def problem(response: httpx.Response, *, has_token: bool = True) -> Refused:
     return Refused(response.status_code, kind, title, said, body)
 
 
+def refused(body: Json) -> Refused:
+    """The error of a problem document that came in the middle of an answer."""
+    kind = str(body.get("type") or "").rstrip("/").rpartition("/")[2]
+    status, title = int(body.get("status") or 500), str(body.get("title") or "A problem")
+    return Refused(status, kind, title, str(body.get("detail") or ""), body)
+
+
+_LINES = "application/x-ndjson"
 _JSON = {"Accept": "application/json, application/problem+json"}
