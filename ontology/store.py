@@ -82,6 +82,7 @@ class GraphStore:
 
     def __init__(self, path: Path | None, ids: Ids, *, read_only: bool = False) -> None:
         self.ids = ids
+        self.on_disk = path is not None
         self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
         self._unmerged = frozenset({ids.graph(RESTRICTED_PROPOSALS)})
         self._proofs = NamedNode(ids.graph(PROOFS))

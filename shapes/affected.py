@@ -38,6 +38,10 @@ class Affected:
         self._resolved: dict[tuple[Near, frozenset[Shape], bool], list[_Resolved]] = {}
         self.whole: dict[Shape, dict[Node, Row]] = {}
         self.units: dict[Unit, dict[Node, Asked]] = {}
+        self.everywhere: dict[Unit, Row] = {}
+        """What is to be asked of every focus node."""
+        self.retargeted: dict[Shape, Row] = {}
+        """Shapes to be asked of every focus node, which a query selects."""
 
     def read(self, overlay: Overlay) -> None:
         """Reads the change that the overlay lays on the store.
@@ -46,6 +50,7 @@ class Affected:
         by_subject: dict[Node, list[Row]] = {}
         for row in overlay.rows:
             by_subject.setdefault(row.subject, []).append(row)
+        self._read_everywhere(overlay.rows)
         prepare(overlay, self.program, by_subject)
         for subject, rows in by_subject.items():
             self._read_near(subject, rows, overlay.is_new(subject))
@@ -58,6 +63,17 @@ class Affected:
             if trigger.units:
                 for focus, value in self._pairs(trigger, row):
                     self._add_far(trigger, focus, value, row)
+
+    def _read_everywhere(self, rows: Iterable[Row]) -> None:
+        everywhere, retargeted = self.program.everywhere, self.program.retargeted
+        if not everywhere and not retargeted:
+            return
+        for row in rows:
+            for predicate in (row.predicate, None):
+                for unit in everywhere.get(predicate, ()):
+                    self.everywhere.setdefault(unit, row)
+                for shape in retargeted.get(predicate, ()):
+                    self.retargeted.setdefault(shape, row)
 
     # --- at the subject of a statement
 

@@ -30,6 +30,7 @@ from shapes.model import (
     InstanceOf,
     Nested,
     Qualified,
+    Query,
     Shape,
     TargetKind,
     UniqueLanguages,
@@ -62,6 +63,8 @@ class Read:
 
     edge: Edge
     hurts: Change
+    everywhere: bool = False
+    """Whether it may be any statement of that predicate, wherever it is."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,6 +138,10 @@ class Program:
     """Shapes that target the subjects (true) or the objects (false) of a predicate."""
     of_objects: set[Shape] = field(default_factory=set)
     """Those of them that target objects."""
+    everywhere: dict[NamedNode | None, dict[Unit, None]] = field(default_factory=dict)
+    """What any change of a predicate may turn at any focus node; ``None`` is any predicate."""
+    retargeted: dict[NamedNode | None, dict[Shape, None]] = field(default_factory=dict)
+    """Shapes whose targets a query selects, in the same way."""
 
 
 def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> Program:
@@ -195,6 +202,8 @@ class _Triggers:
 
     def add(self, shape: Shape) -> None:
         for target in shape.targets:
+            if target.query is not None:
+                self._add_retargeted(shape, target.query)
             for read in _target_reads(target.kind, target.term):
                 for triggers in self._of(read):
                     if _is_near(read.edge):
@@ -205,6 +214,10 @@ class _Triggers:
                         self._far(triggers, read.edge, Anchor.FOCUS).whole.add(shape)
         for unit in self._program.units[shape]:
             for read, anchor in _unit_reads(unit):
+                if read.everywhere:
+                    units = self._program.everywhere.setdefault(read.edge.predicate, {})
+                    units[unit] = None
+                    continue
                 for triggers in self._of(read):
                     if _is_near(read.edge) and anchor is not Anchor.VALUE:
                         near = triggers.near.setdefault(read.edge.predicate, Near())
@@ -213,6 +226,16 @@ class _Triggers:
                         path = unit.shape.path if anchor is Anchor.VALUE else None
                         far = self._far(triggers, read.edge, anchor, path)
                         far.units.setdefault(shape, []).append(unit)
+
+    def _add_retargeted(self, shape: Shape, query: Query) -> None:
+        """What its query selects is not looked for backwards: the shape is asked in full."""
+        read = {
+            read.edge.predicate
+            for unit in self._program.units[shape]
+            for read, _ in _unit_reads(unit)
+        }
+        for predicate in read.union({None} if query.predicates is None else query.predicates):
+            self._program.retargeted.setdefault(predicate, {})[shape] = None
 
     def _of(self, read: Read) -> Iterator[Triggers]:
         if Change.ADDED in read.hurts:
@@ -279,10 +302,22 @@ def _reads(
             )
     values = prefix if path is None else chain(prefix, inward(path))
     yield from _value_reads(constraint, values, good)
+    if isinstance(constraint, Query):
+        yield from _query_reads(constraint, prefix)
     if isinstance(constraint, Compared):
         edge = Edge(prefix, constraint.predicate, True)
         both = constraint.component.endswith("#EqualsConstraintComponent")
         yield Read(edge, _towards(BOTH if both else Change.ADDED, good))
+
+
+def _query_reads(query: Query, prefix: Path) -> Iterator[Read]:
+    """What a query rests on: edges from the focus node, or whatever it mentions."""
+    if query.around is None:
+        for predicate in (None,) if query.predicates is None else query.predicates:
+            yield Read(Edge(HERE, predicate, True), BOTH, everywhere=True)
+        return
+    for edge in query.around.edges:
+        yield Read(Edge(chain(prefix, edge.prefix), edge.predicate, edge.forwards), BOTH)
 
 
 def _value_reads(constraint: Constraint, values: Path, good: bool | None) -> Iterator[Read]:

@@ -4,6 +4,7 @@
 
     ShapesError
     ├── MalformedShapes        the shapes themselves cannot be used
+    │   └── QueryStopped       a query of theirs gave no answer within its limits
     └── ValidationFailed       a validation came to no end
 """
 
@@ -16,6 +17,10 @@ class ShapesError(Exception):
 
 class MalformedShapes(ShapesError):
     """Shapes that cannot be used; the message names the shape and what is wrong with it."""
+
+
+class QueryStopped(MalformedShapes):
+    """A query of a shape that was stopped, or failed; what it would find is not known."""
 
 
 class ValidationFailed(ShapesError):

@@ -7,7 +7,7 @@ Specification: https://www.w3.org/TR/shacl/#validation
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +25,13 @@ from shapes.model import (
     InstanceOf,
     Nested,
     Qualified,
+    Query,
     Shape,
     UniqueLanguages,
     ValueTest,
 )
 from shapes.paths import Path, Predicate
+from shapes.sparql_constraints import Queries
 from shapes.view import TYPE, Node, View
 
 SUBCLASS = NamedNode(Rdfs.subClassOf)
@@ -46,6 +48,8 @@ class Finding:
     path: Path | None
     value: Node | None
     count: int = 0
+    bindings: tuple[tuple[str, Node], ...] = ()
+    """What a query's solution says, for messages to name."""
 
 
 class Run:
@@ -56,10 +60,12 @@ class Run:
         view: View,
         superclasses: dict[Node, tuple[Node, ...]] | None = None,
         classes_read: set[Node] | None = None,
+        queries: Queries | None = None,
     ) -> None:
         """``superclasses`` are direct ones that are known already, and are added to;
         ``classes_read`` hears of every class whose superclasses count, known or not."""
         self.view = view
+        self.queries = Queries(view) if queries is None else queries
         self._direct = {} if superclasses is None else superclasses
         self._classes_read = classes_read
         self._above: dict[Node, frozenset[Node]] = {}
@@ -81,6 +87,14 @@ class Run:
     ) -> Iterator[Finding]:
         """What one constraint finds."""
         return _CHECKS[type(constraint)](self, shape, constraint, focus, values)
+
+    def ask_ahead(self, asked: Iterable[tuple[Shape, Constraint]], foci: Collection[Node]) -> None:
+        """Has the queries among these constraints asked of many focus nodes at once."""
+        for shape, constraint in asked:
+            if isinstance(constraint, Query):
+                self.queries.ask_ahead(
+                    shape, constraint, ((focus, self.values(shape, focus)) for focus in foci)
+                )
 
     def values(self, shape: Shape, focus: Node) -> Sequence[Node]:
         """The value nodes of a shape at a focus node."""
@@ -230,6 +244,14 @@ def _closed(
                     yield Finding(shape, asked, focus, Predicate(predicate), item)
 
 
+def _query(
+    run: Run, shape: Shape, asked: Query, focus: Node, values: Sequence[Node]
+) -> Iterator[Finding]:
+    for solution in run.queries.solutions(shape, asked, focus, values):
+        path = shape.path if solution.path is None else Predicate(solution.path)
+        yield Finding(shape, asked, focus, path, solution.value, bindings=solution.bindings)
+
+
 _CHECKS: dict[
     type[Constraint], Callable[[Run, Shape, Any, Node, Sequence[Node]], Iterator[Finding]]
 ]
@@ -244,4 +266,5 @@ _CHECKS = {
     Nested: _nested,
     Qualified: _qualified,
     Closed: _closed,
+    Query: _query,
 }

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pyoxigraph import Literal, NamedNode
+from pyoxigraph import Literal, NamedNode, Triple
 
+from shapes.neighbourhood import Neighbourhood
 from shapes.paths import Path
+from shapes.sparql_text import Template
 from shapes.view import Node
 
 
@@ -21,6 +23,8 @@ class TargetKind(Enum):
     NODE = "node"
     SUBJECTS_OF = "subjectsOf"
     OBJECTS_OF = "objectsOf"
+    QUERY = "query"
+    """What a query selects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Target:
 
     kind: TargetKind
     term: Node
+    query: Query | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,15 +125,27 @@ class Closed(Constraint):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Query(Constraint):
-    """``sh:sparql``, or a constraint component of a shapes graph: a query with what is bound."""
+    """``sh:sparql``, or a constraint component of a shapes graph: a query, asked of each focus node
+    with SELECT, of each value with ASK. ``bound`` are its parameters; ``around`` is what it rests
+    on, ``None`` where that may be anything, and then ``predicates`` are those that count, ``None``
+    for all. ``shapes`` is the shapes graph, where the query reads it."""
 
-    text: str
-    ask: bool
     source: Node
+    template: Template
     messages: tuple[Literal, ...]
-    bound: tuple[tuple[str, Node], ...] = ()
-    of_each_value: bool = False
-    optional: frozenset[str] = frozenset()
+    label: str | None
+    bound: tuple[tuple[str, Node], ...]
+    around: Neighbourhood | None
+    predicates: frozenset[NamedNode] | None
+    shapes: ShapesCopy | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShapesCopy:
+    """The shapes graph as a query reads it."""
+
+    name: NamedNode
+    triples: tuple[Triple, ...]
 
 
 @dataclass(slots=True, eq=False)

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
@@ -355,6 +356,22 @@ class Overlay:
         """Every asserted quad of the post-state."""
         yield from self._stored(None, None, None)
         yield from self._delta.additions
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the store is, so that :meth:`copy_to` works."""
+        return self._store.on_disk
+
+    @property
+    def system_graphs(self) -> frozenset[str]:
+        """The graphs of the store that are not seen here."""
+        return self._store.system_graphs
+
+    def copy_to(self, path: Path) -> Delta:
+        """A copy of the store at ``path``, which must not exist, and the change that is missing
+        there."""
+        self._store.checkpoint(path)
+        return self._delta
 
     def of_graph(self, graph: str) -> Iterator[Quad]:
         """The quads of one graph."""

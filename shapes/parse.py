@@ -35,7 +35,9 @@ from shapes.model import (
     ValueTest,
 )
 from shapes.paths import Chain, Either, Inverse, Optional, Path, Predicate, Repeated
+from shapes.shape_graph import Fault as _Fault
 from shapes.shape_graph import ShapeGraph
+from shapes.sparql_shapes import SparqlShapes
 from shapes.view import Node
 
 _SH = "http://www.w3.org/ns/shacl#"
@@ -74,9 +76,6 @@ _PROPERTY_ONLY = (
     Sh.qualifiedValueShape,
 )
 _UNSUPPORTED = {
-    Sh.sparql: "SPARQL-based constraints",
-    Sh.target: "custom targets",
-    Sh.parameter: "constraint components of its own",
     _SH + "js": "JavaScript constraints",
     _SH + "rule": "SHACL rules",
     _SH + "expression": "expression constraints",
@@ -106,14 +105,11 @@ _Read = TypeVar("_Read")
 _Term = TypeVar("_Term", NamedNode, Literal)
 
 
-class _Fault(Exception):
-    """One thing that is wrong with one subject."""
-
-
 class _Reader:
     def __init__(self, graph: ShapeGraph, strict: bool) -> None:
         self._graph = graph
         self._strict = strict
+        self._sparql = SparqlShapes(graph, strict)
         self._shapes: dict[Node, Shape] = {}
         self._open: list[Node] = []
         self._faults: dict[str, None] = {}
@@ -127,6 +123,8 @@ class _Reader:
         for predicate, what in _UNSUPPORTED.items():
             for subject in graph.having(predicate):
                 self._note(subject, f"uses {what}, which the gate does not run")
+        for subject in self._sparql.declared():
+            self._guarded(subject, partial(self._sparql.add_component, subject))
         for subject in self._subjects():
             shape = self._shape(subject)
             if shape is not None:
@@ -143,8 +141,9 @@ class _Reader:
         found: set[Node] = set()
         for kind in (Sh.NodeShape, Sh.PropertyShape):
             found.update(graph.instances(kind))
-        for predicate in (*_TARGETS, *_PARAMETERS):
+        for predicate in (*_TARGETS, *_PARAMETERS, Sh.target, Sh.sparql):
             found.update(graph.having(predicate))
+        found |= self._sparql.users()
         for predicate in _REFERRING:
             for subject in graph.having(predicate):
                 found.update(graph.values(subject, predicate))
@@ -183,6 +182,7 @@ class _Reader:
                 self._others,
                 self._references,
                 self._qualified,
+                self._sparql.constraints,
             ):
                 shape.constraints += self._guarded(subject, partial(_all, reader, shape)) or ()
         self._open.pop()
@@ -238,6 +238,8 @@ class _Reader:
                 if not isinstance(value, allowed):
                     raise _Fault(f"has a {_short(predicate)} that is {_named(value)}: {value}")
                 found.append(Target(kind, value))
+        for value in self._graph.values(subject, Sh.target):
+            found.append(Target(TargetKind.QUERY, value, self._sparql.target(value)))
         if subject in self._graph.shape_classes() and not isinstance(subject, Literal):
             found.append(Target(TargetKind.CLASS, subject))
         return found

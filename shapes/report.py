@@ -29,6 +29,7 @@ class Result:
     with full IRIs; the severity is ``Violation``, ``Warning``, ``Info`` or another IRI.
     ``messages`` are the shape's own, as literals; ``cause`` is the row of the change that led here,
     as RDF Patch writes it (``A`` added, ``D`` removed), and ``advice`` what would make it pass.
+    ``source`` is the ``sh:sparql`` that found it, where one did.
     """
 
     focus: str
@@ -41,12 +42,13 @@ class Result:
     messages: tuple[str, ...] = ()
     cause: str | None = None
     advice: str | None = None
+    source: str | None = None
 
     def key(self) -> tuple[str | None, ...]:
         """What it says, whatever its words: two validators that agree give the same."""
         return (
             *(self.focus, self.path, self.value),
-            *(self.shape, self.severity, self.component),
+            *(self.shape, self.severity, self.component, self.source),
         )
 
     def order(self) -> tuple[str, ...]:
@@ -127,6 +129,8 @@ class Report:
             yield Triple(node, _node(Sh.resultSeverity), _node(iri))
             yield Triple(node, _node(Sh.sourceShape), _term(result.shape))
             yield Triple(node, _node(Sh.sourceConstraintComponent), _term(result.component))
+            if result.source:
+                yield Triple(node, _node(Sh.sourceConstraint), _term(result.source))
 
 
 def _node(iri: str) -> NamedNode:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pyoxigraph import Literal
 
+from ontology.vocab import Sh
 from shapes.evaluate import Finding
 from shapes.model import (
     Closed,
@@ -23,6 +24,7 @@ from shapes.model import (
     HasValue,
     InstanceOf,
     Qualified,
+    Query,
     UniqueLanguages,
     ValueTest,
 )
@@ -37,7 +39,7 @@ _SHORT = 200
 def result_of(finding: Finding, cause: Row | None) -> Result:
     """The result of a finding, and the statement of the change that led to it."""
     shape, constraint = finding.shape, finding.constraint
-    own = shape.messages
+    own = _own_messages(finding)
     messages = tuple(str(_filled(text, finding)) for text in own)
     said, advice = _WORDS[type(constraint)](constraint, finding)
     return Result(
@@ -51,7 +53,26 @@ def result_of(finding: Finding, cause: Row | None) -> Result:
         messages=messages,
         cause=None if cause is None else _row(cause),
         advice=advice,
+        source=_source(constraint),
     )
+
+
+def _source(constraint: Constraint) -> str | None:
+    # A component is named by what it is; only of sh:sparql may a shape have several.
+    if isinstance(constraint, Query) and constraint.component == Sh.SPARQLConstraintComponent:
+        return str(constraint.source)
+    return None
+
+
+def _own_messages(finding: Finding) -> tuple[Literal, ...]:
+    """What the shape's author says: for a query its own words, then those of its shape."""
+    constraint, shape = finding.constraint, finding.shape
+    if not isinstance(constraint, Query):
+        return shape.messages
+    message = dict(finding.bindings).get("message")
+    if isinstance(message, Literal):
+        return (message,)
+    return constraint.messages or shape.messages
 
 
 def _row(cause: Row) -> str:
@@ -68,6 +89,7 @@ def _filled(text: Literal, finding: Finding) -> Literal:
         "PATH": finding.path,
         "value": finding.value,
         **dict(_parameters(finding.constraint)),
+        **dict(finding.bindings),
     }
 
     def replace(match: re.Match[str]) -> str:
@@ -92,6 +114,8 @@ def _parameters(constraint: Constraint) -> list[tuple[str, object]]:
             return [("qualifiedMinCount" if at_least else "qualifiedMaxCount", bound)]
         case InstanceOf(type=kind):
             return [("class", kind)]
+        case Query(bound=bound):
+            return list(bound)
         case HasValue(value=value):
             return [("hasValue", value)]
         case Compared(predicate=predicate):
@@ -202,6 +226,17 @@ def _closed(_asked: Closed, finding: Finding) -> tuple[str, str]:
     return said, f"remove it, or propose that {finding.shape.node} allows {finding.path}"
 
 
+def _query(asked: Query, finding: Finding) -> tuple[str, str]:
+    shown = _shown(finding.focus if finding.value is None else finding.value)
+    if asked.label is not None:
+        said = _filled(Literal(asked.label), finding).value
+    elif asked.template.ask:
+        said = f"{shown} must be what {asked.source} asks for"
+    else:
+        said = f"{asked.source} finds {shown}"
+    return said, f"read the query of {asked.source} to see what would change its answer"
+
+
 _WORDS: dict[type[Constraint], Callable[[Any, Finding], tuple[str, str]]] = {
     ValueTest: _value_test,
     InstanceOf: _instance_of,
@@ -212,4 +247,5 @@ _WORDS: dict[type[Constraint], Callable[[Any, Finding], tuple[str, str]]] = {
     Combined: _combined,
     Qualified: _qualified,
     Closed: _closed,
+    Query: _query,
 }

@@ -5,22 +5,32 @@ Invariant: values come in the order of their text, so that what is made of them 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from pyoxigraph import Quad, Triple
+from pyoxigraph import Literal, NamedNode, Quad, Triple
 
 from ontology.vocab import Owl, Rdf, Rdfs, Sh
 from shapes.view import Node, node
+
+NAMELESS = NamedNode("urn:x-fractalops:shapes")
+"""The name of a shapes graph that came without one, for queries that ask."""
+
+
+class Fault(Exception):
+    """One thing that is wrong with one subject; the message goes on from its name."""
 
 
 class ShapeGraph:
     """Triples of a shapes graph."""
 
     def __init__(self, quads: Iterable[Quad | Triple]) -> None:
+        self.name = NAMELESS
         self._about: dict[Node, dict[str, list[Node]]] = {}
         self._having: dict[str, list[Node]] = {}
         seen: dict[tuple[Node, str, Node], None] = {}
         for quad in quads:
+            if isinstance(quad, Quad) and isinstance(quad.graph_name, NamedNode):
+                self.name = quad.graph_name
             seen[node(quad.subject), quad.predicate.value, node(quad.object)] = None
         for subject, predicate, value in sorted(seen, key=lambda row: tuple(map(str, row))):
             values = self._about.setdefault(subject, {}).setdefault(predicate, [])
@@ -32,6 +42,13 @@ class ShapeGraph:
 
     def values(self, subject: Node, predicate: str) -> list[Node]:
         return self._about.get(subject, {}).get(predicate, [])
+
+    def triples(self) -> Iterator[Triple]:
+        for subject, values in self._about.items():
+            assert not isinstance(subject, Literal)
+            for predicate, items in values.items():
+                for item in items:
+                    yield Triple(subject, NamedNode(predicate), item)
 
     def having(self, predicate: str) -> list[Node]:
         """The subjects that have any value for this predicate."""
@@ -46,6 +63,10 @@ class ShapeGraph:
                 if any(value.value == kind for value in self.values(subject, Rdf.type))
             )
         return self._instances[kind]
+
+    def components(self) -> frozenset[Node]:
+        """What is declared a constraint component."""
+        return self._below({Sh.ConstraintComponent})
 
     def shape_classes(self) -> frozenset[Node]:
         """What is declared a shape and a class: the classes whose instances a shape targets."""

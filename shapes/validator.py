@@ -14,6 +14,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from pyoxigraph import NamedNode, Quad
@@ -30,8 +31,9 @@ from shapes.paths import Path as PropertyPath
 from shapes.prefetch import prefetch_affected
 from shapes.report import Report, Result
 from shapes.results import result_of
+from shapes.sparql_constraints import Limits, Queries
 from shapes.view import Node
-from shapes.whole import EXAMPLES, Tally, Tell
+from shapes.whole import CHUNK, EXAMPLES, Tally, Tell, focus_nodes
 from shapes.whole_store import tally_store
 
 MOST = 200_000
@@ -57,11 +59,14 @@ class _Version:
 class Validator:
     """Validates changes of one store; keeps the shapes of the last graph it saw compiled."""
 
-    def __init__(self, store: GraphStore, scratch: Path | None = None) -> None:
+    def __init__(
+        self, store: GraphStore, scratch: Path | None = None, limits: Limits | None = None
+    ) -> None:
         """``scratch`` is a folder on the store's disk, for checkpoints of it (see
-        :func:`shapes.whole_store.tally_store`)."""
+        :func:`shapes.whole_store.tally_store`); ``limits`` are those of the shapes' queries."""
         self._store = store
         self._scratch = scratch
+        self._limits = limits
         self._graph = store.ids.graph("shapes")
         self._reading = threading.Lock()
         self._held: _Version | None = None
@@ -84,13 +89,14 @@ class Validator:
         overlay = Overlay(self._store, delta)
         # A change of the hierarchy is seen by this run alone.
         shared = None if _changes_hierarchy(delta) else version.superclasses
-        run = Run(overlay, shared, overlay.reads.objects.setdefault(SUBCLASS, set()))
-        affected = Affected(version.program, run, MOST)
-        try:
-            affected.read(overlay)
-        except TooMany:
-            return self._everything(version.program, self._shapes(), delta, tell)
-        return Validation(_reported(affected, run, overlay), overlay.reads)
+        with Queries(overlay, self._scratch, self._limits) as queries:
+            run = Run(overlay, shared, overlay.reads.objects.setdefault(SUBCLASS, set()), queries)
+            affected = Affected(version.program, run, MOST)
+            try:
+                affected.read(overlay)
+            except TooMany:
+                return self._everything(version.program, self._shapes(), delta, tell)
+            return Validation(_reported(affected, run, overlay), overlay.reads)
 
     def examine_all(self, tell: Tell | None = None) -> Validation:
         """Validates the graph as it stands."""
@@ -99,7 +105,7 @@ class Validator:
     def _everything(
         self, program: Program, shapes: list[Quad], delta: Delta, tell: Tell | None
     ) -> Validation:
-        found = tally_store(program, shapes, self._store, delta, self._scratch, tell)
+        found = tally_store(program, shapes, self._store, delta, self._scratch, tell, self._limits)
         return Validation(found.report(), Reads(everything=True))
 
     def _shapes(self) -> list[Quad]:
@@ -155,14 +161,44 @@ def _findings(
     affected: Affected, run: Run, overlay: Overlay
 ) -> Iterator[tuple[Shape, Node, Finding, Row]]:
     prefetch_affected(affected, overlay)
+    units = affected.program.units
     for shape, foci in affected.whole.items():
+        run.ask_ahead([(unit.shape, unit.constraint) for unit in units[shape]], foci)
         for focus, cause in foci.items():
             for finding in run.find(shape, focus):
                 yield shape, focus, finding, cause
     for unit, asked_of in affected.units.items():
+        run.ask_ahead([(unit.shape, unit.constraint)], asked_of)
         for focus, asked in asked_of.items():
             for finding, cause in _ask(run, unit, focus, asked):
                 yield unit.target, focus, finding, cause
+    yield from _everywhere(affected, run)
+
+
+def _everywhere(affected: Affected, run: Run) -> Iterator[tuple[Shape, Node, Finding, Row]]:
+    """What has to be asked of every focus node."""
+    for unit, cause in affected.everywhere.items():
+        for chunk in _chunks(unit.target, run):
+            run.ask_ahead([(unit.shape, unit.constraint)], chunk)
+            for focus in chunk:
+                values = run.values(unit.shape, focus)
+                for finding in run.check(unit.shape, unit.constraint, focus, values):
+                    yield unit.target, focus, finding, cause
+            run.queries.forget()
+    for shape, cause in affected.retargeted.items():
+        asked = [(unit.shape, unit.constraint) for unit in affected.program.units[shape]]
+        for chunk in _chunks(shape, run):
+            run.ask_ahead(asked, chunk)
+            for focus in chunk:
+                for finding in run.find(shape, focus):
+                    yield shape, focus, finding, cause
+            run.queries.forget()
+
+
+def _chunks(shape: Shape, run: Run) -> Iterator[list[Node]]:
+    foci = focus_nodes(shape, run.view, run.queries)
+    while chunk := list(islice(foci, CHUNK)):
+        yield chunk
 
 
 def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Row]]:

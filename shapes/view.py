@@ -40,6 +40,9 @@ class View(Protocol):
     def instances(self, kind: Node) -> Iterator[Node]:
         """The nodes whose ``rdf:type`` this is, each once, as they are found."""
 
+    def everything(self) -> Iterator[RdfTriple] | Iterator[Quad]:
+        """All of it; may repeat a triple that several graphs state."""
+
 
 class MemoryView:
     """Triples in memory, their literals as written, their blank nodes as they are."""
@@ -75,6 +78,13 @@ class MemoryView:
 
     def instances(self, kind: Node) -> Iterator[Node]:
         return iter(self._subjects.get(TYPE, {}).get(kind, {}))
+
+    def everything(self) -> Iterator[RdfTriple]:
+        for subject, by_predicate in self._outgoing.items():
+            assert not isinstance(subject, Literal)
+            for predicate, values in by_predicate.items():
+                for value in values:
+                    yield RdfTriple(subject, predicate, value)
 
 
 def node(term: NamedNode | BlankNode | Literal | RdfTriple) -> Node:

@@ -20,6 +20,7 @@ from shapes.overlay import Overlay
 from shapes.prefetch import prefetch_shape
 from shapes.report import Report, Result
 from shapes.results import result_of
+from shapes.sparql_constraints import Queries
 from shapes.view import TYPE, Node, View
 
 CHUNK = 1_000
@@ -78,7 +79,8 @@ class Tally:
 
 def validate_graph(program: Program, view: View) -> Report:
     """The report on everything a view holds, all of it."""
-    return tally(program, view, most=None).report()
+    with Queries(view) as queries:
+        return tally(program, view, most=None, queries=queries).report()
 
 
 def tally(
@@ -88,25 +90,30 @@ def tally(
     most: int | None = EXAMPLES,
     share: tuple[int, int] = (0, 1),
     tell: Tell | None = None,
+    queries: Queries | None = None,
 ) -> Tally:
     """Validates one share of the chunks: number ``share[0]`` of ``share[1]``, and so on from there.
 
     Shares of the same graph and the same shapes are disjoint, and together they are all of it.
     """
     found = Tally()
+    queries = Queries(view) if queries is None else queries
     superclasses: dict[Node, tuple[Node, ...]] = {}
     nodes = number = 0
     for begun, shape in enumerate(program.targeted, 1):
-        foci = focus_nodes(shape, view)
+        asked = [(unit.shape, unit.constraint) for unit in program.units[shape]]
+        foci = focus_nodes(shape, view, queries)
         while chunk := list(islice(foci, CHUNK)):
             number += 1
             if number % share[1] != share[0]:
                 continue
             # What is remembered of a chunk is of no use to the next.
-            run = Run(view, superclasses)
+            run = Run(view, superclasses, queries=queries)
+            queries.forget()
             if isinstance(view, Overlay):
                 view.forget()
                 prefetch_shape(program, shape, view, chunk)
+            run.ask_ahead(asked, chunk)
             for focus in chunk:
                 results = [result_of(finding, None) for finding in run.find(shape, focus)]
                 found.note(shape, results, most)
@@ -116,17 +123,19 @@ def tally(
     return found
 
 
-def focus_nodes(shape: Shape, view: View) -> Iterator[Node]:
+def focus_nodes(shape: Shape, view: View, queries: Queries) -> Iterator[Node]:
     """The focus nodes of a shape, each once, without remembering them."""
     for number, target in enumerate(shape.targets):
         before = shape.targets[:number]
-        for focus in _chosen(target, view):
-            if not any(_chooses(other, view, focus) for other in before):
+        for focus in _chosen(shape, target, view, queries):
+            if not any(_chooses(shape, other, view, queries, focus) for other in before):
                 yield focus
 
 
-def _chosen(target: Target, view: View) -> Iterator[Node]:
-    if target.kind is TargetKind.NODE:
+def _chosen(shape: Shape, target: Target, view: View, queries: Queries) -> Iterator[Node]:
+    if target.query is not None:
+        yield from queries.targets(shape, target.query)
+    elif target.kind is TargetKind.NODE:
         yield target.term
     elif target.kind is TargetKind.CLASS:
         kinds = _classes_below(view, target.term)
@@ -148,7 +157,9 @@ def _chosen(target: Target, view: View) -> Iterator[Node]:
                 yield subject
 
 
-def _chooses(target: Target, view: View, focus: Node) -> bool:
+def _chooses(shape: Shape, target: Target, view: View, queries: Queries, focus: Node) -> bool:
+    if target.query is not None:
+        return focus in queries.targets(shape, target.query)
     if target.kind is TargetKind.NODE:
         return focus == target.term
     if target.kind is TargetKind.CLASS:

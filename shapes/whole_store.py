@@ -19,8 +19,9 @@ from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, to_nquads
 from shapes.compile import Program, compile_shapes
-from shapes.errors import ValidationFailed
+from shapes.errors import QueryStopped, ValidationFailed
 from shapes.overlay import Overlay
+from shapes.sparql_constraints import Limits, Queries
 from shapes.whole import EXAMPLES, Progress, Tally, Tell, tally
 
 ALONE = 100_000
@@ -35,24 +36,35 @@ def tally_store(
     delta: Delta,
     scratch: Path | None,
     tell: Tell | None = None,
+    limits: Limits | None = None,
 ) -> Tally:
     """What ``program``, made of the quads ``shapes``, finds in the state after ``delta``.
 
     ``scratch`` is a folder on the store's own disk for a checkpoint that lasts as long as the call;
     without one, or where one process is as quick, this process does it all. Raises
-    :class:`ValidationFailed` when a process ends before its share is done.
+    :class:`ValidationFailed` when a process ends before its share is done, and
+    :class:`shapes.errors.QueryStopped`.
     """
     if scratch is None or PROCESSES == 1 or len(store) <= ALONE:
-        return tally(program, Overlay(store, delta), tell=tell)
+        overlay = Overlay(store, delta)
+        with Queries(overlay, scratch, limits) as queries:
+            return tally(program, overlay, tell=tell, queries=queries)
     folder = Path(tempfile.mkdtemp(prefix="validate-", dir=scratch))
     try:
         store.checkpoint(folder / "store")
-        return _shared(folder / "store", store.ids, shapes, delta, tell)
+        return _shared(folder / "store", store.ids, shapes, delta, tell, limits)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _shared(path: Path, ids: Ids, shapes: list[Quad], delta: Delta, tell: Tell | None) -> Tally:
+def _shared(
+    path: Path,
+    ids: Ids,
+    shapes: list[Quad],
+    delta: Delta,
+    tell: Tell | None,
+    limits: Limits | None,
+) -> Tally:
     context = multiprocessing.get_context("spawn")
     work = (str(path), ids.base, to_nquads(shapes), to_nquads(delta.additions))
     processes, pipes = [], []
@@ -61,8 +73,9 @@ def _shared(path: Path, ids: Ids, shapes: list[Quad], delta: Delta, tell: Tell |
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(
                 target=_work,
-                args=(theirs, (number, PROCESSES), *work, to_nquads(delta.removals)),
-                daemon=True,
+                args=(theirs, (number, PROCESSES), limits, *work, to_nquads(delta.removals)),
+                # A daemon could not have the queries of shapes run in a process of its own.
+                daemon=False,
             )
             process.start()
             theirs.close()
@@ -97,6 +110,8 @@ def _gathered(pipes: list[Connection], tell: Tell | None) -> Tally:
                 whole.add(message)
                 open_.remove(pipe)
                 continue
+            if isinstance(message, QueryStopped):
+                raise message
             if isinstance(message, str):
                 raise ValidationFailed(f"the graph could not be validated: {message}")
             latest[pipe] = message
@@ -117,6 +132,7 @@ def _together(shares: list[Progress]) -> Progress:
 def _work(
     pipe: Connection,
     share: tuple[int, int],
+    limits: Limits | None,
     path: str,
     base: str,
     shapes: bytes,
@@ -128,7 +144,13 @@ def _work(
         delta = Delta(frozenset(from_nquads(additions)), frozenset(from_nquads(removals)))
         program = compile_shapes(from_nquads(shapes))
         overlay = Overlay(store, delta)
-        pipe.send(tally(program, overlay, most=EXAMPLES, share=share, tell=pipe.send))
+        with Queries(overlay, Path(path).parent, limits) as queries:
+            found = tally(
+                program, overlay, most=EXAMPLES, share=share, tell=pipe.send, queries=queries
+            )
+        pipe.send(found)
+    except QueryStopped as error:
+        pipe.send(error)
     except Exception as error:
         pipe.send(f"{type(error).__name__}: {error}")
         raise
