@@ -233,6 +233,7 @@ class Assembly:
                 result_bytes=settings.query_result_bytes,
             ),
             self.min_head_for,
+            self.store.recent,
         )
         self.publisher = Publisher(self.journal, self.log_folders, lambda size: None)
         self.publisher.start()

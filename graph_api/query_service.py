@@ -29,6 +29,7 @@ from graph_api.query_queue import Job, Saturated
 from graph_api.query_workers import QueryPool
 from ontology.errors import SnapshotError
 from ontology.ids import Ids
+from ontology.recent_changes import RecentChanges
 from ontology.snapshots import Lease, Snapshots
 from ontology.unentailed import Unentailed
 
@@ -141,7 +142,8 @@ class Started(NamedTuple):
 
 
 class QueryService:
-    """Reads for one server. ``min_head_for(principal)`` is the head of their own last commit."""
+    """Reads for one server. ``min_head_for(principal)`` is the head of their own last commit;
+    ``recent`` are the newest changes of the store that the snapshots are of."""
 
     def __init__(
         self,
@@ -150,11 +152,12 @@ class QueryService:
         ids: Ids,
         limits: QueryLimits,
         min_head_for: Callable[[str], int] = lambda principal: -1,
+        recent: RecentChanges | None = None,
     ) -> None:
         self.ids = ids
         self.limits = limits
         self._snapshots = snapshots
-        self._unentailed = Unentailed(snapshots, ids)
+        self._unentailed = Unentailed(snapshots, ids, recent)
         self._pool = pool
         self._min_head_for = min_head_for
         self._rebuilder = ThreadPoolExecutor(1, thread_name_prefix="rebuild")

@@ -28,6 +28,7 @@ from pyoxigraph import (
 
 from ontology.errors import StoreError
 from ontology.ids import Ids
+from ontology.recent_changes import Change, RecentChanges
 from ontology.terms import Delta, graph_of
 from ontology.vocab import Fo, Owl
 
@@ -89,6 +90,7 @@ class GraphStore:
         self._head_entry = NamedNode(Fo.headEntry)
         self.inferred = NamedNode(ids.graph(INFERRED))
         self._version = NamedNode(Owl.versionInfo)
+        self.recent = RecentChanges()
         self._merged_system = (NamedNode(ids.graph(PROPOSALS)), self._proofs)
         try:
             self._in_order = path is not None
@@ -213,7 +215,8 @@ class GraphStore:
         ``restricted`` names the graphs that stay out of the merge, ``before`` those that stayed out
         so far (the same, if not given). Raises :class:`StoreError`, and then nothing was written.
         """
-        shown = self.shown(delta, restricted if before is None else before, restricted)
+        before = restricted if before is None else before
+        shown = self.shown(delta, before, restricted)
         own = Delta(delta.additions | system.additions, delta.removals | system.removals)
         try:
             self._write(
@@ -225,7 +228,9 @@ class GraphStore:
                 _data("INSERT DATA", [self._marker(head)]),
             )
         except StoreError as error:
+            self.recent.forget()
             raise StoreError(f"the graph store did not take entry {head}: {error}") from error
+        self.recent.note(Change(head, delta, system, frozenset(restricted), frozenset(before)))
 
     def entailment_version(self) -> str | None:
         """The version of the rules that filled ``graph/inferred``; ``None`` for none."""
@@ -249,6 +254,19 @@ class GraphStore:
                 _data("INSERT DATA", [mark]),
             ]
         self._write(change, change, restricted, *operations)
+
+    def follow(self, changes: Iterable[Change]) -> None:
+        """Takes changes of another store, without what they infer; for a scratch copy alone."""
+        for change in changes:
+            system = Delta(
+                frozenset(q for q in change.system.additions if q.graph_name != self.inferred),
+                frozenset(q for q in change.system.removals if q.graph_name != self.inferred),
+            )
+            self.apply(change.delta, system, change.head, change.restricted, change.before)
+        try:
+            self._store.flush()
+        except _ENGINE_ERRORS as error:
+            raise StoreError(f"the copy could not be written: {error}") from error
 
     def drop_inferred(self) -> None:
         """Takes ``graph/inferred`` out of the store and its merge; for a scratch copy alone.

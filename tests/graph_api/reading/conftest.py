@@ -160,7 +160,12 @@ def serving(made: Server) -> Iterator[None]:
         wait_seconds=1.0,
     )
     service = QueryService(
-        made.snapshots, pool, IDS, limits, lambda name: made.committed.get(name, -1)
+        made.snapshots,
+        pool,
+        IDS,
+        limits,
+        lambda name: made.committed.get(name, -1),
+        made.store.recent,
     )
 
     @asynccontextmanager

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from pyoxigraph import Quad, RdfFormat, parse
+from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 
+from ontology import recent_changes
 from ontology.entailment import Entailment
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
@@ -121,67 +122,129 @@ def test_another_word_is_refused(client: httpx.Client, value: str) -> None:
 
 # --- the copies themselves
 
-
-@pytest.fixture
-def store(tmp_path: Path) -> GraphStore:
-    store = GraphStore(tmp_path / "graph", IDS)
-    entailment = Entailment(store)
-    delta = Delta(
-        frozenset(
-            quad
-            for quad in parse(
-                f"""
-                PREFIX z: <http://e/>
-                PREFIX rdfs: <http://www.w3.org/2000/01/rdf-schema#>
-                GRAPH <{SHOP}> {{ z:Horse rdfs:subClassOf z:Animal . z:a a z:Horse }}
-                """,
-                RdfFormat.TRIG,
-            )
-            if isinstance(quad, Quad)
-        )
-    )
-    store.apply(delta, entailment.consequence(delta, (), ()).delta, 0)
-    return store
+PREFIXES = """
+PREFIX z: <http://e/>
+PREFIX rdfs: <http://www.w3.org/2000/01/rdf-schema#>
+"""
 
 
-def kept(store: GraphStore, folder: Path) -> Snapshots:
-    def cut(path: Path) -> int:
-        store.checkpoint(path)
-        return 0
+class Kept:
+    """A store with its snapshots, changed as a projection of the journal is."""
 
-    def rebuild(head: int, path: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        self.store = GraphStore(folder / "graph", IDS)
+        self.entailment = Entailment(self.store)
+        self.head = -1
+        self.commit(f"GRAPH <{SHOP}> {{ z:Horse rdfs:subClassOf z:Animal . z:a a z:Horse }}")
+        (folder / "snapshots").mkdir()
+        self.snapshots = Snapshots(folder / "snapshots", self._cut, self._rebuild, 1 << 30)
+        self.snapshots.refresh()
+
+    def commit(self, add: str, remove: str = "", system: str = "") -> None:
+        delta = Delta(frozenset(quads(add)), frozenset(quads(remove)))
+        result = self.entailment.consequence(delta, (), ())
+        additions = result.delta.additions | frozenset(quads(system))
+        self.head += 1
+        self.store.apply(delta, Delta(additions, result.delta.removals), self.head)
+        self.entailment.settle(result)
+
+    def _cut(self, path: Path) -> int:
+        self.store.checkpoint(path)
+        return self.head
+
+    def _rebuild(self, head: int, path: Path) -> None:
         raise AssertionError("nothing is rebuilt here")
 
-    folder.mkdir()
-    snapshots = Snapshots(folder, cut, rebuild, 1 << 30)
-    snapshots.refresh()
-    return snapshots
+    def without_inferred(self, unentailed: Unentailed) -> set[str]:
+        """What the copy of the newest head holds."""
+        self.snapshots.refresh()
+        with unentailed.make(self.snapshots.lease(self.head)) as copy:
+            store = open_snapshot(copy.path)
+            assert not store.contains_named_graph(NamedNode(INFERRED))
+            return {str(quad) for quad in store}
 
 
-def test_a_copy_is_made_once_counted_and_never_changes_its_snapshot(
-    store: GraphStore, tmp_path: Path
-) -> None:
-    snapshots = kept(store, tmp_path / "snapshots")
-    unentailed = Unentailed(snapshots, IDS)
-    lease = snapshots.lease(0)
+def quads(trig: str) -> list[Quad]:
+    found = parse(PREFIXES + trig, RdfFormat.TRIG)
+    return [quad for quad in found if isinstance(quad, Quad)]
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> Kept:
+    return Kept(tmp_path)
+
+
+def test_a_copy_is_made_once_and_never_changes_its_snapshot(kept: Kept) -> None:
+    unentailed = Unentailed(kept.snapshots, IDS)
+    lease = kept.snapshots.lease(0)
     assert unentailed.ready(lease) is None
     with unentailed.make(lease) as copy:
         assert copy.head == 0
-        assert len(open_snapshot(copy.path)) == len(store) - 2
+        assert len(open_snapshot(copy.path)) == len(kept.store) - 2
         made = copy.path.stat().st_ino
-    assert len(open_snapshot(snapshots.current().path)) == len(store)
-    ready = unentailed.ready(snapshots.lease(0))
+    assert len(open_snapshot(kept.snapshots.current().path)) == len(kept.store)
+    ready = unentailed.ready(kept.snapshots.lease(0))
     assert ready is not None
     with ready as copy:
         assert copy.path.stat().st_ino == made
-        assert copy.path.parent == snapshots.current().path
+        assert copy.path.parent == kept.snapshots.current().path
 
 
-def test_what_was_cut_off_is_begun_again(store: GraphStore, tmp_path: Path) -> None:
-    snapshots = kept(store, tmp_path / "snapshots")
-    left = snapshots.current().path / ".asserted"
+def test_what_was_cut_off_is_begun_again(kept: Kept) -> None:
+    left = kept.snapshots.current().path / ".asserted"
     left.mkdir()
     (left / "CURRENT").write_text("half")
-    with Unentailed(snapshots, IDS).make(snapshots.lease(0)) as copy:
-        assert len(open_snapshot(copy.path)) == len(store) - 2
+    with Unentailed(kept.snapshots, IDS).make(kept.snapshots.lease(0)) as copy:
+        assert len(open_snapshot(copy.path)) == len(kept.store) - 2
     assert not left.exists()
+
+
+def test_a_copy_that_follows_the_one_before_is_the_same(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    following = Unentailed(kept.snapshots, IDS, kept.store.recent)
+    kept.without_inferred(following)
+    monkeypatch.setattr(GraphStore, "drop_inferred", _must_follow)
+    proposals = IDS.graph("proposals")
+    seen = []
+    for changes in (
+        [(f"GRAPH <{SHOP}> {{ z:b a z:Horse . z:b z:p z:c }}", "", "")],
+        [
+            (f"GRAPH <{CRM}> {{ z:b a z:Animal , z:Horse }}", "", ""),
+            (
+                "",
+                f"GRAPH <{SHOP}> {{ z:b a z:Horse }}",
+                f"GRAPH <{proposals}> {{ z:a a z:Animal }}",
+            ),
+        ],
+        [(f"GRAPH <{CRM}> {{ z:Animal rdfs:subClassOf z:Being }}", "", ""), ("", "", "")],
+        [("", f"GRAPH <{CRM}> {{ z:b a z:Animal }}", "")],
+    ):
+        for add, remove, system in changes:
+            kept.commit(add, remove, system)
+        seen.append(kept.without_inferred(following))
+    monkeypatch.undo()
+    for head, followed in zip((1, 3, 5, 6), seen, strict=True):
+        # Made anew from the same snapshot.
+        path = kept.snapshots.at(head).path
+        (path / "asserted").rename(path / "followed")
+        with Unentailed(kept.snapshots, IDS).make(kept.snapshots.lease(head)) as copy:
+            assert {str(quad) for quad in open_snapshot(copy.path)} == followed
+
+
+def _must_follow(store: GraphStore) -> None:
+    raise AssertionError("the copy was made anew")
+
+
+def test_a_copy_is_made_anew_where_too_much_has_changed_since(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unentailed = Unentailed(kept.snapshots, IDS, kept.store.recent)
+    kept.without_inferred(unentailed)
+    monkeypatch.setattr(recent_changes, "MOST_QUADS", 3)
+    for number in range(4):
+        kept.commit(f"GRAPH <{SHOP}> {{ z:n{number} a z:Horse }}")
+    assert kept.store.recent.between(0, 4) is None
+    assert kept.store.recent.between(3, 4) is not None
+    found = kept.without_inferred(unentailed)
+    assert len(found) == len(kept.store) - 2 * 5
