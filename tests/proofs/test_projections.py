@@ -6,12 +6,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ontology.errors import StoreError
+from ontology.terms import Delta
 from proofs.errors import (
     IndexFailed,
     Invalid,
@@ -398,3 +400,67 @@ def test_a_disk_that_cannot_be_read_is_not_called_a_forgery(
     monkeypatch.setattr(gate.journal, "blob", Failing(None, JournalBroken("disk I/O error"), 1))
     with pytest.raises(JournalBroken, match="disk I/O error"):
         load_entry(gate.journal, 1, leaf, gate.key.verifier)
+
+
+# --- what is inferred
+
+
+def test_what_is_inferred_follows_the_ontology_and_comes_back_the_same(gate: Gate) -> None:
+    otto = gate.name("otto", "operator")
+
+    def change(turtle: str, *, back: bool = False) -> None:
+        ask = gate.take_back if back else gate.propose
+        gate.ledger.approve(otto, ask(turtle, "ontology", by=gate.operator).id, "yes")
+
+    gate.propose(gate.service("web") + gate.service("api") + "ex:web ex:feeds ex:api .")
+    change("fo:Service rdfs:subClassOf ex:Thing . ex:feeds owl:inverseOf ex:fedBy .")
+    gate.sound()
+    inferred = {(q.subject.value, q.object.value) for q in _inferred(gate, "http://example.org/")}
+    assert inferred == {
+        (f"http://example.org/{one}", f"http://example.org/{other}")
+        for one, other in (("web", "Thing"), ("api", "Thing"), ("api", "web"))
+    }
+    change("fo:Service rdfs:subClassOf ex:Thing .", back=True)
+    gate.take_back("ex:web ex:feeds ex:api .")
+    assert _inferred(gate, "http://example.org/") == []
+    change("ex:Thing rdfs:subClassOf ex:Being . fo:Service rdfs:subClassOf ex:Thing .")
+    before = picture(gate)
+    assert before["derived"]["inferred"]
+    with closed(gate) as folder:
+        shutil.rmtree(folder / "graph")
+    assert picture(gate) == before
+    gate.sound()
+
+
+def _inferred(gate: Gate, space: str) -> list[Any]:
+    """Inferred triples between things of our own."""
+    return [
+        quad
+        for quad in gate.store.match(graph=gate.store.inferred)
+        if quad.subject.value.startswith(space)  # type: ignore[union-attr]
+        and quad.object.value.startswith(space)  # type: ignore[union-attr]
+    ]
+
+
+def test_a_store_from_before_there_was_entailment_is_brought_up_to_date(gate: Gate) -> None:
+    gate.propose(gate.service("web"))
+    before = picture(gate)
+    everything = frozenset(gate.store.match(graph=gate.store.inferred))
+    assert everything
+    gate.store.write_inferred(Delta(removals=everything), version="0")
+    gate.reopen()
+    assert picture(gate) == before
+    gate.sound()
+
+
+def test_a_graph_that_turns_restricted_as_it_is_filled_shows_nothing(gate: Gate) -> None:
+    otto = gate.name("otto", "operator")
+    billing = gate.request(gate.service("vault", "billing"), "lineage/billing")
+    restricts = gate.request("graph:lineage\\/billing fo:restricted true .", "governance")
+    both = replace(billing, additions=billing.additions | restricts.additions)
+    view = gate.ledger.submit(gate.operator, both)
+    assert view is not None
+    gate.ledger.approve(otto, view.id, "yes")
+    derived = gate.derived()
+    assert not [line for name in ("merge", "inferred") for line in derived[name] if "vault" in line]
+    gate.sound()

@@ -92,6 +92,8 @@ def test_a_select_is_a_table(fake: Any, data: Path, run: Callable[..., Any]) -> 
     assert fake.last.query == {"at": ["3"], "timeout": ["2.0"]}
     assert fake.last.headers["content-type"] == "application/sparql-query"
     assert fake.last.body.startswith(b"PREFIX fo: <https://w3id.org/fractalops/ns#> SELECT")
+    run("query", "ASK {}", "--data", data, "--no-entailment")
+    assert fake.last.query == {"entailment": ["off"]}
 
 
 def test_json_is_the_results_format(fake: Any, data: Path, run: Callable[..., Any]) -> None:
