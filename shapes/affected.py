@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from pyoxigraph import NamedNode
+
 from shapes.compile import Anchor, Near, Program, Trigger, Triggers, Unit
 from shapes.evaluate import Run
-from shapes.model import Shape
+from shapes.model import Count, Shape
 from shapes.overlay import Overlay, Row
-from shapes.paths import HERE
+from shapes.paths import HERE, Predicate
 from shapes.view import TYPE, Node
 
 Asked = dict[Node | None, Row]
@@ -27,8 +29,11 @@ class TooMany(Exception):
 class Affected:
     """What is to be asked after a change: whole shapes of some nodes, single units of others."""
 
-    def __init__(self, program: Program, run: Run, most: int | None = None) -> None:
+    def __init__(
+        self, program: Program, run: Run, overlay: Overlay, most: int | None = None
+    ) -> None:
         self.program = program
+        self._overlay = overlay
         self._run = run
         self._most = most
         self._number = 0
@@ -36,6 +41,7 @@ class Affected:
         self._kinds: dict[tuple[Node, ...], frozenset[Shape]] = {}
         self._others: dict[tuple[Shape, Node], bool] = {}
         self._resolved: dict[tuple[Near, frozenset[Shape], bool], list[_Resolved]] = {}
+        self._kept: dict[tuple[Node, NamedNode, bool], bool] = {}
         self.whole: dict[Shape, dict[Node, Row]] = {}
         self.units: dict[Unit, dict[Node, Asked]] = {}
         self.everywhere: dict[Unit, Row] = {}
@@ -43,10 +49,11 @@ class Affected:
         self.retargeted: dict[Shape, Row] = {}
         """Shapes to be asked of every focus node, which a query selects."""
 
-    def read(self, overlay: Overlay) -> None:
+    def read(self) -> None:
         """Reads the change that the overlay lays on the store.
 
         Raises :class:`TooMany` beyond the limit."""
+        overlay = self._overlay
         by_subject: dict[Node, list[Row]] = {}
         for row in overlay.rows:
             by_subject.setdefault(row.subject, []).append(row)
@@ -110,7 +117,20 @@ class Affected:
                 continue
             if targeted or self._is_other_target(shape, subject):
                 for unit, leads_to_value in units:
-                    self._add(unit, subject, row.value if leads_to_value else None, row)
+                    if not self._keeps_count(unit, subject):
+                        self._add(unit, subject, row.value if leads_to_value else None, row)
+
+    def _keeps_count(self, unit: Unit, subject: Node) -> bool:
+        constraint, path = unit.constraint, unit.shape.path
+        if not isinstance(constraint, Count) or not isinstance(path, Predicate):
+            return False
+        key = (subject, path.iri, constraint.at_least)
+        known = self._kept.get(key)
+        if known is None:
+            known = self._kept[key] = self._overlay.keeps_count(
+                subject, path.iri, at_least=constraint.at_least
+            )
+        return known
 
     # --- further away
 

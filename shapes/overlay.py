@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -26,7 +27,7 @@ from shapes.view import TYPE, Node
 Term = NamedNode | Literal
 SUBCLASS = NamedNode(Rdfs.subClassOf)
 
-FEW = 4
+FEW = 12
 """So many look-ups are quicker one by one than by a query."""
 BATCH = 2_000
 """Nodes of one query."""
@@ -69,7 +70,9 @@ class Row(NamedTuple):
 
 
 _Item = TypeVar("_Item", Node, tuple[Node, Node])
-_Index = dict[NamedNode, dict[Node, list[Node]]]
+_Index = dict[Node, dict[NamedNode, list[Node]]]
+
+_NOTHING: Mapping[NamedNode, list[Node]] = {}
 
 
 class Overlay:
@@ -79,20 +82,14 @@ class Overlay:
         self._store = store
         self._delta = delta
         self._removals = delta.removals
-        self._added: _Index = {}
-        self._added_back: _Index = {}
-        self._out: dict[Node, dict[NamedNode, None]] = {}
-        self._in: dict[Node, dict[NamedNode, None]] = {}
+        self._out: _Index = {}
         self._cut: set[tuple[NamedNode, Node]] = set()
         self._cut_nodes: set[Node] = set()
         self.rows: list[Row] = []
         for quad in delta.additions:
             subject, predicate, value, _ = quad
             self.rows.append(Row(True, subject, predicate, value, quad))
-            self._added.setdefault(predicate, {}).setdefault(subject, []).append(value)
-            self._added_back.setdefault(predicate, {}).setdefault(value, []).append(subject)
-            self._out.setdefault(subject, {})[predicate] = None
-            self._in.setdefault(value, {})[predicate] = None
+            self._out.setdefault(subject, {}).setdefault(predicate, []).append(value)
         for quad in delta.removals:
             subject, predicate, value, _ = quad
             self.rows.append(Row(False, subject, predicate, value, quad))
@@ -109,6 +106,40 @@ class Overlay:
         system = ", ".join(f"<{graph}>" for graph in sorted(store.system_graphs))
         self._asserted = f"FILTER(?g NOT IN ({system}))"
 
+    @cached_property
+    def _in(self) -> _Index:
+        """The added statements by value; not every change needs it."""
+        found: _Index = {}
+        for row in self.rows:
+            if row.added:
+                by_predicate = found.setdefault(row.value, {})
+                by_predicate.setdefault(row.predicate, []).append(row.subject)
+        return found
+
+    def keeps_count(self, subject: Node, predicate: NamedNode, *, at_least: bool) -> bool:
+        """Whether a subject certainly has no fewer (or, otherwise, no more) values than before.
+
+        So where one value is put in the place of another, they need not be counted."""
+        added = dict.fromkeys(self._out.get(subject, _NOTHING).get(predicate, ()))
+        removed = self._gone.get((predicate, subject), {})
+        few, many = (removed, added) if at_least else (added, removed)
+        if len(few) > len(many):
+            return False
+        # A statement that another graph makes as well is there before and after.
+        return not any(self._stated_elsewhere(subject, predicate, value) for value in many)
+
+    @cached_property
+    def _gone(self) -> dict[tuple[NamedNode, Node], dict[Node, None]]:
+        found: dict[tuple[NamedNode, Node], dict[Node, None]] = {}
+        for row in self.rows:
+            if not row.added:
+                found.setdefault((row.predicate, row.subject), {})[row.value] = None
+        return found
+
+    def _stated_elsewhere(self, subject: Node, predicate: NamedNode, value: Node) -> bool:
+        self.reads.objects.setdefault(predicate, set()).add(subject)
+        return next(self._stored(subject, predicate, value), None) is not None
+
     # --- what a validation reads
 
     def objects(
@@ -124,14 +155,17 @@ class Overlay:
     def _look_up(self, subject: Node, predicate: NamedNode, limit: int | None) -> tuple[Node, ...]:
         if isinstance(subject, Literal):
             return ()
-        self.reads.objects.setdefault(predicate, set()).add(subject)
+        # Of a new node all that might be said counts as read already.
+        is_new = subject in self._without_values
+        if not is_new:
+            self.reads.objects.setdefault(predicate, set()).add(subject)
         complete = self._complete.get(subject)
         if complete is not None:
             found = complete.get(predicate, ())
         else:
-            added = self._added.get(predicate, {}).get(subject, ())
-            if subject in self._without_values:
-                found = tuple(dict.fromkeys(added))
+            added = self._out.get(subject, _NOTHING).get(predicate, ())
+            if is_new:
+                found = tuple(added) if len(added) < 2 else tuple(dict.fromkeys(added))
             else:
                 stored = (node(quad.object) for quad in self._stored(subject, predicate, None))
                 found = _first(chain(added, stored), limit)
@@ -152,7 +186,7 @@ class Overlay:
         if pointing is not None:
             found = pointing.get(predicate, ())
         else:
-            added = self._added_back.get(predicate, {}).get(value, ())
+            added = self._in.get(value, _NOTHING).get(predicate, ())
             stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
             found = _first(chain(added, stored), limit)
             if limit is not None and len(found) >= limit:
@@ -169,7 +203,7 @@ class Overlay:
             return complete
         found: dict[NamedNode, dict[Node, None]] = {}
         for predicate in self._out.get(subject, ()):
-            found[predicate] = dict.fromkeys(self._added[predicate][subject])
+            found[predicate] = dict.fromkeys(self._out[subject][predicate])
         if subject not in self._without_values:
             for quad in self._stored(subject, None, None):
                 found.setdefault(quad.predicate, {})[node(quad.object)] = None
@@ -177,7 +211,11 @@ class Overlay:
 
     def pairs(self, predicate: NamedNode) -> Iterator[tuple[Node, Node]]:
         self.reads.everything = True
-        added = self._added_back.get(predicate, {})
+        added = {
+            value: by_predicate[predicate]
+            for value, by_predicate in self._in.items()
+            if predicate in by_predicate
+        }
         for value, subjects in added.items():
             stored = (node(quad.subject) for quad in self._stored(None, predicate, value))
             for subject in dict.fromkeys(chain(subjects, stored)):
@@ -191,7 +229,7 @@ class Overlay:
 
     def instances(self, kind: Node) -> Iterator[Node]:
         self.reads.everything = True
-        added = dict.fromkeys(self._added_back.get(TYPE, {}).get(kind, ()))
+        added = dict.fromkeys(self._in.get(kind, _NOTHING).get(TYPE, ()))
         yield from added
         stored = (node(quad.subject) for quad in self._stored(None, TYPE, kind))
         for subject in self._unrepeated(stored):
@@ -219,13 +257,12 @@ class Overlay:
 
         Call it once their types were prefetched: what has a type is not new."""
         typed = self._objects.get(TYPE, {})
-        given = self._added.get(TYPE, {})
         asked = [
             item
             for item in nodes
             if isinstance(item, NamedNode)
             and item not in self._cut_nodes
-            and len(typed.get(item, ())) <= len(given.get(item, ()))
+            and len(typed.get(item, ())) <= len(self._out.get(item, _NOTHING).get(TYPE, ()))
         ]
         if len(asked) < FEW:
             return
@@ -255,7 +292,7 @@ class Overlay:
         ]
         if len(wanted) < FEW:
             return
-        added = (self._added_back if backwards else self._added).get(predicate, {})
+        index = self._in if backwards else self._out
         pattern = f"?v {predicate} ?n" if backwards else f"?n {predicate} ?v"
         read = self.reads.subjects if backwards else self.reads.objects
         read.setdefault(predicate, set()).update(wanted)
@@ -264,7 +301,9 @@ class Overlay:
         for part, graph in ((plain, ""), (cut, " ?g")):
             for start in range(0, len(part), BATCH):
                 batch = part[start : start + BATCH]
-                found = [dict.fromkeys(added.get(item, ())) for item in batch]
+                found = [
+                    dict.fromkeys(index.get(item, _NOTHING).get(predicate, ())) for item in batch
+                ]
                 number, most = 0, MANY * len(batch)
                 for row in self._store.rows(
                     f"SELECT ?i ?v{graph} {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
@@ -290,24 +329,25 @@ class Overlay:
             and item not in self._without_values
             and item not in self._complete
         ]
-        self._read_around(wanted, "?n ?p ?v", self._complete, self._out, self._added)
+        self._read_around(wanted, "?n ?p ?v", self._complete, self._out)
 
     def prefetch_pointing(self, nodes: Iterable[Node]) -> None:
         """Reads all that points at many nodes, in few queries; not of nodes with very much."""
         wanted = [item for item in nodes if item not in self._pointing]
-        self._read_around(wanted, "?v ?p ?n", self._pointing, self._in, self._added_back)
+        self._read_around(wanted, "?v ?p ?n", self._pointing, self._in)
 
     def _read_around(
         self,
         wanted: Sequence[Node],
         pattern: str,
         into: dict[Node, dict[NamedNode, tuple[Node, ...]]],
-        touched: dict[Node, dict[NamedNode, None]],
         added: _Index,
     ) -> None:
-        if len(wanted) < FEW:
-            return
         backwards = pattern.startswith("?v")
+        if len(wanted) < FEW:
+            for item in wanted:
+                self._read_one(item, backwards, into, added)
+            return
         cut = [item for item in wanted if item in self._cut_nodes]
         plain = [item for item in wanted if item not in self._cut_nodes] if cut else wanted
         for part, graph in ((plain, ""), (cut, " ?g")):
@@ -329,11 +369,24 @@ class Overlay:
                 if number == most:
                     continue
                 for item, by_predicate in zip(batch, found, strict=True):
-                    for predicate in touched.get(item, ()):
-                        by_predicate.setdefault(predicate, {}).update(
-                            dict.fromkeys(added[predicate][item])
-                        )
-                    into[item] = {key: tuple(values) for key, values in by_predicate.items()}
+                    into[item] = _joined(by_predicate, added.get(item, _NOTHING))
+
+    def _read_one(
+        self,
+        item: Node,
+        backwards: bool,
+        into: dict[Node, dict[NamedNode, tuple[Node, ...]]],
+        added: _Index,
+    ) -> None:
+        found: dict[NamedNode, dict[Node, None]] = {}
+        stored = self._stored(None, None, item) if backwards else self._stored(item, None, None)
+        number = 0
+        for quad in islice(stored, MANY + 1):
+            value = node(quad.subject if backwards else quad.object)
+            found.setdefault(quad.predicate, {})[value] = None
+            number += 1
+        if number <= MANY:
+            into[item] = _joined(found, added.get(item, _NOTHING))
 
     def _is_removed(self, ends: tuple[Node, Node], predicate: NamedNode, graph: NamedNode) -> bool:
         subject, value = ends
@@ -403,6 +456,14 @@ def _first(items: Iterable[Node], limit: int | None) -> tuple[Node, ...]:
 
 def _reversed_text(item: Node | tuple[Node, Node]) -> tuple[str, ...]:
     return tuple(map(str, reversed(item))) if isinstance(item, tuple) else (str(item),)
+
+
+def _joined(
+    stored: dict[NamedNode, dict[Node, None]], added: Mapping[NamedNode, Sequence[Node]]
+) -> dict[NamedNode, tuple[Node, ...]]:
+    for predicate, values in added.items():
+        stored.setdefault(predicate, {}).update(dict.fromkeys(values))
+    return {predicate: tuple(values) for predicate, values in stored.items()}
 
 
 def _numbered(nodes: Sequence[Node]) -> str:

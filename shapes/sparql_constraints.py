@@ -146,7 +146,7 @@ class Queries:
     def close(self) -> None:
         """Removes the copy of the graph, where there is one."""
         if self._folder is not None:
-            self._runner.release()
+            self._runner.release(self._folder)
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = self._copy = None
 
@@ -259,16 +259,14 @@ class Queries:
             view.reads.everything = True
             if view.on_disk:
                 return self._copied(view, query)
-            return Quads(self._written("graph.nq", view.everything()))
-        if query.shapes is None:
-            return Quads(self._written("graph.nq", view.everything()))
+        if isinstance(view, Overlay) or query.shapes is None:
+            return self._written("graph.nq", view.everything())
         # Here the shapes are no part of the graph, so what the query reads of them stands apart.
         name = query.shapes.name
         shapes = (
             Quad(item.subject, item.predicate, item.object, name) for item in query.shapes.triples
         )
-        path = self._written("graph-and-shapes.nq", chain(view.everything(), shapes))
-        return Quads(path, (name.value,))
+        return self._written("graph-and-shapes.nq", chain(view.everything(), shapes), (name.value,))
 
     def _copied(self, view: Overlay, query: Query) -> Copy:
         if self._copy is None:
@@ -285,12 +283,15 @@ class Queries:
             self._merged = True
         return replace(self._copy, exact=True)
 
-    def _written(self, name: str, statements: Iterable[Quad | Triple]) -> Path:
-        path = (self._folder or self._new_folder()) / name
-        if not path.exists():
-            with path.open("wb") as file:
+    def _written(
+        self, name: str, statements: Iterable[Quad | Triple], apart: tuple[str, ...] = ()
+    ) -> Quads:
+        quads = Quads((self._folder or self._new_folder()) / name, apart)
+        if not quads.path.exists():
+            with quads.path.open("wb") as file:
                 file.writelines(self._line(item).encode() for item in statements)
-        return path
+            self._runner.load(quads, _PREPARING)
+        return quads
 
     def _new_folder(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="query-", dir=self._scratch))

@@ -4,7 +4,8 @@ Invariant: no query outlives its limits on time and memory, none writes anything
 network (``SERVICE`` was refused when it was read). One process is kept warm; what it is asked comes
 one after the other. It keeps the last copy of a graph open that it was handed.
 
-A timer of its own ends it even where the process that started it is gone.
+A timer of its own ends it, in the middle of the engine's work too, and even where the process that
+started it is gone.
 Source: https://pebble.readthedocs.io/
 """
 
@@ -103,7 +104,7 @@ class Runner:
         """The solutions of each query; an ASK that holds has one, without values.
 
         Raises :class:`Stopped`."""
-        return self._run(answer, seconds, call, seconds)
+        return self._run(answer, seconds, call)
 
     def change(self, copy: Copy, additions: bytes, removals: bytes, seconds: float) -> None:
         """Applies a change, as N-Quads, to a copy of a store. Raises :class:`Stopped`."""
@@ -113,11 +114,15 @@ class Runner:
         """Makes a copy ready to be met exactly. Raises :class:`Stopped`."""
         self._run(merge, seconds, copy)
 
-    def release(self) -> None:
-        """Has the process let go of what it keeps open; does not wait for it."""
+    def load(self, quads: Quads, seconds: float) -> None:
+        """Reads a file ahead of the queries. Raises :class:`Stopped`."""
+        self._run(load, seconds, quads)
+
+    def release(self, folder: Path) -> None:
+        """Has the process let go of what it keeps open in a folder; does not wait for it."""
         with self._lock:
             if self._pool is not None:
-                self._pool.schedule(release, timeout=_GRACE)
+                self._pool.schedule(release, args=(folder,), timeout=_GRACE)
 
     def close(self) -> None:
         """Ends the process."""
@@ -128,13 +133,17 @@ class Runner:
                 self._pool = None
 
     def _run(self, function: Callable[..., _Result], seconds: float, *args: object) -> _Result:
-        future = self._running().schedule(function, args=args, timeout=seconds)
+        future = self._running().schedule(
+            _timed, args=(seconds, function, *args), timeout=seconds + _GRACE
+        )
         try:
             result: _Result = future.result(timeout=seconds + _PATIENCE)
         except FutureTimeout as error:
             future.cancel()  # type: ignore[no-untyped-call]
             raise Stopped(f"it was stopped after {seconds:g} s") from error
         except (ProcessExpired, MemoryError) as error:
+            if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGALRM:
+                raise Stopped(f"it was stopped after {seconds:g} s") from error
             raise Stopped(
                 f"it was stopped because it took more than {MEMORY >> 30} GiB of memory, or crashed"
             ) from error
@@ -169,30 +178,35 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
 
 
-def answer(call: Call, seconds: float) -> list[list[Row]]:
-    signal.setitimer(signal.ITIMER_REAL, seconds + _GRACE)
+def _timed(seconds: float, function: Callable[..., _Result], *args: object) -> _Result:
+    # What the signal does by itself is to end the process.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
-        store = _opened(call.data)
-        default, named = _graphs(call.data, store)
-        room = MOST_ROWS
-        found: list[list[Row]] = []
-        for query in call.queries:
-            solutions = store.query(query, default_graph=default, named_graphs=named)
-            rows: list[Row] = []
-            if isinstance(solutions, QueryBoolean):
-                rows = [()] if solutions else []
-            elif isinstance(solutions, QuerySolutions):
-                names = {variable.value for variable in solutions.variables}
-                known = [name if name in names else None for name in call.wanted]
-                for solution in solutions:
-                    rows.append(tuple(None if n is None else solution[n] for n in known))
-                    room -= 1
-                    if room < 0:
-                        raise ValueError(f"it has more than {MOST_ROWS} solutions")
-            found.append(rows)
-        return found
+        return function(*args)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def answer(call: Call) -> list[list[Row]]:
+    store = _opened(call.data)
+    default, named = _graphs(call.data, store)
+    room = MOST_ROWS
+    found: list[list[Row]] = []
+    for query in call.queries:
+        solutions = store.query(query, default_graph=default, named_graphs=named)
+        rows: list[Row] = []
+        if isinstance(solutions, QueryBoolean):
+            rows = [()] if solutions else []
+        elif isinstance(solutions, QuerySolutions):
+            names = {variable.value for variable in solutions.variables}
+            known = [name if name in names else None for name in call.wanted]
+            for solution in solutions:
+                rows.append(tuple(None if n is None else solution[n] for n in known))
+                room -= 1
+                if room < 0:
+                    raise ValueError(f"it has more than {MOST_ROWS} solutions")
+        found.append(rows)
+    return found
 
 
 def change(copy: Copy, additions: bytes, removals: bytes) -> None:
@@ -213,8 +227,13 @@ def merge(copy: Copy) -> None:
     store.flush()
 
 
-def release() -> None:
-    _open.clear()
+def load(quads: Quads) -> None:
+    _opened(quads)
+
+
+def release(folder: Path) -> None:
+    for path in [path for path in _open if path.parent == folder]:
+        del _open[path]
 
 
 def _opened(data: Data) -> Store:

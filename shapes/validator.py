@@ -91,9 +91,9 @@ class Validator:
         shared = None if _changes_hierarchy(delta) else version.superclasses
         with Queries(overlay, self._scratch, self._limits) as queries:
             run = Run(overlay, shared, overlay.reads.objects.setdefault(SUBCLASS, set()), queries)
-            affected = Affected(version.program, run, MOST)
+            affected = Affected(version.program, run, overlay, MOST)
             try:
-                affected.read(overlay)
+                affected.read()
             except TooMany:
                 return self._everything(version.program, self._shapes(), delta, tell)
             return Validation(_reported(affected, run, overlay), overlay.reads)
