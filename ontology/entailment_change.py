@@ -12,7 +12,8 @@ asks for them.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 from typing import TypeVar
 
 from pyoxigraph import DefaultGraph, Literal, NamedNode, Quad
@@ -77,9 +78,6 @@ class Inference:
         self._gone = shown.removals | delta.removals
         self._is_hidden = is_hidden
         self._ever_hidden = was_hidden | is_hidden
-        self._by_subject: dict[object, list[Quad]] = {}
-        for quad in shown.additions:
-            self._by_subject.setdefault(quad.subject, []).append(quad)
         self._additions: set[Quad] = set()
         self._removals: set[Quad] = set()
         self._stated_now: set[Quad] = set()
@@ -310,15 +308,29 @@ class Inference:
 
     # --- the asserted quads that count
 
-    def _after(
+    @cached_property
+    def _added_between(self) -> dict[tuple[object, object], list[str]]:
+        """The properties that the change adds between two terms: a hub may get many at once."""
+        found: dict[tuple[object, object], list[str]] = {}
+        for quad in self._shown.additions:
+            found.setdefault((quad.subject, quad.object), []).append(quad.predicate.value)
+        return found
+
+    @cached_property
+    def _added_classes(self) -> dict[object, list[str]]:
+        """The classes that the change adds to a thing."""
+        found: dict[object, list[str]] = {}
+        for quad in self._shown.additions:
+            if quad.predicate == _TYPE and isinstance(quad.object, NamedNode):
+                found.setdefault(quad.subject, []).append(quad.object.value)
+        return found
+
+    def _kept(
         self, subject: NamedNode, predicate: NamedNode | None, value: Term | None
     ) -> Iterator[Quad]:
-        """Matching quads after the change."""
+        """Matching quads that the change leaves there."""
         for quad in self._store.unrestricted(self._is_hidden, subject, predicate, value):
             if quad not in self._gone:
-                yield quad
-        for quad in self._by_subject.get(subject, ()):
-            if predicate in (None, quad.predicate) and value in (None, quad.object):
                 yield quad
 
     def _remaining(self, quad: Quad) -> bool:
@@ -332,8 +344,9 @@ class Inference:
         """The classes that a thing is stated to be of after the change."""
         found = self._classes_of.get(subject)
         if found is None:
-            quads = self._after(subject, _TYPE, None)
-            found = frozenset(q.object.value for q in quads if isinstance(q.object, NamedNode))
+            quads = self._kept(subject, _TYPE, None)
+            kept = (quad.object.value for quad in quads if isinstance(quad.object, NamedNode))
+            found = frozenset(chain(kept, self._added_classes.get(subject, ())))
             _remember(self._classes_of, subject, found)
         return found
 
@@ -341,8 +354,8 @@ class Inference:
         """The properties that two terms are stated to have between them after the change."""
         found = self._properties_of.get((subject, value))
         if found is None:
-            quads = self._after(subject, None, value)
-            found = frozenset(quad.predicate.value for quad in quads)
+            kept = (quad.predicate.value for quad in self._kept(subject, None, value))
+            found = frozenset(chain(kept, self._added_between.get((subject, value), ())))
             _remember(self._properties_of, (subject, value), found)
         return found
 
