@@ -116,6 +116,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
             assembly.ledger,
             authenticator,
             assembly.ids,
+            assembly.store,
             body_limit=settings.proposal_bytes,
             published=published,
             committed=assembly.committed,
@@ -124,7 +125,11 @@ def create_app(assembly: Assembly) -> ASGIApp:
     )
     app.include_router(
         validation.build_router(
-            assembly.ledger, authenticator, assembly.ids, body_limit=settings.proposal_bytes
+            assembly.ledger,
+            authenticator,
+            assembly.ids,
+            assembly.store,
+            body_limit=settings.proposal_bytes,
         )
     )
     app.include_router(

@@ -19,9 +19,11 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.negotiate import best
 from graph_api.problems import Problem
 from graph_api.proposal_json import answered, nodes_told, problem_of, proposal_json
+from graph_api.readable_report import readable_report
 from graph_api.submitted import described, read_request
 from graph_api.validation import JSON, REPORT_FORMATS, report_graph
 from ontology.ids import Ids
+from ontology.store import GraphStore
 from ontology.terms import to_nquads
 from proofs.errors import Invalid, ProofError
 from proofs.governance import OPERATOR, STEWARD
@@ -54,6 +56,7 @@ def build_router(
     ledger: Ledger,
     authenticator: Authenticator,
     ids: Ids,
+    store: GraphStore,
     *,
     body_limit: int,
     published: Callable[[], int],
@@ -69,8 +72,17 @@ def build_router(
     anybody = Depends(authenticator.require())
     writers = Depends(authenticator.require(STEWARD, OPERATOR))
 
-    def shown(view: ProposalView) -> dict[str, Any]:
-        return proposal_json(view, published())
+    def shown(view: ProposalView, caller: Caller, entries: int | None = None) -> dict[str, Any]:
+        # What was just committed is applied; publication follows, and shows as "proven".
+        resource = proposal_json(view, published() if entries is None else entries)
+        return {**resource, "report": told(view, caller)}
+
+    def told(view: ProposalView, caller: Caller) -> dict[str, Any] | None:
+        if not (view.report and view.report["results"] and caller.hidden_graphs):
+            return view.report
+        return readable_report(
+            view.report, answered(ledger.delta_of, view), caller.hidden_graphs, store
+        )
 
     def readable(identifier: str, caller: Caller) -> ProposalView:
         view = answered(ledger.proposal, identifier)
@@ -96,9 +108,8 @@ def build_router(
                 }
             )
         committed(caller.principal, view.head)
-        # What was just committed is applied; publication follows, and shows as "proven".
         return JSONResponse(
-            proposal_json(view, 0), 201, headers={"Location": f"/proposals/{view.id}"}
+            shown(view, caller, 0), 201, headers={"Location": f"/proposals/{view.id}"}
         )
 
     @router.post("/proposals", status_code=201, openapi_extra=described(required=True))
@@ -111,10 +122,10 @@ def build_router(
         except Invalid as error:
             view = ledger.proposal(error.proposal)
             committed(caller.principal, view.head)
-            return _refusal(request, view, str(error))
+            return await run_in_threadpool(_refusal, request, caller, view, str(error))
         except ProofError as error:
             raise problem_of(error) from error
-        return answer(caller, view)
+        return await run_in_threadpool(answer, caller, view)
 
     @router.get("/proposals")
     def listing(
@@ -144,14 +155,14 @@ def build_router(
             readable=ledger.governance.readable_projects(caller.hidden_graphs),
         )
         return {
-            "items": [shown(view) for _, view in rows],
+            "items": [shown(view, caller) for _, view in rows],
             "next": rows[-1][0] if len(rows) == limit else None,
         }
 
     @router.get("/proposals/{identifier}")
     def show(identifier: str, caller: Caller = anybody) -> dict[str, Any]:
         """One proposal."""
-        return shown(readable(identifier, caller))
+        return shown(readable(identifier, caller), caller)
 
     @router.get("/proposals/{identifier}/diff")
     def diff(identifier: str, request: Request, caller: Caller = anybody) -> Response:
@@ -171,7 +182,8 @@ def build_router(
     def report(identifier: str, request: Request, caller: Caller = anybody) -> Response:
         """The validation report, as Turtle, JSON-LD, N-Triples or JSON."""
         view = readable(identifier, caller)
-        if view.report is None:
+        found = told(view, caller)
+        if found is None:
             raise Problem(
                 404,
                 "no-report",
@@ -180,8 +192,8 @@ def build_router(
             )
         chosen = best(request.headers.get("accept"), (JSON, *REPORT_FORMATS)) or JSON
         if chosen == JSON:
-            return JSONResponse(view.report)
-        return report_graph(Report.from_dict(view.report), chosen)
+            return JSONResponse(found)
+        return report_graph(Report.from_dict(found), chosen)
 
     @router.post("/proposals/{identifier}/decisions")
     async def decide(
@@ -199,11 +211,13 @@ def build_router(
                 decisions[body.outcome], caller.principal, identifier, body.reason
             )
         except Invalid as error:
-            return _refusal(request, ledger.proposal(error.proposal), str(error))
+            return await run_in_threadpool(
+                _refusal, request, caller, ledger.proposal(error.proposal), str(error)
+            )
         except ProofError as error:
             raise problem_of(error) from error
         committed(caller.principal, view.head)
-        return JSONResponse(proposal_json(view, 0))
+        return JSONResponse(await run_in_threadpool(shown, view, caller, 0))
 
     @router.post("/proposals/{identifier}/revert", status_code=201)
     async def revert(
@@ -215,21 +229,26 @@ def build_router(
         try:
             view = await run_in_threadpool(ledger.revert, caller.principal, identifier, rationale)
         except Invalid as error:
-            return _refusal(request, ledger.proposal(error.proposal), str(error))
+            return await run_in_threadpool(
+                _refusal, request, caller, ledger.proposal(error.proposal), str(error)
+            )
         except ProofError as error:
             raise problem_of(error) from error
-        return answer(caller, view)
+        return await run_in_threadpool(answer, caller, view)
 
-    def _refusal(request: Request, view: ProposalView, summary: str) -> Response:
-        assert view.report is not None
+    def _refusal(request: Request, caller: Caller, view: ProposalView, summary: str) -> Response:
+        found = told(view, caller)
+        assert found is not None
+        if caller.hidden_graphs:
+            summary = Report.from_dict(found).summary()
         chosen = best(request.headers.get("accept"), (PROBLEM, JSON, *REPORT_FORMATS)) or PROBLEM
         location = {"Location": f"/proposals/{view.id}"}
         if chosen in REPORT_FORMATS:
-            answer = report_graph(Report.from_dict(view.report), chosen)
+            answer = report_graph(Report.from_dict(found), chosen)
             answer.status_code = 422
             answer.headers.update(location)
             return answer
-        nodes = nodes_told(view.report)
+        nodes = nodes_told(found)
         counted = f" Nodes that would not conform: {nodes}." if nodes else ""
         return Problem(
             422,
@@ -237,7 +256,7 @@ def build_router(
             "The shapes refuse it",
             f"{summary.rstrip('.')}.{counted} The graph is as it was; mend what the report names"
             " and propose again.",
-            extra=shown(view),
+            extra={**shown(view, caller), "report": found},
             headers=location,
         ).response()
 

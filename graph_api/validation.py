@@ -25,8 +25,10 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.negotiate import best
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of
+from graph_api.readable_report import readable_report
 from graph_api.submitted import asks_nothing, described, read_request
 from ontology.ids import Ids
+from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
 from proofs.check import Checked
 from proofs.errors import ProofError
@@ -80,7 +82,7 @@ def unvalidated(error: ValidationFailed) -> Problem:
 
 
 def build_router(
-    ledger: Ledger, authenticator: Authenticator, ids: Ids, *, body_limit: int
+    ledger: Ledger, authenticator: Authenticator, ids: Ids, store: GraphStore, *, body_limit: int
 ) -> APIRouter:
     """The route ``/validate``."""
     router = APIRouter(tags=["proposals"])
@@ -108,7 +110,9 @@ def build_router(
             )
 
         def document(checked: Checked) -> dict[str, Any]:
-            report = checked.report.to_dict()
+            report = readable_report(
+                checked.report.to_dict(), checked.delta, caller.hidden_graphs, store
+            )
             if whole:
                 return {**report, "head": checked.head, "head_at_end": ledger.head}
             return {
@@ -126,10 +130,10 @@ def build_router(
             raise
         if chosen == LINES:
             return StreamingResponse(job.lines(document), media_type=LINES)
-        checked = job.result()
+        found = await run_in_threadpool(document, job.result())
         if chosen in REPORT_FORMATS:
-            return report_graph(checked.report, chosen)
-        return JSONResponse(document(checked))
+            return report_graph(Report.from_dict(found), chosen)
+        return JSONResponse(found)
 
     return router
 
@@ -219,7 +223,7 @@ class _Job:
                     yield _line("progress", asdict(told))
                 await asyncio.wait((self._task,), timeout=PAUSE)
             try:
-                last = _line("report", document(self.result()))
+                last = _line("report", await run_in_threadpool(document, self.result()))
             except Problem as problem:
                 last = _line("problem", problem.told())
             except Exception:

@@ -22,6 +22,7 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.problems import PROBLEMS, Problem, handle_problem
 from graph_api.validation import build_router, unvalidated
 from ontology.ids import Ids
+from ontology.store import GraphStore
 from ontology.terms import Delta
 from ontology.vocab import Fo, Rdf
 from proofs.check import Checked
@@ -81,7 +82,11 @@ def played() -> Iterator[tuple[str, PlayedLedger]]:
     app.add_exception_handler(ValidationFailed, failed)
     app.include_router(
         build_router(
-            cast(Ledger, ledger), cast(Authenticator, Everybody()), IDS, body_limit=1_000_000
+            cast(Ledger, ledger),
+            cast(Authenticator, Everybody()),
+            IDS,
+            GraphStore(None, IDS),
+            body_limit=1_000_000,
         )
     )
     server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error", lifespan="off"))

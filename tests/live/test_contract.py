@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import threading
@@ -336,6 +337,101 @@ def test_what_the_shapes_refuse(platform: Platform, name: str) -> None:
         kept = client.get(f"/proposals/{told['id']}/report").json()
     assert kept == told["report"]
     assert platform.server.get("/status")["state_digest"] == digest
+
+
+def test_a_dry_run_says_what_led_to_each_result(platform: Platform, name: str) -> None:
+    """In every format; what is refused is refused before the first line."""
+    service = platform.server.ids.service("shop", name)
+    row = f"<{service}> <{Rdf.type}> <{Fo.Service}>"
+    address = "/validate?project=shop&graph=lineage/shop"
+    with nothing_changes(platform), platform.client("shop") as client:
+
+        def dry_run(accept: str, content: str = f"{row} .") -> httpx.Response:
+            return client.post(address, content=content, headers=TURTLE | {"Accept": accept})
+
+        report = dry_run("application/json").json()
+        graph = platform.server.ids.lineage_graph("shop")
+        assert {item["cause"] for item in report["results"]} == {f"A {row} <{graph}> ."}
+        assert all(item["advice"] for item in report["results"])
+        assert list(report["nodes"].values()) == [1]
+        assert (report["conforms"], report["omitted"], report["additions"]) == (False, 0, 1)
+        (line,) = dry_run("application/x-ndjson").text.splitlines()
+        assert json.loads(line) == {"report": report}
+        for media_type, form in (
+            ("text/turtle", RdfFormat.TURTLE),
+            ("application/ld+json", RdfFormat.JSON_LD),
+            ("application/n-triples", RdfFormat.N_TRIPLES),
+        ):
+            answer = dry_run(media_type)
+            assert answer.status_code == 200
+            assert answer.headers["content-type"].startswith(media_type)
+            found = [str(t.object) for t in parse(answer.text, format=form) if "focus" in str(t)]
+            assert found == [f"<{service}>"] * len(report["results"])
+        problem(dry_run("application/x-ndjson", "<a> <b>"), 400, "unparsable-rdf")
+
+
+def test_the_whole_graph_is_validated_for_those_who_may_read_it(platform: Platform) -> None:
+    with nothing_changes(platform):
+        for who in ("operator", "auditor"):
+            with platform.client(who) as client:
+                found = client.post("/validate").json()
+                assert found["conforms"] is True, found
+                assert found["head"] == found["head_at_end"] == platform.server.head
+                answer = client.post("/validate", headers={"Accept": "application/x-ndjson"})
+                told = [json.loads(line) for line in answer.text.splitlines()]
+                assert told[-1] == {"report": found}
+                assert all(set(line) == {"progress"} for line in told[:-1])
+                answer = client.post("/validate", headers={"Accept": "text/turtle"})
+                assert "sh:conforms true" in answer.text
+        for who in ("analyst", "shop"):
+            with platform.client(who) as client:
+                problem(client.post("/validate"), 403, "role-needed")
+
+
+def test_a_change_of_the_shapes_says_whom_it_would_break(
+    platform: Platform, turtle_of: ServiceTurtle, name: str
+) -> None:
+    """Before anybody approves it: with a violation it is refused, with a warning it is told."""
+    ids = platform.server.ids
+    turtle = turtle_of(ids, "shop", name)
+    assert propose(platform, "shop", "shop", "lineage/shop", turtle).is_success
+    services = len(platform.server.select(f"SELECT ?s {{ ?s a <{Fo.Service}> }}"))
+    wanted = f"https://w3id.org/fractalops/shapes#{name}"
+
+    def shapes(severity: str) -> str:
+        return f"""
+            @prefix sh: <http://www.w3.org/ns/shacl#> .
+            <{wanted}> a sh:NodeShape ; sh:targetClass <{Fo.Service}> ;
+                sh:property <{wanted}-note> .
+            <{wanted}-note> a sh:PropertyShape ; sh:path <{Fo.assetRole}> ; sh:minCount 1 ;
+                sh:severity sh:{severity} .
+        """
+
+    query = "/validate?graph=shapes"
+    with platform.client("operator") as client, nothing_changes(platform):
+        lines = client.post(
+            query, content=shapes("Violation"), headers=TURTLE | {"Accept": "application/x-ndjson"}
+        ).text.splitlines()
+        report = json.loads(lines[-1])["report"]
+    assert report["conforms"] is False
+    assert report["nodes"] == {f"<{wanted}>": services}
+    assert {item["shape"] for item in report["results"]} == {f"<{wanted}-note>"}
+
+    told = problem(
+        propose(platform, "operator", "", "shapes", shapes("Violation")), 422, "shapes-violated"
+    )
+    assert told["state"] == "invalid"
+    assert told["report"]["nodes"] == report["nodes"]
+    assert f"{services:,} of <{wanted}>" in told["detail"]
+
+    waiting = propose(platform, "operator", "", "shapes", shapes("Warning"))
+    assert (waiting.status_code, waiting.json()["state"]) == (201, "awaiting decision")
+    address = waiting.headers["location"]
+    with platform.client("second") as client:
+        shown = client.get(address).json()
+        assert shown["report"]["conforms"] is True
+        assert shown["report"]["nodes"] == report["nodes"]
+        assert client.post(f"{address}/decisions", json={"outcome": "reject"}).is_success
 
 
 def test_a_proposal_on_an_old_head(platform: Platform, turtle_of: ServiceTurtle, name: str) -> None:
