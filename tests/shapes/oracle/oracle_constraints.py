@@ -128,7 +128,7 @@ class NestedMaker(ShapesMaker):
     def make(self) -> None:
         for _ in range(self.random.randint(3, 6)):
             self.shape()
-        if self.chance(0.3):
+        if self.chance(0.4):
             self.siblings()
         self.shape(targeted=True)
         self.shape(targeted=True)

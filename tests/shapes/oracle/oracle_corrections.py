@@ -168,6 +168,21 @@ def _short_nothing() -> Iterator[Patch]:
     yield component, "_evaluate_string_rule", evaluate
 
 
+def _implicit_classes() -> Iterator[Patch]:
+    """A class that refers to a shape by ``sh:node`` and the like targets its instances, though it
+    isn't declared a shape."""
+    component: Any = shape_module.Shape
+    original = component.implicit_class_targets
+
+    def targets(self: Any) -> list[Any]:
+        kinds = set(self.sg.graph.objects(self.node, rdflib.RDF.type))
+        declared = kinds & {rdflib.SH.NodeShape, rdflib.SH.PropertyShape}
+        found: list[Any] = original(self) if declared else []
+        return found
+
+    yield component, "implicit_class_targets", targets
+
+
 CORRECTIONS: dict[str, Callable[[], Iterator[Patch]]] = {
     "ranges": _ranges,
     "pairs": _pairs,
@@ -175,6 +190,7 @@ CORRECTIONS: dict[str, Callable[[], Iterator[Patch]]] = {
     "flags": _flags,
     "inverse-sequences": _inverse_sequences,
     "short-nothing": _short_nothing,
+    "implicit-classes": _implicit_classes,
     **SPARQL_CORRECTIONS,
 }
 

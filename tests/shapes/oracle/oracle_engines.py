@@ -11,7 +11,8 @@ import importlib
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -70,11 +71,17 @@ def rows(report: Report) -> Rows:
 
 def pyshacl_rows(shapes: Iterable[Triple], data: Iterable[Triple]) -> Rows:
     """What pySHACL says of a graph. Raises :class:`shapes.errors.MalformedShapes`."""
+    with _quiet():
+        return rows(ReferenceShapes(ntriples(shapes)).run(ntriples(data)))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """rdflib tells of every literal that is ill-typed."""
     log = logging.getLogger("rdflib.term")
     with warnings.catch_warnings(), patch.object(log, "disabled", True):
-        # It tells of every literal that is ill-typed.
         warnings.simplefilter("ignore")
-        return rows(ReferenceShapes(ntriples(shapes)).run(ntriples(data)))
+        yield
 
 
 def second_engine() -> str | None:
@@ -87,8 +94,7 @@ def second_rows(shapes: Iterable[Triple], data: Iterable[Triple]) -> Rows | None
     shifty: Any = importlib.import_module("shifty")
     given = ntriples(map(_with_blank_parts, shapes))
     # The report comes as an rdflib graph; literals are to keep the form they have in it.
-    with patch.object(rdflib, "NORMALIZE_LITERALS", False), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with patch.object(rdflib, "NORMALIZE_LITERALS", False), _quiet():
         try:
             _, found, _ = shifty.validate(
                 ntriples(data), shacl_graph=given, infer=False, graph_mode="data"

@@ -95,7 +95,7 @@ class ShapesMaker:
 
     def siblings(self) -> None:
         """Qualified shapes that exclude each other."""
-        kinds = [self.node_shape(), self.node_shape()]
+        kinds = [self._kind(), self._kind()]
         parent = self.name("S")
         self.say(parent, "type", (parent, TYPE, sh("NodeShape")))
         path = self.random.choice(PREDICATES)
@@ -108,6 +108,23 @@ class ShapesMaker:
             self.say(parent, "property", (parent, sh("property"), shape))
         self._targets(parent, True)
         self.nodes.append(parent)
+
+    def _kind(self) -> NamedNode:
+        """A shape to count by: of a class, with some property, or any other."""
+        if self.chance(0.3):
+            return self.node_shape()
+        if self.chance(0.5):
+            shape = self.name("S")
+            kind = self.random.choice(CLASSES)
+            self.say(shape, "class", (shape, sh("class"), kind), removable=False)
+            self.nodes.append(shape)
+        else:
+            shape = self.name("P")
+            path = (shape, sh("path"), self.random.choice(PREDICATES))
+            least = (shape, sh("minCount"), typed("1", "integer"))
+            self.say(shape, "minCount", path, least, removable=False)
+            self.properties.append(shape)
+        return shape
 
     # --- the parts of a shape
 

