@@ -119,7 +119,8 @@ class GraphStore:
 
         As every reading here, it raises :class:`StoreError` where the files are damaged."""
         try:
-            yield from self._store.quads_for_pattern(subject, predicate, value, graph)
+            found = self._store.quads_for_pattern(subject, predicate, value, graph)
+            yield from found if value is None else _having(value, found)
         except _ENGINE_ERRORS as error:
             raise _unreadable(error) from error
 
@@ -320,8 +321,9 @@ class GraphStore:
             isinstance(other.graph_name, NamedNode)
             and other.graph_name.value not in hidden
             and other not in removals
-            for other in self._store.quads_for_pattern(
-                quad.subject, quad.predicate, quad.object, None
+            for other in _having(
+                quad.object,
+                self._store.quads_for_pattern(quad.subject, quad.predicate, quad.object, None),
             )
         )
 
@@ -343,6 +345,11 @@ class GraphStore:
 
     def __len__(self) -> int:
         return len(self._store)
+
+
+def _having(value: object, quads: Iterable[Quad]) -> Iterator[Quad]:
+    """What has this value: on disk, the engine's own answer for 255 goes on with 256."""
+    return (quad for quad in quads if quad.object == value)
 
 
 def _unreadable(error: Exception) -> StoreError:

@@ -22,6 +22,7 @@ SECRET = NamedNode(IDS.lineage_graph("secret"))
 PROPOSALS = NamedNode(IDS.graph("proposals"))
 RESTRICTED = NamedNode(IDS.graph("proposals/restricted"))
 P = NamedNode("http://e/p")
+INTEGER = NamedNode("http://www.w3.org/2001/XMLSchema#integer")
 
 
 def quad(graph: NamedNode, subject: str = "s", value: str = "x") -> Quad:
@@ -196,6 +197,21 @@ def test_iris_are_kept_letter_by_letter(store: GraphStore, iri: str) -> None:
     found = Quad(node, node, node, SHOP)
     store.apply(adds(found), Delta(), 0)
     assert set(store.asserted()) == {found}
+
+
+def test_a_value_is_not_taken_for_its_neighbour(tmp_path: Path) -> None:
+    """On disk the engine itself answers 255 with 256 as well."""
+    store = GraphStore(tmp_path / "graph", IDS)
+    one, other = (
+        Quad(NamedNode("http://e/s"), P, Literal(text, datatype=INTEGER), graph)
+        for text, graph in (("255", SHOP), ("256", BILLING))
+    )
+    store.apply(adds(one, other), Delta(), 0)
+    value = Literal("255", datatype=INTEGER)
+    assert list(store.asserted(None, P, value)) == [one]
+    store.apply(removes(one), Delta(), 1)
+    assert not list(store.match(None, P, value))
+    assert merge(store) == merged([other]) | {q for q in merge(store) if q.predicate != P}
 
 
 def test_what_is_on_disk_is_there_again(tmp_path: Path) -> None:
