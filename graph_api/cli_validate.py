@@ -122,8 +122,8 @@ def _show(report: Mapping[str, Any], output: Output, *, whole: bool) -> None:
 def _told(step: Mapping[str, Any]) -> str:
     """How far a validation is, in words."""
     return (
-        f"Validating the whole graph: shape {int(step.get('shape', 0)):,} of"
-        f" {int(step.get('shapes', 0)):,}, {int(step.get('nodes', 0)):,} nodes,"
+        f"Validating the whole graph: part {int(step.get('part', 0)):,} of"
+        f" {int(step.get('parts', 0)):,}, {int(step.get('nodes', 0)):,} nodes,"
         f" {int(step.get('found', 0)):,} results"
     )
 
