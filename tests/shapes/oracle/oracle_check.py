@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from pathlib import Path
 from unittest.mock import patch
 
 from pyoxigraph import Triple
@@ -170,8 +171,11 @@ def _vote(mine: Rows, theirs: Rows, shapes: frozenset[Triple], data: frozenset[T
     return "agrees with pySHACL" if anonymous(theirs) == found else "says something else"
 
 
-def check_changes(case: Case, tally: Tally, against_pyshacl: bool = True) -> None:
-    """Runs the case's changes through one store and one validator, and checks each state."""
+def check_changes(
+    case: Case, tally: Tally, against_pyshacl: bool = True, folder: Path | None = None
+) -> None:
+    """Runs the case's changes through one store and one validator, and checks each state. With
+    ``folder`` the store is on disk."""
 
     def check(state: Case) -> Rows | None:
         return check_state(state, tally) if against_pyshacl else whole(state)
@@ -180,7 +184,7 @@ def check_changes(case: Case, tally: Tally, against_pyshacl: bool = True) -> Non
     if before is None:
         return
     state = case
-    for number, (change, report) in enumerate(told(case)):
+    for number, (change, report) in enumerate(told(case, folder)):
         previous, state = state.shapes, state.after(change)
         after = check(state)
         if after is None:
@@ -205,9 +209,9 @@ def whole(state: Case) -> Rows:
     return ours(shapes, shapes | triples_of(state.data))
 
 
-def told(case: Case) -> Iterator[tuple[Change, Rows]]:
+def told(case: Case, folder: Path | None = None) -> Iterator[tuple[Change, Rows]]:
     """What the incremental validator says of each change, each being applied after it."""
-    store = stored(case)
+    store = stored(case, folder)
     validator = Validator(store)
     state = case
     for number, change in enumerate(case.changes):
@@ -219,9 +223,9 @@ def told(case: Case) -> Iterator[tuple[Change, Rows]]:
         state = following
 
 
-def stored(case: Case) -> GraphStore:
+def stored(case: Case, folder: Path | None = None) -> GraphStore:
     """A store that holds the case's state."""
-    store = GraphStore(None, IDS)
+    store = GraphStore(folder, IDS)
     given = in_graph(shape_triples(case.shapes), SHAPES_GRAPH) | frozenset(case.data)
     store.apply(Delta(given), Delta(), 0)
     return store

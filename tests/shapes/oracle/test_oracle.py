@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -105,6 +106,14 @@ def test_shares_of_a_graph_are_all_of_it() -> None:
         for seed in range(4000, 4040):
             check_shares(store_case(Random(seed), 1), tally)
             assert not tally.disagreements, f"seed {seed}: {tally.disagreements[0]}"
+    assert tally.incremental > 100
+
+
+def test_a_store_on_disk_says_the_same(tmp_path: Path) -> None:
+    tally = Tally()
+    for seed in range(5000, 5020):
+        check_changes(nested_case(Random(seed)), tally, False, tmp_path / str(seed))
+        assert not tally.disagreements, f"seed {seed}: {tally.disagreements[0]}"
     assert tally.incremental > 100
 
 
