@@ -96,7 +96,8 @@ _Result = TypeVar("_Result")
 class Runner:
     """One process, started when it is first needed; any thread may use it."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._memory = memory
         self._lock = threading.Lock()
         self._pool: ProcessPool | None = None
 
@@ -145,9 +146,11 @@ class Runner:
             if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGALRM:
                 raise Stopped(f"it was stopped after {seconds:g} s") from error
             raise Stopped(
-                f"it was stopped because it took more than {MEMORY >> 30} GiB of memory, or crashed"
+                f"it took more than {self._memory / 1024**3:g} GiB of memory, or crashed"
             ) from error
-        except (SyntaxError, ValueError, RuntimeError, OSError) as error:
+        except SyntaxError as error:
+            raise Stopped("it is no query with these values, such as a literal there") from error
+        except (ValueError, RuntimeError, OSError) as error:
             raise Stopped(f"it failed: {error}") from error
         return result
 
@@ -157,6 +160,7 @@ class Runner:
                 self._pool = ProcessPool(
                     max_workers=1,
                     initializer=_limit,
+                    initargs=(self._memory,),
                     context=multiprocessing.get_context("spawn"),
                 )
             return self._pool
@@ -174,8 +178,8 @@ _NamedGraphs = list[NamedNode | BlankNode] | None
 _DefaultGraphs = list[NamedNode | BlankNode | DefaultGraph] | None
 
 
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+def _limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
 def _timed(seconds: float, function: Callable[..., _Result], *args: object) -> _Result:
@@ -205,7 +209,9 @@ def answer(call: Call) -> list[list[Row]]:
                 room -= 1
                 if room < 0:
                     raise ValueError(f"it has more than {MOST_ROWS} solutions")
-        found.append(rows)
+        # Here what several graphs state is met once for each of them.
+        twice = isinstance(call.data, Copy) and not call.data.exact
+        found.append(list(dict.fromkeys(rows)) if twice else rows)
     return found
 
 

@@ -226,6 +226,11 @@ class SparqlShapes:
         if "shapesGraph" in asked.template.names:
             copy = self._copied()
             values["shapesGraph"] = copy.name
+        if bound:
+            try:
+                asked.template.check(values, shape.path)
+            except BadQuery as error:
+                raise Fault(f"has a query, of {asked.source}, that {error}") from error
         around, predicates = _around(asked, values, shape.path)
         return Query(
             component,

@@ -28,7 +28,7 @@ ALWAYS_BOUND = frozenset({"this", "shapesGraph", "currentShape"})
 _OPTIONAL = frozenset({"shapesGraph", "currentShape"})
 PATH = "PATH"
 
-MAX_TEXT = 100_000
+MAX_TEXT = 50_000
 """Characters of one query."""
 MAX_DEPTH = 100
 """Brackets of one query inside each other."""
@@ -107,6 +107,12 @@ class Template:
                 parts.append(piece.text)
         return "".join(parts)
 
+    def check(self, values: Mapping[str, Node], path: Path | None) -> None:
+        """Raises :class:`BadQuery` where it is no query any more with these values."""
+        fault = _engine_fault(self.bind(values, path), len(self.prologue), self.ask)
+        if fault is not None:
+            raise BadQuery(f"cannot be run with its parameters: {fault[1]}")
+
 
 def _bound(slot: _Slot, value: str, number: int) -> str:
     match slot.place:
@@ -169,10 +175,7 @@ def read_query(
     template = Template(
         ask, declared + text[:start], tuple(found), reader.names, reader.exact, pieces
     )
-    values = dict.fromkeys(prebound or (), _SAMPLE)
-    fault = _engine_fault(template.bind(values, path), len(template.prologue), ask)
-    if fault is not None:
-        raise BadQuery(f"cannot be run once its variables have their values: {fault[1]}")
+    template.check(dict.fromkeys(prebound or (), _SAMPLE), path)
     return template
 
 
