@@ -18,7 +18,7 @@ from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, canonical_quad, in_named_graph, skolemise
-from ontology.vocab import Sh
+from ontology.vocab import FO, FOS, Sh
 from shapes import sparql_process, whole_store
 from shapes.compile import Program, compile_shapes
 from shapes.errors import MalformedShapes, QueryStopped
@@ -359,6 +359,7 @@ def test_a_query_selects_the_focus_nodes() -> None:
     assert foci(report) == {"a"}
     assert len(report.results) == 1
     world = World(shapes, data)
+    assert foci(world.validator.examine_all().report) == {"a"}
     assert foci(world.validate("ex:d ex:p 1 .")) == {"a", "d"}
     assert foci(world.validate("", "ex:b ex:q 1 .")) == {"a", "b"}
     assert foci(world.validate("", "ex:c ex:r 1 .")) == {"a", "c"}
@@ -425,6 +426,24 @@ def read(pattern: str) -> Query:
     (query,) = shape.constraints
     assert isinstance(query, Query)
     return query
+
+
+def test_the_example_of_the_manual_rests_on_a_neighbourhood() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "validation.md").read_text()
+    (example,) = (part.split("```")[0] for part in manual.split("```turtle") if "sh:select" in part)
+    names = f"@prefix fo: <{FO}> . @prefix fos: <{FOS}> ."
+    compiled = program(names + example)
+    (query,) = compiled.targeted[0].constraints
+    assert isinstance(query, Query)
+    assert query.around is not None
+    data = names + "".join(
+        f"ex:{name} a fo:Service ; rdfs:label 'web' ; fo:inProject ex:{project} .\n"
+        for name, project in (("a", "one"), ("b", "one"), ("c", "two"))
+    )
+    report = validate_graph(compiled, MemoryView(quads(data)))
+    assert sorted(result.message for result in report.results) == [
+        f"<http://e/{name}> has the name web too, in the same project." for name in "ab"
+    ]
 
 
 # --- random graphs: the neighbourhood against everything, the change against the whole
