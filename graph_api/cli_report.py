@@ -70,7 +70,7 @@ def show_report(report: Report, output: Output, tense: Tense = Tense.WOULD) -> N
         say(f"{cut:,} more {_plural(cut, 'result')}; see them with --output json")
     omitted = int(report.get("omitted") or 0)
     if omitted:
-        say(f"{omitted:,} more {_plural(omitted, 'result')} were counted and not kept")
+        say(f"{omitted:,} more {_plural(omitted, 'result')}: counted, and not in the report")
 
 
 def show_reports(reports: Sequence[tuple[str, Report]], output: Output) -> None:

@@ -25,6 +25,13 @@ TURTLE = b"""
 <http://fractalops.localhost/id/service/shop/web> a fo:Service ;
   rdfs:label "web" ; fo:inProject <http://fractalops.localhost/id/project/shop> .
 """
+WARNING = b"""
+@prefix fo: <https://w3id.org/fractalops/ns#> .
+@prefix fos: <https://w3id.org/fractalops/shapes#> .
+@prefix sh: <http://www.w3.org/ns/shacl#> .
+fos:live a sh:NodeShape ; sh:targetClass fo:Service ; sh:property fos:live-role .
+fos:live-role a sh:PropertyShape ; sh:path fo:assetRole ; sh:minCount 1 ; sh:severity sh:Warning .
+"""
 WEB = "http://fractalops.localhost/id/service/shop/web"
 CLEAN = dict.fromkeys(("FRACTALOPS_URL", "FRACTALOPS_TOKEN", "FRACTALOPS_DATA"))
 
@@ -57,6 +64,31 @@ def server(data: Path, checkout: Path, log: Path) -> Iterator[Running]:
         yield running
 
 
+def validated(cli: Cli, data: Path, analyst: str) -> None:
+    """What the shapes say of a change, of the graph, and of the graph under other shapes."""
+    whole = cli("validate", "--data", data).checked()
+    assert whole.text.split()[:2] == ["conforms", "yes"]
+    assert cli("validate", "--data", data, token=analyst).returncode == 1
+    nameless = TURTLE.replace(b'rdfs:label "web" ;', b"").replace(b"shop/web", b"shop/nameless")
+    tried = cli("validate", "-", "--project", "shop", "--data", data, stdin=nameless)
+    assert tried.returncode == 1
+    assert "1 node would not conform to fos:Service" in tried.text
+    assert "add 1 value more of rdfs:label" in tried.text
+
+    cli("projects", "create", "bank", "--restricted", "--data", data).checked()
+    vault = TURTLE.replace(b"shop", b"bank").replace(b"web", b"vault")
+    cli("propose", "-", "--project", "bank", "--data", data, stdin=vault).checked()
+    arguments = ("propose", "-", "--graph", "shapes", "--data", data, "--output", "json")
+    waiting = json.loads(cli(*arguments, stdin=WARNING).checked().stdout)
+    assert waiting["report"]["nodes"] == {"<https://w3id.org/fractalops/shapes#live>": 2}
+    show = ("proposals", "show", waiting["id"], "--data", data)
+    for shown, names in ((cli(*show), True), (cli(*show, token=analyst), False)):
+        text = shown.checked().text
+        assert "2 nodes would pass fos:live with a warning" in text
+        assert WEB in text
+        assert ("vault" in text) is names
+
+
 def test_from_a_fresh_folder_to_a_restored_backup(cli: Cli, checkout: Path, tmp_path: Path) -> None:
     data, restored = tmp_path / "the data", tmp_path / "restored"
     log = tmp_path / "log"
@@ -86,6 +118,7 @@ def test_from_a_fresh_folder_to_a_restored_backup(cli: Cli, checkout: Path, tmp_
         )
         assert asked.checked().stdout == b"l\r\nweb\r\n"
 
+        validated(cli, data, analyst)
         why = cli("proofs", "explain", WEB, "a", "fo:Service", "--data", data).checked().text
         assert proposal["id"] in why
         bundle = tmp_path / "entry.json"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def lines(*documents: dict[str, Any]) -> bytes:
 def test_the_whole_graph_is_asked_for_with_nothing(
     fake: Any, data: Path, run: Callable[..., Any]
 ) -> None:
-    progress = {"progress": {"shape": 1, "shapes": 2, "nodes": 3, "found": 0}}
+    progress = {"progress": {"part": 1, "parts": 2, "nodes": 3, "found": 0}}
     fake.says("POST /validate", lines(progress, {"report": report()}), media_type=LINES)
     shown = run("validate", "--data", data)
     assert (shown.code, shown.out.splitlines()[0]) == (0, "conforms   yes")
@@ -62,6 +63,22 @@ def test_the_whole_graph_is_asked_for_with_nothing(
     assert fake.last.body == b""
     assert "content-type" not in fake.last.headers
     assert fake.last.headers["accept"].startswith(LINES)
+
+
+def test_a_terminal_shows_how_far_it_is(
+    fake: Any, data: Path, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = {"part": 3, "parts": 40, "nodes": 12_000, "found": 2}
+    fake.says("POST /validate", lines({"progress": step}, {"report": report()}), media_type=LINES)
+    told: list[str] = []
+
+    @contextmanager
+    def working(what: str) -> Iterator[Callable[[str], None]]:
+        yield told.append
+
+    monkeypatch.setattr("graph_api.cli_validate.working", working)
+    assert run("validate", "--data", data).code == 0
+    assert told == ["Validating the whole graph: part 3 of 40, 12,000 nodes, 2 results"]
 
 
 def test_a_file_is_tried_as_it_would_be_proposed(
@@ -106,7 +123,7 @@ def test_a_long_report_is_cut_and_says_by_how_much(
     )
     assert shown.out.count("must be an instance") == 13
     assert "20 more results; see them with --output json" in shown.err
-    assert "12,345 more results were counted and not kept" in shown.err
+    assert "12,345 more results: counted, and not in the report" in shown.err
     whole = json.loads(run("validate", "--data", data, "--output", "json").out)
     assert whole == found
 
