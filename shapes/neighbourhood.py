@@ -38,6 +38,8 @@ from shapes.view import Node, View
 MOST_EDGES = 200
 """Steps of a neighbourhood; a query that needs more is run on the whole graph."""
 
+_SOMETHING = NamedNode("urn:x-fractalops:something")
+
 Reached = dict[End, Path]
 
 
@@ -54,9 +56,16 @@ class Neighbourhood:
     """The edges, from the focus node on, of the triples that a query rests on."""
 
     edges: tuple[Edge, ...]
+    stays: bool = False
+    """Whether a path may lead from a pre-bound node to itself without any triple."""
 
-    def triples(self, view: View, focus: Node, found: set[Triple], most: int) -> None:
+    def triples(
+        self, view: View, focus: Node, values: Sequence[Node], found: set[Triple], most: int
+    ) -> None:
         """Adds the triples around one focus node. Raises :class:`TooLarge` beyond ``most``."""
+        if self.stays:
+            # The engine has empty paths only at nodes that are in the graph; SPARQL at any term.
+            found.update(Triple(_SOMETHING, _SOMETHING, node) for node in (focus, *values))
         for edge in self.edges:
             for node in edge.prefix.follow(view, focus):
                 found.update(_touching(view, edge, node))
@@ -87,7 +96,7 @@ def neighbourhood(group: Group, anchors: Reached) -> Neighbourhood:
     from the focus node. Raises :class:`Unbounded`."""
     reader = _Reader(anchors)
     reader.group(group, {})
-    return Neighbourhood(tuple(reader.edges))
+    return Neighbourhood(tuple(reader.edges), reader.stays)
 
 
 @dataclass(slots=True)
@@ -102,6 +111,7 @@ class _Reader:
     def __init__(self, anchors: Reached) -> None:
         self._anchors = anchors
         self.edges: dict[Edge, None] = {}
+        self.stays = False
 
     def group(self, group: Group, given: Reached) -> _Result:
         """``given`` is what was reached outside, in what this group is joined with."""
@@ -165,10 +175,11 @@ class _Reader:
         raise Unbounded
 
     def _touch(self, item: TriplePattern, reached: Reached) -> bool:
-        ends = (item.subject, item.value)
-        if item.path is not None and may_stay(item.path) and not any(map(self._is_known, ends)):
-            # It leads from each node of the graph to itself; what is gathered has not all of them.
-            raise Unbounded
+        if item.path is not None and may_stay(item.path):
+            if item.subject not in self._anchors and item.value not in self._anchors:
+                # It leads from each node to itself; what is gathered has not all of them.
+                raise Unbounded
+            self.stays = True
         if item.subject in reached:
             start = reached[item.subject]
             if item.path is None:
@@ -188,9 +199,6 @@ class _Reader:
                 reached.setdefault(item.subject, chain(start, path))
             return True
         return False
-
-    def _is_known(self, end: End) -> bool:
-        return end == CONSTANT or end in self._anchors
 
     def _note(self, edge: Edge) -> None:
         self.edges[edge] = None

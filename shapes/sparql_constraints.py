@@ -46,6 +46,7 @@ _PREPARING = 1_800.0
 _BLANK = "urn:x-fractalops:blank:"
 _WANTED = ("value", "path", "message", "failure")
 _TRUE = Literal("true", datatype=NamedNode("http://www.w3.org/2001/XMLSchema#boolean"))
+_HERE = NamedNode("urn:x-fractalops:here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,17 +233,18 @@ class Queries:
         part: list[Asked] = []
         for item in batch:
             try:
-                query.around.triples(self._view, item[0], found, MOST_TRIPLES)
+                query.around.triples(self._view, *item, found, MOST_TRIPLES)
             except TooLarge:
                 if part:
                     yield self._triples(found), part
                 found, part = set(), []
                 try:
-                    query.around.triples(self._view, item[0], found, MOST_TRIPLES)
+                    query.around.triples(self._view, *item, found, MOST_TRIPLES)
                 except TooLarge:
                     found = set()
                     yield self._everything(query), [item]
                     continue
+            found.update(_mentioning(item[0], *(item[1] if query.template.ask else ())))
             part.append(item)
         if part:
             yield self._triples(found), part
@@ -322,3 +324,9 @@ class Queries:
         graph = statement.graph_name if isinstance(statement, Quad) else DefaultGraph()
         name = "" if isinstance(graph, DefaultGraph) else f" {graph}"
         return f"{subject} {statement.predicate} {value}{name} .\n"
+
+
+def _mentioning(*nodes: Node) -> Iterator[Triple]:
+    """Triples in which these stand. The engine finds no empty path at a term that no triple has;
+    what a query with a neighbourhood matches never begins at a node as strange as this."""
+    return (Triple(_HERE, _HERE, item) for item in nodes)

@@ -382,6 +382,7 @@ AROUND = {
     "{ { SELECT $this (COUNT(?x) AS ?n) { $this ex:p ?x } GROUP BY $this } FILTER(?n > 1) }": 1,
     "{ BIND(EXISTS { $this ex:p ?x } AS ?there) FILTER(?there) }": 1,
     "{ $this a/rdfs:subClassOf* ?x }": 2,
+    "{ $this ex:p* ?x . ?x ex:q ?y }": 2,
     "{ FILTER(REGEX(STR($this), 'x')) }": 0,
 }
 UNBOUND = {
@@ -390,6 +391,7 @@ UNBOUND = {
     "{ ?x ?p $this }": None,
     "{ $this !ex:p ?x }": None,
     "{ $this ex:p ?x . ?x ex:q* ?y }": None,
+    "{ $this ex:p ?x . ?x ex:q* ex:n1 }": 2,
     "{ ex:a ex:p ?x FILTER($this = ?x) }": 1,
     "{ $this ex:p ?x OPTIONAL { ?y ex:q ?z } }": 2,
     "{ OPTIONAL { $this ex:p ?x } ?x ex:q ?y }": 2,
