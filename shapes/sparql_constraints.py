@@ -46,7 +46,6 @@ _PREPARING = 1_800.0
 _BLANK = "urn:x-fractalops:blank:"
 _WANTED = ("value", "path", "message", "failure")
 _TRUE = Literal("true", datatype=NamedNode("http://www.w3.org/2001/XMLSchema#boolean"))
-_HERE = NamedNode("urn:x-fractalops:here")
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +243,6 @@ class Queries:
                     found = set()
                     yield self._everything(query), [item]
                     continue
-            found.update(_mentioning(item[0], *(item[1] if query.template.ask else ())))
             part.append(item)
         if part:
             yield self._triples(found), part
@@ -324,9 +322,3 @@ class Queries:
         graph = statement.graph_name if isinstance(statement, Quad) else DefaultGraph()
         name = "" if isinstance(graph, DefaultGraph) else f" {graph}"
         return f"{subject} {statement.predicate} {value}{name} .\n"
-
-
-def _mentioning(*nodes: Node) -> Iterator[Triple]:
-    """Triples in which these stand. The engine finds no empty path at a term that no triple has;
-    what a query with a neighbourhood matches never begins at a node as strange as this."""
-    return (Triple(_HERE, _HERE, item) for item in nodes)
