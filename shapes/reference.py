@@ -194,7 +194,7 @@ def _result(found: rdflib.Graph, node: Node) -> Result:
         value=_text(value(SH.value)),
         message="; ".join(messages),
         shape=_text(value(SH.sourceShape)) or "",
-        severity=str(value(SH.resultSeverity)).rpartition("#")[2],
+        severity=str(value(SH.resultSeverity)).removeprefix(str(SH)),
         component=_text(value(SH.sourceConstraintComponent)) or "",
     )
 
