@@ -14,6 +14,7 @@ from typing import Any
 from pyoxigraph import Literal, NamedNode
 
 from ontology.vocab import Rdfs
+from shapes.closures import passes
 from shapes.comparison import at_most, less
 from shapes.model import (
     Closed,
@@ -75,7 +76,7 @@ class Run:
         self, shape: Shape, focus: Node, values: Sequence[Node] | None = None
     ) -> Iterator[Finding]:
         """What ``shape`` finds at ``focus``; of these values alone, where they are given."""
-        if shape.deactivated:
+        if shape.deactivated or (values is None and passes(shape)(self, focus)):
             return
         if values is None:
             values = self.values(shape, focus)
@@ -105,7 +106,7 @@ class Run:
         key = (shape, node)
         known = self._holds.get(key)
         if known is None:
-            known = next(self.find(shape, node), None) is None
+            known = passes(shape)(self, node) or next(self.find(shape, node), None) is None
             self._holds[key] = known
         return known
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 
 from pyoxigraph import Literal, NamedNode, Triple
 
@@ -163,3 +164,5 @@ class Shape:
     deactivated: bool
     targets: tuple[Target, ...] = ()
     constraints: list[Constraint] = field(default_factory=list)
+    passes: Callable[[Any, Node], bool] | None = None
+    """What :mod:`shapes.closures` made of it, once it was asked."""

@@ -10,6 +10,7 @@ which costs a third of it on disk.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,6 +30,8 @@ SUBCLASS = NamedNode(Rdfs.subClassOf)
 
 FEW = 12
 """So many look-ups are quicker one by one than by a query."""
+KEPT = 100_000
+"""Nodes whose types are remembered from one chunk of a graph to the next."""
 BATCH = 2_000
 """Nodes of one query."""
 MANY = 50
@@ -231,10 +234,19 @@ class Overlay:
         self.reads.everything = True
         added = dict.fromkeys(self._in.get(kind, _NOTHING).get(TYPE, ()))
         yield from added
-        stored = (node(quad.subject) for quad in self._stored(None, TYPE, kind))
-        for subject in self._unrepeated(stored):
+        for subject in self._unrepeated(self._stored_instances(kind)):
             if subject not in added:
                 yield subject
+
+    def _stored_instances(self, kind: Node) -> Iterator[Node]:
+        if (TYPE, kind) in self._cut:
+            for quad in self._stored(None, TYPE, kind):
+                yield node(quad.subject)
+            return
+        for row in self._store.rows(
+            f"SELECT ?s {{ GRAPH ?g {{ ?s {TYPE} {kind} }} {self._asserted} }}"
+        ):
+            yield row[0]
 
     def _unrepeated(self, items: Iterable[_Item]) -> Iterator[_Item]:
         """Each once, though several graphs state it; what is the same comes together."""
@@ -320,8 +332,32 @@ class Overlay:
                     for item, values in zip(batch, found, strict=True):
                         held[item] = tuple(values)
 
-    def prefetch_nodes(self, nodes: Iterable[Node]) -> None:
-        """Reads all that is said of many nodes, in few queries."""
+    def kinds(self) -> list[Node]:
+        """Every type that a node has, in the order of its text."""
+        query = f"SELECT DISTINCT ?t {{ GRAPH ?g {{ ?s {TYPE} ?t }} {self._asserted} }}"
+        found = {row[0] for row in self._store.rows(query)}
+        found |= {row.value for row in self.rows if row.predicate == TYPE}
+        return sorted(found, key=str)
+
+    def statements(self, predicate: NamedNode) -> int:
+        """How many quads of the store have this predicate, before the change."""
+        query = f"SELECT (COUNT(*) AS ?n) {{ GRAPH ?g {{ ?s {predicate} ?o }} {self._asserted} }}"
+        return sum(int(row[0].value) for row in self._store.rows(query))
+
+    def untyped(self, predicate: NamedNode) -> Iterator[Node]:
+        """The subjects of a predicate that have no type, before the change; each once."""
+        other = self._asserted.replace("?g", "?h")
+        for row in self._store.rows(
+            f"SELECT DISTINCT ?s {{ GRAPH ?g {{ ?s {predicate} ?o }} {self._asserted}"
+            f" FILTER NOT EXISTS {{ GRAPH ?h {{ ?s {TYPE} ?t }} {other} }} }}"
+        ):
+            yield row[0]
+
+    def prefetch_nodes(
+        self, nodes: Iterable[Node], counts: dict[Node, Counter[NamedNode]] | None = None
+    ) -> None:
+        """Reads all that is said of many nodes, in few queries. ``counts`` is told how many quads
+        of the store that is, by predicate, for each node that was read."""
         wanted = [
             item
             for item in nodes
@@ -329,7 +365,7 @@ class Overlay:
             and item not in self._without_values
             and item not in self._complete
         ]
-        self._read_around(wanted, "?n ?p ?v", self._complete, self._out)
+        self._read_around(wanted, "?n ?p ?v", self._complete, self._out, counts)
 
     def prefetch_pointing(self, nodes: Iterable[Node]) -> None:
         """Reads all that points at many nodes, in few queries; not of nodes with very much."""
@@ -342,9 +378,10 @@ class Overlay:
         pattern: str,
         into: dict[Node, dict[NamedNode, tuple[Node, ...]]],
         added: _Index,
+        counts: dict[Node, Counter[NamedNode]] | None = None,
     ) -> None:
         backwards = pattern.startswith("?v")
-        if len(wanted) < FEW:
+        if len(wanted) < FEW and counts is None:
             for item in wanted:
                 self._read_one(item, backwards, into, added)
             return
@@ -354,6 +391,9 @@ class Overlay:
             for start in range(0, len(part), BATCH):
                 batch = part[start : start + BATCH]
                 found: list[dict[NamedNode, dict[Node, None]]] = [{} for _ in batch]
+                rows: list[Counter[NamedNode]] = (
+                    [Counter() for _ in batch] if counts is not None else []
+                )
                 number, most = 0, MANY * len(batch)
                 for row in self._store.rows(
                     f"SELECT ?i ?p ?v{graph} {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
@@ -361,6 +401,8 @@ class Overlay:
                 ):
                     number += 1
                     place, predicate, value = int(row[0].value), row[1], row[2]
+                    if rows:
+                        rows[place][predicate] += 1
                     if graph:
                         ends = (value, batch[place]) if backwards else (batch[place], value)
                         if self._is_removed(ends, predicate, row[3]):
@@ -368,6 +410,8 @@ class Overlay:
                     found[place].setdefault(predicate, {})[value] = None
                 if number == most:
                     continue
+                if counts is not None:
+                    counts.update(zip(batch, rows, strict=True))
                 for item, by_predicate in zip(batch, found, strict=True):
                     into[item] = _joined(by_predicate, added.get(item, _NOTHING))
 
@@ -394,9 +438,12 @@ class Overlay:
             return False
         return Quad(subject, predicate, value, graph) in self._removals
 
-    def forget(self) -> None:
-        """Drops what was read and is remembered."""
+    def forget(self, *, keep_types: bool = False) -> None:
+        """Drops what was read and is remembered; types are kept up to a number, if wanted."""
+        types = self._objects.get(TYPE, {})
         self._objects.clear()
+        if keep_types and len(types) < KEPT:
+            self._objects[TYPE] = types
         self._subjects.clear()
         self._complete.clear()
         self._pointing.clear()

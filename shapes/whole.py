@@ -1,7 +1,7 @@
 """Validates a whole graph: every focus node of every shape.
 
-Invariant: focus nodes are taken a chunk at a time and forgotten again, so memory does not grow with
-the graph; of what is found, examples are kept and the rest is counted.
+Invariant: focus nodes are taken as they come and never remembered; of what is found, examples can
+be kept and the rest counted. :mod:`shapes.by_node` does this for a store.
 Specification: https://www.w3.org/TR/shacl/#validation-definition
 """
 
@@ -9,15 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 from pyoxigraph import NamedNode
 
 from shapes.compile import Program
 from shapes.evaluate import SUBCLASS, Run
 from shapes.model import Shape, Target, TargetKind
-from shapes.overlay import Overlay
-from shapes.prefetch import prefetch_shape
 from shapes.report import Report, Result
 from shapes.results import result_of
 from shapes.sparql_constraints import Queries
@@ -31,10 +28,11 @@ EXAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a validation is: shapes begun, of how many, focus nodes done, results found."""
+    """How far a validation is: parts begun (a part is the nodes of one type, or what one shape
+    targets in another way), of how many, focus nodes done, results found."""
 
-    shape: int
-    shapes: int
+    part: int
+    parts: int
     nodes: int
     found: int
 
@@ -79,54 +77,30 @@ class Tally:
 
 def validate_graph(program: Program, view: View) -> Report:
     """The report on everything a view holds, all of it."""
-    with Queries(view) as queries:
-        return tally(program, view, most=None, queries=queries).report()
-
-
-def tally(
-    program: Program,
-    view: View,
-    *,
-    most: int | None = EXAMPLES,
-    share: tuple[int, int] = (0, 1),
-    tell: Tell | None = None,
-    queries: Queries | None = None,
-) -> Tally:
-    """Validates one share of the chunks: number ``share[0]`` of ``share[1]``, and so on from there.
-
-    Shares of the same graph and the same shapes are disjoint, and together they are all of it.
-    """
     found = Tally()
-    queries = Queries(view) if queries is None else queries
-    superclasses: dict[Node, tuple[Node, ...]] = {}
-    nodes = number = 0
-    for begun, shape in enumerate(program.targeted, 1):
-        asked = [(unit.shape, unit.constraint) for unit in program.units[shape]]
-        foci = focus_nodes(shape, view, queries)
-        while chunk := list(islice(foci, CHUNK)):
-            number += 1
-            if number % share[1] != share[0]:
-                continue
-            # What is remembered of a chunk is of no use to the next.
-            run = Run(view, superclasses, queries=queries)
-            queries.forget()
-            if isinstance(view, Overlay):
-                view.forget()
-                prefetch_shape(program, shape, view, chunk)
-            run.ask_ahead(asked, chunk)
-            for focus in chunk:
+    with Queries(view) as queries:
+        run = Run(view, queries=queries)
+        for shape in program.targeted:
+            foci = list(focus_nodes(shape, view, queries))
+            run.ask_ahead([(unit.shape, unit.constraint) for unit in program.units[shape]], foci)
+            for focus in foci:
                 results = [result_of(finding, None) for finding in run.find(shape, focus)]
-                found.note(shape, results, most)
-            nodes += len(chunk)
-            if tell is not None:
-                tell(Progress(begun, len(program.targeted), nodes, found.found))
-    return found
+                found.note(shape, results, None)
+    return found.report()
 
 
-def focus_nodes(shape: Shape, view: View, queries: Queries) -> Iterator[Node]:
-    """The focus nodes of a shape, each once, without remembering them."""
-    for number, target in enumerate(shape.targets):
-        before = shape.targets[:number]
+def focus_nodes(
+    shape: Shape,
+    view: View,
+    queries: Queries,
+    targets: Sequence[Target] | None = None,
+    done: Sequence[Target] = (),
+) -> Iterator[Node]:
+    """The focus nodes of a shape, each once, without remembering them; of some targets alone, and
+    without what those that are ``done`` choose."""
+    targets = shape.targets if targets is None else targets
+    for number, target in enumerate(targets):
+        before = (*done, *targets[:number])
         for focus in _chosen(shape, target, view, queries):
             if not any(_chooses(shape, other, view, queries, focus) for other in before):
                 yield focus

@@ -10,19 +10,21 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from collections import Counter
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from pyoxigraph import Quad
+from pyoxigraph import NamedNode, Quad
 
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, to_nquads
+from shapes.by_node import ByNode, tally_overlay
 from shapes.compile import Program, compile_shapes
 from shapes.errors import QueryStopped, ValidationFailed
 from shapes.overlay import Overlay
 from shapes.sparql_constraints import Limits, Queries
-from shapes.whole import EXAMPLES, Progress, Tally, Tell, tally
+from shapes.whole import Progress, Tally, Tell
 
 ALONE = 100_000
 """Quads of a store up to which starting processes costs more than it saves."""
@@ -48,11 +50,17 @@ def tally_store(
     if scratch is None or PROCESSES == 1 or not _is_large(store):
         overlay = Overlay(store, delta)
         with Queries(overlay, scratch, limits) as queries:
-            return tally(program, overlay, tell=tell, queries=queries)
+            return tally_overlay(program, overlay, queries, tell=tell)
     folder = Path(tempfile.mkdtemp(prefix="validate-", dir=scratch))
     try:
         store.checkpoint(folder / "store")
-        return _shared(folder / "store", store.ids, shapes, delta, tell, limits)
+        whole, seen = _shared(folder / "store", store.ids, shapes, delta, tell, limits)
+        overlay = Overlay(GraphStore(folder / "store", store.ids, read_only=True), delta)
+        with Queries(overlay, folder, limits) as queries:
+            rest = ByNode(program, overlay, queries)
+            rest.ask_untyped(seen)
+        whole.add(rest.found)
+        return whole
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -70,7 +78,7 @@ def _shared(
     delta: Delta,
     tell: Tell | None,
     limits: Limits | None,
-) -> Tally:
+) -> tuple[Tally, Counter[NamedNode]]:
     context = multiprocessing.get_context("spawn")
     work = (str(path), ids.base, to_nquads(shapes), to_nquads(delta.additions))
     processes, pipes = [], []
@@ -98,8 +106,9 @@ def _shared(
             pipe.close()
 
 
-def _gathered(pipes: list[Connection], tell: Tell | None) -> Tally:
+def _gathered(pipes: list[Connection], tell: Tell | None) -> tuple[Tally, Counter[NamedNode]]:
     whole = Tally()
+    seen: Counter[NamedNode] = Counter()
     latest: dict[Connection, Progress] = {}
     open_ = list(pipes)
     while open_:
@@ -112,8 +121,9 @@ def _gathered(pipes: list[Connection], tell: Tell | None) -> Tally:
                     "a process that validated a share of the graph ended before it was done:"
                     " it may have been killed for want of memory. Try again"
                 ) from error
-            if isinstance(message, Tally):
-                whole.add(message)
+            if isinstance(message, tuple):
+                whole.add(message[0])
+                seen.update({NamedNode(iri): number for iri, number in message[1].items()})
                 open_.remove(pipe)
                 continue
             if isinstance(message, QueryStopped):
@@ -123,13 +133,13 @@ def _gathered(pipes: list[Connection], tell: Tell | None) -> Tally:
             latest[pipe] = message
             if tell is not None:
                 tell(_together(list(latest.values())))
-    return whole
+    return whole, seen
 
 
 def _together(shares: list[Progress]) -> Progress:
     return Progress(
-        min(share.shape for share in shares),
-        shares[0].shapes,
+        min(share.part for share in shares),
+        shares[0].parts,
         sum(share.nodes for share in shares),
         sum(share.found for share in shares),
     )
@@ -151,10 +161,9 @@ def _work(
         program = compile_shapes(from_nquads(shapes))
         overlay = Overlay(store, delta)
         with Queries(overlay, Path(path).parent, limits) as queries:
-            found = tally(
-                program, overlay, most=EXAMPLES, share=share, tell=pipe.send, queries=queries
-            )
-        pipe.send(found)
+            work = ByNode(program, overlay, queries, tell=pipe.send)
+            work.ask_share(share)
+        pipe.send((work.found, {item.value: number for item, number in work.seen.items()}))
     except QueryStopped as error:
         pipe.send(error)
     except Exception as error:

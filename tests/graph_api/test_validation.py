@@ -140,7 +140,7 @@ def test_progress_comes_before_the_report(client: httpx.Client, ledger: PlayedLe
         for line in answer.iter_lines():
             found.append(json.loads(line))
             seen.set()
-    assert found[0] == {"progress": {"shape": 1, "shapes": 2, "nodes": 1_000, "found": 0}}
+    assert found[0] == {"progress": {"part": 1, "parts": 2, "nodes": 1_000, "found": 0}}
     report = found[-1]["report"]
     assert (report["conforms"], report["head"], report["head_at_end"]) == (True, 5, 7)
 

@@ -18,6 +18,7 @@ from ontology.terms import Delta
 from proofs.errors import Invalid
 from shapes.overlay import Reads
 from shapes.validator import Validation, Validator
+from shapes.whole import Tell
 
 if TYPE_CHECKING:
     from tests.proofs.conftest import Gate
@@ -242,9 +243,9 @@ def test_changes_that_do_not_touch_are_not_checked_twice(
     calls: list[Delta] = []
     examine = Validator.examine
 
-    def counted(self: Validator, delta: Delta) -> Validation:
+    def counted(self: Validator, delta: Delta, tell: Tell | None = None) -> Validation:
         calls.append(delta)
-        return examine(self, delta)
+        return examine(self, delta, tell)
 
     monkeypatch.setattr(Validator, "examine", counted)
     held = hold(gate, monkeypatch, "examine", after=True)

@@ -9,18 +9,22 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
 from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from ontology.vocab import Rdfs
-from shapes import whole, whole_store
+from shapes import by_node, whole_store
+from shapes.by_node import ByNode, tally_overlay
 from shapes.compile import Program, compile_shapes
 from shapes.errors import MalformedShapes, ValidationFailed
 from shapes.overlay import Overlay
+from shapes.sparql_constraints import Queries
 from shapes.validator import Validator
 from shapes.view import TYPE, MemoryView, Node
-from shapes.whole import Progress, Tally, focus_nodes, tally, validate_graph
+from shapes.whole import Progress, Tally, focus_nodes, validate_graph
+from tests.shapes.test_overlay import QUADS, SYSTEM
 from tests.shapes.test_validator import DATA, IDS, OTHER, SHAPES, quads
 
 TARGETS = """
@@ -42,14 +46,50 @@ def test_each_focus_node_comes_once(kind: str, tmp_path: Path) -> None:
     (shape,) = program.targeted
     data = quads(HIERARCHY + STATED) | quads(STATED, OTHER)
     added = quads("ex:n1 ex:p 3 . ex:n5 a ex:B . ex:n2 ex:q ex:n1 .")
+    view: MemoryView | Overlay
     if kind == "triples":
-        found = list(focus_nodes(shape, MemoryView(data | added)))
+        view = MemoryView(data | added)
     else:
         store = GraphStore(tmp_path / "graph" if kind == "disk" else None, IDS)
         store.apply(Delta(data), Delta(), 0)
-        found = list(focus_nodes(shape, Overlay(store, Delta(added))))
+        view = Overlay(store, Delta(added))
+    found = list(focus_nodes(shape, view, Queries(view)))
     assert {str(node) for node in found} == EXPECTED
     assert len(found) == len(EXPECTED)
+    # None of them has a label, so each that is asked is told of, once.
+    if isinstance(view, Overlay):
+        told = tally_overlay(program, view, Queries(view), most=None).report()
+        assert sorted(result.focus for result in told.results) == sorted(EXPECTED)
+        assert told == validate_graph(program, view)
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+@given(QUADS, QUADS, QUADS)
+def test_node_by_node_is_shape_by_shape(
+    before: frozenset[Quad],
+    added: frozenset[Quad],
+    removed: frozenset[Quad],
+) -> None:
+    store = GraphStore(None, IDS)
+    inferred = frozenset(Quad(q.subject, q.predicate, q.object, SYSTEM) for q in added)
+    store.apply(Delta(before), Delta(inferred), 0)
+    delta = store.effective(Delta(added - removed, removed))
+    program = compile_shapes(quads(MANY_WAYS, SHAPES))
+    after = MemoryView((before - delta.removals) | delta.additions)
+    assert everything(program, store, delta).report() == validate_graph(program, after)
+
+
+MANY_WAYS = """
+ex:S a sh:NodeShape ; sh:targetClass ex:C0 ; sh:property [ sh:path ex:p0 ; sh:minCount 1 ] .
+ex:T a sh:NodeShape ; sh:targetSubjectsOf ex:p1 , ex:p0 ; sh:class ex:C1 .
+ex:U a sh:NodeShape ; sh:targetObjectsOf ex:p2 ; sh:targetClass ex:C1 ; sh:nodeKind sh:Literal .
+ex:V a sh:NodeShape ; sh:targetNode ex:n1 , "x" ; sh:targetSubjectsOf ex:p2 ; sh:maxLength 3 .
+"""
 
 
 SHAPE = """
@@ -59,6 +99,8 @@ ex:S-size sh:path ex:size ; sh:datatype xsd:integer ; sh:severity sh:Warning .
 ex:T a sh:NodeShape ; sh:targetSubjectsOf ex:size ; sh:class ex:A .
 """
 NODES = 2_500
+SHAPE_NODES = 2
+"""Shapes that are typed nodes of the graph too."""
 
 
 @pytest.fixture(scope="module")
@@ -83,21 +125,33 @@ def program_of(store: GraphStore) -> tuple[Program, list[Quad]]:
     return compile_shapes(shapes), shapes
 
 
+def everything(program: Program, store: GraphStore, delta: Delta | None = None) -> Tally:
+    overlay = Overlay(store, delta or Delta())
+    return tally_overlay(program, overlay, Queries(overlay), most=None)
+
+
 UNLABELLED, UNSIZED = -(-NODES // 5), -(-NODES // 7)
 
 
 def test_shares_are_disjoint_and_all_of_it(
     large: GraphStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "CHUNK", 100)
+    monkeypatch.setattr(by_node, "CHUNK", 100)
     program, _ = program_of(large)
-    alone = tally(program, Overlay(large, Delta()), most=None).report()
-    shared = Tally()
+    alone = everything(program, large).report()
+    shared, seen = Tally(), Counter[NamedNode]()
     for number in range(3):
-        shared.add(tally(program, Overlay(large, Delta()), most=None, share=(number, 3)), most=None)
+        overlay = Overlay(large, Delta())
+        share = ByNode(program, overlay, Queries(overlay), most=None)
+        share.ask_share((number, 3))
+        shared.add(share.found, most=None)
+        seen += share.seen
+    overlay = Overlay(large, Delta())
+    rest = ByNode(program, overlay, Queries(overlay), most=None)
+    rest.ask_untyped(seen)
+    assert rest.found.found == 0
     assert shared.report() == alone
-    everything = MemoryView(large.asserted())
-    assert validate_graph(program, everything) == alone
+    assert validate_graph(program, MemoryView(large.asserted())) == alone
     assert len(alone.results) == UNLABELLED + UNSIZED
     assert len(set(alone.results)) == len(alone.results)
 
@@ -105,11 +159,11 @@ def test_shares_are_disjoint_and_all_of_it(
 def test_examples_are_kept_and_all_are_counted(
     large: GraphStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(whole, "CHUNK", 100)
+    monkeypatch.setattr(by_node, "CHUNK", 100)
     heard: list[Progress] = []
     program, _ = program_of(large)
-    found = tally(program, Overlay(large, Delta()), most=10, tell=heard.append)
-    report = found.report()
+    overlay = Overlay(large, Delta())
+    report = tally_overlay(program, overlay, Queries(overlay), most=10, tell=heard.append).report()
     severities = Counter(result.severity for result in report.results)
     assert severities == {"Violation": 10, "Warning": 10}
     assert report.omitted == UNLABELLED + UNSIZED - 20
@@ -117,9 +171,10 @@ def test_examples_are_kept_and_all_are_counted(
     assert dict(report.nodes) == {"<http://e/S>": either}
     assert not report.conforms
     assert [progress.nodes for progress in heard] == sorted(progress.nodes for progress in heard)
-    assert heard[-1].nodes == NODES + UNSIZED
+    # Every node is of one type, and is asked once, by however many shapes.
+    assert heard[-1].nodes == NODES + SHAPE_NODES
     assert heard[-1].found == UNLABELLED + UNSIZED
-    assert heard[-1].shape == heard[-1].shapes == 2
+    assert 1 <= heard[-1].part <= heard[-1].parts
 
 
 @pytest.fixture
@@ -137,11 +192,11 @@ def test_processes_find_what_one_alone_finds(
     delta = Delta(frozenset({mended}), frozenset({gone}))
     heard: list[Progress] = []
     found = whole_store.tally_store(program, shapes, large, delta, tmp_path, heard.append)
-    alone = tally(program, Overlay(large, delta), most=None)
+    alone = everything(program, large, delta)
     assert found.nodes == alone.nodes
     assert found.found == alone.found == UNLABELLED + UNSIZED
     assert {r.key() for r in found.violations} <= {r.key() for r in alone.violations}
-    assert heard[-1].nodes <= NODES + UNSIZED
+    assert heard[-1].nodes <= NODES + SHAPE_NODES
     assert list(tmp_path.iterdir()) == [], "the checkpoint is taken away"
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from unittest.mock import patch
 
-from pyoxigraph import Triple
+from pyoxigraph import NamedNode, Triple
 from pyparsing import ParseException
 
 import shapes.overlay
@@ -24,13 +24,14 @@ import shapes.validator
 import shapes.whole
 from ontology.store import GraphStore
 from ontology.terms import Delta
+from shapes.by_node import ByNode, tally_overlay
 from shapes.compile import Program, compile_shapes
 from shapes.errors import ShapesError
 from shapes.overlay import Overlay
 from shapes.report import Report
+from shapes.sparql_constraints import Queries
 from shapes.validator import Validator
 from shapes.view import MemoryView
-from shapes.whole import tally as tally_share
 from shapes.whole import validate_graph
 from tests.shapes.oracle.oracle_cases import (
     Case,
@@ -265,14 +266,19 @@ def check_shares(case: Case, tally: Tally, shares: int = 3) -> None:
     state = case.after(case.changes[0])
     overlay = Overlay(stored(case), _delta(case, state))
     program = compile_shapes(overlay.of_graph(SHAPES_GRAPH.value))
-    told_alone = [
-        row
-        for number in range(shares)
-        for row in _listed(tally_share(program, overlay, most=None, share=(number, shares)))
-    ]
+    seen: Counter[NamedNode] = Counter()
+    told_alone: list[Row] = []
+    for number in range(shares):
+        share = ByNode(program, overlay, Queries(overlay), most=None)
+        share.ask_share((number, shares))
+        seen += share.seen
+        told_alone += _listed(share.found)
+    rest = ByNode(program, overlay, Queries(overlay), most=None)
+    rest.ask_untyped(seen)
+    told_alone += _listed(rest.found)
     tally.steps += 1
     tally.incremental += len(told_alone)
-    together = _listed(tally_share(program, overlay, most=None))
+    together = _listed(tally_overlay(program, overlay, Queries(overlay), most=None))
     everything = whole(state)
     if sorted(told_alone, key=str) != sorted(together, key=str) or set(together) != everything:
         extra, lacking = set(together) - everything, everything - set(together)
