@@ -109,7 +109,7 @@ NODE_KINDS = tuple(
         *("BlankNodeOrIRI", "BlankNodeOrLiteral", "IRIOrLiteral"),
     )
 )
-SEVERITIES = tuple(sh(name) for name in ("Violation", "Warning", "Info"))
+SEVERITIES = (*(sh(name) for name in ("Violation", "Warning", "Info")), ex("Grave"))
 # In the part of the two languages of regular expressions that XPath and Python share.
 PATTERNS = (
     *("", "^a", "a$", "a.a", "n[0-2]$", "^http", "^[0-9]+$", "A|B", "^$", "b.*a"),
