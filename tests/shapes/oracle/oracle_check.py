@@ -19,6 +19,7 @@ from unittest.mock import patch
 from pyoxigraph import NamedNode, Triple
 from pyparsing import ParseException
 
+import shapes.by_node
 import shapes.overlay
 import shapes.validator
 import shapes.whole
@@ -298,7 +299,8 @@ def small_batches() -> Iterator[None]:
         patch.object(shapes.overlay, "FEW", 1),
         patch.object(shapes.overlay, "BATCH", 2),
         patch.object(shapes.overlay, "MANY", 2),
-        patch.object(shapes.whole, "CHUNK", 2),
+        patch.object(shapes.by_node, "CHUNK", 2),
+        patch.object(shapes.validator, "CHUNK", 2),
     ):
         yield
 
