@@ -153,7 +153,7 @@ class Beside:
 def _given(changes: Sequence[Change], counts: Counts) -> list[Change]:
     """The first so many sound changes of each kind and size, and the broken ones of these sizes.
 
-    One of each comes first, then another of each, so that a peer that is cut off has seen all."""
+    They come so that a peer that is cut off has seen some of each: few large ones, more small."""
     wanted = {(kind, size): count for size, count in counts for kind in KINDS}
     taken: dict[tuple[str, int, bool], int] = {}
     given = []
@@ -162,7 +162,7 @@ def _given(changes: Sequence[Change], counts: Counts) -> list[Change]:
         count = wanted.get((each.kind, each.size), 0)
         if place < count or (count and not each.sound):
             taken[each.kind, each.size, each.sound] = place + 1
-            given.append((place, each))
+            given.append(((place + 1) * each.size, each))
     return [each for _, each in sorted(given, key=lambda pair: pair[0])]
 
 
