@@ -6,6 +6,7 @@ themselves, unless nobody else could and the time lock has run out, which is mar
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -29,6 +30,9 @@ from proofs.proposal import (
 )
 from proofs.recorder import Recorder, decision
 from proofs.submission import check_text
+from shapes.errors import ValidationFailed
+
+LOGGER = logging.getLogger(__name__)
 
 POLICY_PRINCIPAL = "policy"
 TIME_LOCK = "time lock"
@@ -91,20 +95,28 @@ class Decider:
             if not self._released(view):
                 continue
             asked = self._projections.delta_of(view)
-            checked = self._checker.check(asked)
-            with self._writing:
-                view = self._projections.proposal(identifier)
-                if self._recorder.stopped or not self._released(view):
-                    continue
-                checked = self._checker.renewed(asked, checked)
-                reason = "the time lock of a single-operator organisation ran out"
-                try:
-                    view = self._apply(view, asked, checked, self.policy, reason, single=True)
-                except Invalid:
-                    # It is recorded as such, and the next one has its turn.
-                    continue
-                count += view.state == APPLIED
+            try:
+                count += self._release(identifier, asked)
+            except ValidationFailed as error:
+                # It stays due, and does not keep the others from their turn.
+                LOGGER.warning("%s could not be validated: %s", identifier, error)
         return count
+
+    def _release(self, identifier: str, asked: Delta) -> bool:
+        """Applies what is due and released; whether it was applied."""
+        checked = self._checker.check(asked)
+        with self._writing:
+            view = self._projections.proposal(identifier)
+            if self._recorder.stopped or not self._released(view):
+                return False
+            checked = self._checker.renewed(asked, checked)
+            reason = "the time lock of a single-operator organisation ran out"
+            try:
+                view = self._apply(view, asked, checked, self.policy, reason, single=True)
+            except Invalid:
+                # It is recorded as such.
+                return False
+            return view.state == APPLIED
 
     def _decidable(self, principal: str, identifier: str) -> ProposalView:
         view = self._projections.proposal(identifier)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import partial
 from typing import TypeVar
 
@@ -46,6 +47,35 @@ _XSD = "http://www.w3.org/2001/XMLSchema#"
 _UNMEETABLE = dict.fromkeys(INTEGERS - {_XSD + "integer"}, _XSD + "integer") | {
     _XSD + "dateTimeStamp": _XSD + "dateTime"
 }
+# Every property of the SHACL and SHACL-SPARQL vocabularies.
+_TERMS = frozenset(
+    _SH + name
+    for name in (
+        *("targetClass", "targetNode", "targetObjectsOf", "targetSubjectsOf", "target"),
+        *("message", "severity", "deactivated", "property", "path", "and", "or", "not", "xone"),
+        *("alternativePath", "inversePath", "oneOrMorePath", "zeroOrMorePath", "zeroOrOnePath"),
+        *("class", "datatype", "nodeKind", "minCount", "maxCount", "in", "hasValue", "closed"),
+        *("minExclusive", "minInclusive", "maxExclusive", "maxInclusive", "ignoredProperties"),
+        *("minLength", "maxLength", "pattern", "flags", "languageIn", "uniqueLang", "equals"),
+        *("disjoint", "lessThan", "lessThanOrEquals", "node", "qualifiedValueShape"),
+        *("qualifiedValueShapesDisjoint", "qualifiedMinCount", "qualifiedMaxCount"),
+        *("name", "description", "order", "group", "defaultValue", "shapesGraph", "entailment"),
+        *("suggestedShapesGraph", "shapesGraphWellFormed"),
+        *("sparql", "select", "ask", "prefixes", "declare", "prefix", "namespace", "parameter"),
+        *("optional", "validator", "nodeValidator", "propertyValidator", "labelTemplate"),
+        *("annotationProperty", "annotationValue", "annotationVarName", "resultAnnotation"),
+        *("construct", "update", "js", "rule", "expression", "condition", "nodes", "intersection"),
+        *("union", "filterShape", "this", "subject", "predicate", "object", "returnType"),
+        *("conforms", "result", "detail", "focusNode", "resultMessage", "resultPath"),
+        *(
+            "resultSeverity",
+            "sourceConstraint",
+            "sourceConstraintComponent",
+            "sourceShape",
+            "value",
+        ),
+    )
+)
 MAX_NESTING = 50
 """Shapes inside shapes."""
 MAX_PATH = 100
@@ -125,6 +155,8 @@ class _Reader:
                 self._note(subject, f"uses {what}, which the gate does not run")
         for subject in self._sparql.declared():
             self._guarded(subject, partial(self._sparql.add_component, subject))
+        if self._strict:
+            self._note_misspelt()
         for subject in self._subjects():
             shape = self._shape(subject)
             if shape is not None:
@@ -134,6 +166,14 @@ class _Reader:
             raise _malformed(list(self._faults))
         targeted = [shape for shape in self._shapes.values() if shape.targets]
         return ShapesGraph(tuple(targeted), len(self._shapes))
+
+    def _note_misspelt(self) -> None:
+        for predicate in sorted(self._graph.predicates()):
+            if predicate.startswith(_SH) and predicate not in _TERMS:
+                near = get_close_matches(predicate, _TERMS, 1)
+                hint = f"; did you mean {_short(near[0])}?" if near else ""
+                for subject in self._graph.having(predicate):
+                    self._note(subject, f"has {_short(predicate)}, which SHACL does not know{hint}")
 
     def _subjects(self) -> list[Node]:
         """Everything that is a shape, in the order of its text, so that reports never vary."""

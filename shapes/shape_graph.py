@@ -54,6 +54,10 @@ class ShapeGraph:
         """The subjects that have any value for this predicate."""
         return self._having.get(predicate, [])
 
+    def predicates(self) -> list[str]:
+        """Every predicate that is used."""
+        return list(self._having)
+
     def instances(self, kind: str) -> frozenset[Node]:
         """The subjects whose ``rdf:type`` this is."""
         if kind not in self._instances:

@@ -12,7 +12,7 @@ graph is validated.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -148,13 +148,25 @@ def _changes_hierarchy(delta: Delta) -> bool:
 
 def _reported(affected: Affected, run: Run, overlay: Overlay) -> Report:
     by_focus: dict[tuple[Shape, Node], dict[tuple[str | None, ...], Result]] = {}
+    stated: dict[tuple[Node, NamedNode, Node], Row] | None = None
     for target, focus, finding, cause in _findings(affected, run, overlay):
-        result = result_of(finding, cause)
+        if stated is None:
+            stated = {(row.subject, row.predicate, row.value): row for row in overlay.rows}
+        result = result_of(finding, _nearest(finding, stated, cause))
         by_focus.setdefault((target, focus), {}).setdefault(result.key(), result)
     found = Tally()
     for (target, _), results in by_focus.items():
         found.note(target, list(results.values()), EXAMPLES)
     return found.report()
+
+
+def _nearest(
+    finding: Finding, stated: Mapping[tuple[Node, NamedNode, Node], Row], cause: Row
+) -> Row:
+    """The statement of the change that a finding is of, where the change makes it itself."""
+    if isinstance(finding.path, Predicate) and finding.value is not None:
+        return stated.get((finding.focus, finding.path.iri, finding.value), cause)
+    return cause
 
 
 def _findings(

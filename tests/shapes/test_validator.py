@@ -361,6 +361,7 @@ REFUSED = {
     "ex:S sh:path ex:p ; sh:pattern '(' .": "no regular expression",
     "ex:S sh:path ex:p ; sh:pattern 'a' ; sh:flags 'z' .": "are taken",
     "ex:S a sh:NodeShape ; sh:node ex:S .": "refer to themselves",
+    "ex:S a sh:PropertyShape ; sh:path ex:p ; sh:minCont 1 .": "mean sh:minCount",
     "ex:S a sh:NodeShape ; sh:not ex:T . ex:T a sh:NodeShape ; sh:node ex:S .": "<http://e/S> -> ",
     "ex:S a sh:NodeShape ; sh:or ( ex:T ) . ex:T sh:path ex:p ; sh:node ex:S .": "themselves",
     "ex:S a sh:PropertyShape ; sh:path ex:p ; sh:minCount 'one' .": "not well formed.*minCount",
