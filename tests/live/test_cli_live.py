@@ -73,7 +73,7 @@ def validated(cli: Cli, data: Path, analyst: str) -> None:
     tried = cli("validate", "-", "--project", "shop", "--data", data, stdin=nameless)
     assert tried.returncode == 1
     assert "1 node would not conform to fos:Service" in tried.text
-    assert "add 1 value more of rdfs:label" in tried.text
+    assert "add 1 more value of rdfs:label" in tried.text
 
     cli("projects", "create", "bank", "--restricted", "--data", data).checked()
     vault = TURTLE.replace(b"shop", b"bank").replace(b"web", b"vault")

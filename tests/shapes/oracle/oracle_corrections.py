@@ -183,6 +183,14 @@ def _implicit_classes() -> Iterator[Patch]:
     yield component, "implicit_class_targets", targets
 
 
+_init: Any = shape_module.Shape.__init__
+
+
+def _advanced(shape: Any, *given: Any, **named: Any) -> None:
+    _init(shape, *given, **named)
+    shape._advanced = True
+
+
 CORRECTIONS: dict[str, Callable[[], Iterator[Patch]]] = {
     "ranges": _ranges,
     "pairs": _pairs,
@@ -202,6 +210,8 @@ def corrected(names: Sequence[str]) -> Iterator[None]:
     sparql_based_constraint_components.SPARQLConstraintComponentValidator.validator_cache.clear()
     stringify.stringify_blank_node.dict_cache.clear()
     with ExitStack() as stack:
+        # SPARQL-based targets are of SHACL's advanced features, which it has a switch for.
+        stack.enter_context(patch.object(shape_module.Shape, "__init__", _advanced))
         for name in names:
             for owner, attribute, value in CORRECTIONS[name]():
                 stack.enter_context(patch.object(owner, attribute, value))

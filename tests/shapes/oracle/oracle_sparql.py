@@ -15,7 +15,7 @@ from random import Random
 
 from pyoxigraph import Literal, NamedNode
 
-from tests.shapes.oracle.oracle_cases import Case
+from tests.shapes.oracle.oracle_cases import Case, Statement
 from tests.shapes.oracle.oracle_constraints import ON_NODES, ON_PROPERTIES
 from tests.shapes.oracle.oracle_graphs import chained
 from tests.shapes.oracle.oracle_shapes import Maker, ShapesMaker, Spo
@@ -88,6 +88,12 @@ _NODE_SELECTS = (
     "SELECT DISTINCT $this WHERE { $this %p $PARAM }",
     "SELECT DISTINCT $this ?value WHERE { $this %p ?value . ?value %q $PARAM }",
 )
+_TARGETS = (
+    "SELECT ?this WHERE { ?this %p ?x . ?x %q ?y }",
+    "SELECT ?this WHERE { ?this rdf:type/rdfs:subClassOf* %c . FILTER NOT EXISTS { ?this %p ?x } }",
+    "SELECT ?this WHERE { %n %p+ ?this }",
+    "SELECT ?this WHERE { ?x %p ?this . FILTER (isLiteral(?this)) }",
+)
 _VALIDATORS = (
     *(("validator",), ("validator",), ("propertyValidator",), ("nodeValidator",)),
     *((("propertyValidator", "nodeValidator"),) * 3),
@@ -116,6 +122,22 @@ class SparqlMaker(ShapesMaker):
     def on_properties(self) -> Sequence[tuple[str, Maker]]:
         queries: tuple[tuple[str, Maker], ...] = (("sparql", _query(_OF_PROPERTIES)),) * 12
         return (*ON_PROPERTIES, *queries, *((("component", self._use),) * 6))
+
+    def target(self, shape: NamedNode) -> Statement:
+        if not self.chance(0.25):
+            return super().target(shape)
+        target = self.name("target-")
+        # pySHACL knows no shape by such a target alone.
+        kind = sh("PropertyShape" if shape.value.startswith(ex("P").value) else "NodeShape")
+        return self.say(
+            shape,
+            "target",
+            (shape, TYPE, kind),
+            (shape, sh("target"), target),
+            (target, TYPE, sh("SPARQLTarget")),
+            (target, sh("select"), self.text(self.random.choice(_TARGETS))),
+            (target, sh("prefixes"), PREFIX_HOLDER),
+        )
 
     def text(self, template: str) -> Literal:
         """The template with terms of the vocabulary in it."""
