@@ -135,6 +135,10 @@ def _values(number: int) -> str:
     return f"{number} value" + ("" if number == 1 else "s")
 
 
+def _more(number: int) -> str:
+    return f"{number} more value" + ("" if number == 1 else "s")
+
+
 def _shown(term: Node | None) -> str:
     text = str(term)
     return text if len(text) <= _SHORT else text[: _SHORT - 3] + "..."
@@ -163,7 +167,7 @@ def _count(asked: Count, finding: Finding) -> tuple[str, str]:
     bound, number = asked.bound, finding.count
     if asked.at_least:
         said = f"{_at(finding)} must have at least {_values(bound)}; it has {number}"
-        return said, f"add {_values(bound - number)} more of {_at(finding)}"
+        return said, f"add {_more(bound - number)} of {_at(finding)}"
     # How many there are is not counted to the end.
     said = f"{_at(finding)} must have at most {_values(bound)}"
     do = f"keep at most {_values(bound)} of {_at(finding)}"
