@@ -31,16 +31,30 @@ def _path_texts() -> Iterator[Patch]:
 
 
 def _path_starts() -> Iterator[Patch]:
-    """rdflib takes a literal that is false to Python for no start of a ``+`` or ``*`` path."""
+    """rdflib takes a literal that is false to Python for no end of a ``+``, ``*`` or ``?`` path."""
     original: Any = rdflib.paths.MulPath.eval
 
     def evaluate(
         self: Any, graph: Any, subject: Any = None, value: Any = None, first: bool = True
     ) -> Iterator[tuple[Any, Any]]:
-        if not isinstance(subject, rdflib.Literal):
+        if all(end is None or end for end in (subject, value)):
             yield from original(self, graph, subject, value, first)
-        elif self.zero and value in (None, subject):
-            yield subject, subject
+            return
+        start = value if subject is None else subject
+        found = {start} if self.zero else set()
+        waiting = [start]
+        while waiting:
+            node = waiting.pop()
+            ends = (None, node) if subject is None else (node, None)
+            for pair in rdflib.paths.eval_path(graph, (ends[0], self.path, ends[1])):
+                reached = pair[0] if subject is None else pair[1]
+                if reached not in found:
+                    found.add(reached)
+                    waiting += [reached] if self.more else []
+        if subject is None:
+            yield from ((item, value) for item in found)
+        else:
+            yield from ((subject, item) for item in found if value in (None, item))
 
     yield rdflib.paths.MulPath, "eval", evaluate
 
