@@ -230,13 +230,16 @@ class _Reader:
             text = self._take().text
             depth += (text == "(") - (text == ")")
 
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise NotRead
+
     # --- groups
 
     def _group(self) -> Group:
         self._take("{")
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise NotRead
+        self._deeper()
         group = Group()
         while not self._next("}"):
             self._element(group)
@@ -349,7 +352,9 @@ class _Reader:
         if self._next("["):
             blank = f"[{next(self._fresh)}]"
             if not self._next("]"):
+                self._deeper()
                 self._properties(group, blank)
+                self._depth -= 1
                 self._take("]")
             return blank
         raise NotRead

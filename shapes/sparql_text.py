@@ -30,6 +30,8 @@ PATH = "PATH"
 
 MAX_TEXT = 50_000
 """Characters of one query."""
+MAX_TERMINALS = 1_000
+"""Terminals of one query: the engine's parser goes as deep as a query is long."""
 MAX_DEPTH = 100
 """Brackets of one query inside each other."""
 
@@ -153,6 +155,8 @@ def read_query(
         found = [Terminal(kind, text[start:end], start, end) for kind, start, end in scan(text)]
     except SparqlError as error:
         raise BadQuery(f"is not taken: {error}") from error
+    if len(found) > MAX_TERMINALS:
+        raise BadQuery(f"has {len(found)} words and signs: the limit is {MAX_TERMINALS}")
     form = "ASK" if ask else "SELECT"
     if head.form != form:
         raise BadQuery(f"is a query of the form {head.form}; here it must be {form}")
@@ -188,21 +192,21 @@ def _check(text: str, start: int, declared: str, ask: bool) -> None:
 
 
 def _engine_fault(text: str, start: int, ask: bool) -> tuple[int, str] | None:
-    """Where and why the engine's parser stops, without running anything.
+    """Where and why the engine's parser stops, without anything being planned or run.
 
-    The query stands to the right of ``LATERAL`` of a pattern that no graph has: the engine reads
-    it, and never gets there.
+    The query stands in an update, behind an operation that cannot be done: the engine reads all of
+    an update before it does the first thing, and there it ends.
     """
+    prologue = text[:start]
     # There are no ASK queries inside others.
     rest = text[start + len("ASK") :] if ask else text[start:]
-    prologue = text[:start]
-    before = f"{prologue}SELECT * {{ {_SAMPLE} {_SAMPLE} {_SAMPLE} LATERAL {{ {{ "
+    before = f"{prologue}DROP GRAPH {_SAMPLE} ; INSERT {{ }} WHERE {{ {{ "
     if ask:
         before += "SELECT (1 AS ?found_1) "
-    whole = f"{before}{rest}\n }} }} }}"
+    whole = f"{before}{rest}\n }} }}"
     try:
-        open_memory().query(whole)
-    except (SyntaxError, ValueError, RuntimeError) as error:
+        open_memory().update(whole)
+    except SyntaxError as error:
         found = _ENGINE_POSITION.match(str(error))
         if found is None:
             return start, str(error)
@@ -211,7 +215,9 @@ def _engine_fault(text: str, start: int, ask: bool) -> tuple[int, str] | None:
         if at >= len(prologue):
             at = max(at - len(before), 0) + len(text) - len(rest)
         return at, _why(found[3])
-    return None
+    except (ValueError, RuntimeError):
+        return None
+    return start, "it goes on behind its end"
 
 
 def _why(said: str) -> str:
@@ -246,6 +252,8 @@ class _Reader:
         for number, item in enumerate(self._found):
             word = item.text.upper() if item.kind == "WORD" else ""
             clause = self._clauses[number]
+            if word == "LATERAL":
+                raise BadQuery("uses LATERAL, which is no SPARQL")
             if refusing and word in ("MINUS", "VALUES"):
                 raise BadQuery(f"uses {word}, which a query with pre-bound variables cannot")
             if refusing and word == "SELECT" and clause.depth:

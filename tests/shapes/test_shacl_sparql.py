@@ -155,6 +155,8 @@ REFUSED = {
     "SELECT $this { FILTER(?a<?b&&$this>?c) }": "two ways",
     "SELECT $this { FILTER(" + "(" * 200 + "1" + ")" * 200 + ") }": "brackets inside",
     "SELECT $this " + "{" * 200 + "}" * 200: "braces inside",
+    "SELECT $this { $this ex:p ?x LATERAL { ?x ex:q ?y } }": "no SPARQL",
+    "SELECT $this { ?x ex:p" + "/ex:p" * 600 + " ?y }": "the limit is 1000",
     "SELECT $this { } #" + "x" * 60_000: "characters: the limit",
 }
 
@@ -584,12 +586,12 @@ def test_several_processes_ask_queries_too(tmp_path: Path, monkeypatch: pytest.M
     world.store.apply(Delta(quads(data + "ex:x ex:p 7 , 1100 .")), Delta(), 1)
     validator = Validator(world.store, tmp_path / "scratch")
     assert foci(validator.examine_all().report) == {"n7", "n1100"}
+    assert not list((tmp_path / "scratch").iterdir())
     new, old = quads(asking(HOSTILE), SHAPES), quads(shapes, SHAPES)
     hostile = Delta(new - old, old - new)
     slow = Validator(world.store, tmp_path / "scratch", Limits(0.5))
     with pytest.raises(QueryStopped, match="<http://e/S>"):
         slow.validate(hostile)
-    assert not list((tmp_path / "scratch").iterdir())
 
 
 # --- bad queries
@@ -658,9 +660,26 @@ def test_solutions_without_number_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 def test_reading_a_query_runs_nothing_of_it() -> None:
     branch = "{ BIND(1 AS ?x%d) } UNION { BIND(2 AS ?x%d) }"
-    cross = " ".join("{ " + branch % (n, n) + " }" for n in range(60))
+    cross = " ".join("{ " + branch % (n, n) + " }" for n in range(40))
     compiled = program(asking(f"SELECT $this (COUNT(*) AS ?n) {{ {cross} }} GROUP BY $this"))
     assert compiled.count == 1
+
+
+LONG = {
+    "a sum": "{ FILTER(1" + "+1" * 450 + " > 0) }",
+    "alternatives of a filter": "{ FILTER(?x" + "||1" * 450 + ") }",
+    "branches": "{ {}" + "UNION{}" * 300 + " }",
+    "a path": "{ ?s ex:p" + "/ex:p" * 450 + " ?o }",
+    "nodes in nodes": "{ ?s ex:p " + "[ex:p " * 300 + "1" + "]" * 300 + " }",
+    "patterns": "{ " + "".join(f"?a{n} ex:p ?a{n + 1} . " for n in range(230)) + " }",
+    "groups": "{ " + "{?s ex:p ?o FILTER(?s)} " * 90 + " }",
+}
+
+
+@pytest.mark.parametrize("pattern", LONG.values(), ids=LONG)
+def test_a_long_query_is_read_and_not_planned(pattern: str) -> None:
+    """The engine's planner takes minutes for some of these, or all of the stack."""
+    assert program(asking(f"SELECT $this {pattern}")).count == 1
 
 
 def test_thousands_of_queries_are_read_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
