@@ -168,9 +168,9 @@ def _vote(mine: Rows, theirs: Rows, shapes: frozenset[Triple], data: frozenset[T
     found = second_rows(shapes, data)
     if found is None:
         return "fails"
-    if anonymous(mine) == found:
+    if anonymous(mine) == anonymous(found):
         return "agrees with us"
-    return "agrees with pySHACL" if anonymous(theirs) == found else "says something else"
+    return "agrees with pySHACL" if anonymous(theirs) == anonymous(found) else "says something else"
 
 
 def check_changes(
