@@ -7,6 +7,7 @@ without internals.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
@@ -323,6 +324,9 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
 
 
 def _ready(assembly: Assembly, url: str, announce: Announce) -> None:
+    # What is here now stays: a collection need not look at it again, in a commit least of all.
+    gc.collect()
+    gc.freeze()
     assembly.folder.announce(url)
     assembly.start_stewards(url)
     announce(f"ready at {url} (head {assembly.ledger.head}); Ctrl-C stops it")

@@ -6,6 +6,8 @@ came by.
 
 - A change to a project's lineage graph applies at once within the author's limit, else an operator
   decides.
+- A statement of how classes or properties relate has consequences in everybody's queries and for
+  every shape: in a lineage graph too, an operator decides on it.
 - A change to the ontology, shapes, rules, governance or assets needs a person other than the
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 
 from pyoxigraph import Literal, NamedNode
 
+from ontology.entailment_schema import axiom_of
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS
 from ontology.terms import Delta, graph_of
@@ -134,6 +137,10 @@ class Policy:
                 return Verdict(AUTO, "routine governance: it gives no right the operator lacks")
             names = ", ".join(self._shared[graph] for graph in shared)
             return Verdict(FOUR_EYES, f"a change to {names} needs a person other than its author")
+        if not operator and any(axiom_of(quad) is not None for quad in delta.quads):
+            return Verdict(
+                ONE_OPERATOR, "how classes and properties relate has consequences for everybody"
+            )
         for graph in graphs:
             grant = governance.grant(principal, graph)
             limit = grant.auto_apply_limit if grant else 0

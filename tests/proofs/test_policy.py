@@ -129,6 +129,25 @@ def test_a_lineage_change_applies_at_once_within_the_limit() -> None:
     assert OPERATOR_LIMIT == 100_000
 
 
+@pytest.mark.parametrize(
+    ("statement", "stewards"),
+    [
+        ("ex:A rdfs:subClassOf ex:B .", ONE_OPERATOR),
+        ("ex:p rdfs:subPropertyOf ex:q .", ONE_OPERATOR),
+        ("ex:p a <http://www.w3.org/2002/07/owl#SymmetricProperty> .", ONE_OPERATOR),
+        ("ex:a a ex:A .", AUTO),
+    ],
+)
+def test_a_steward_does_not_change_what_classes_mean_to_others(
+    statement: str, stewards: str
+) -> None:
+    found = parse((PREFIXES + statement).encode(), format=RdfFormat.TURTLE)
+    quads = {Quad(q.subject, q.predicate, q.object, NamedNode(SHOP)) for q in found}
+    for delta in (Delta(frozenset(quads)), Delta(frozenset(), frozenset(quads))):
+        assert verdict(SHOP_STEWARD, delta) == stewards
+        assert verdict(OLGA, delta) == AUTO
+
+
 def test_a_grant_without_a_limit_applies_nothing_at_once() -> None:
     limits = {quad for quad in FACTS if quad.predicate.value.endswith("autoApplyLimit")}
     view = read_governance(FACTS - limits)
