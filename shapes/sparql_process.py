@@ -11,11 +11,9 @@ Source: https://pebble.readthedocs.io/
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import resource
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -45,7 +43,6 @@ MOST_ROWS = 1_000_000
 _PATIENCE = 600.0
 """Seconds to wait for the process beyond what the call itself may take: others come first."""
 _GRACE = 5.0
-_PR_SET_PDEATHSIG = 1
 
 Row = tuple[Node | None, ...]
 """The values of the wanted variables in one solution."""
@@ -183,9 +180,6 @@ _DefaultGraphs = list[NamedNode | BlankNode | DefaultGraph] | None
 
 def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
-    if sys.platform == "linux":
-        # Whoever is killed takes this process along, whatever it is at.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _timed(seconds: float, function: Callable[..., _Result], *args: object) -> _Result:
