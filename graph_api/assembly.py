@@ -53,6 +53,7 @@ from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
+from shapes.sparql_process import RUNNER
 from shapes.validator import Validator
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
@@ -135,6 +136,8 @@ class Assembly:
         chain = Chain(self.journal, signer, end_process)
         canonicaliser = Canonicaliser()
         closing.callback(canonicaliser.close)
+        # The process that the queries of shapes run in.
+        closing.callback(RUNNER.close)
         self.ledger = Ledger(
             self.journal,
             chain,
