@@ -195,6 +195,6 @@ _NESTED_NODES: tuple[tuple[str, Maker], ...] = (
 _NESTED_PROPERTIES: tuple[tuple[str, Maker], ...] = (
     *_NESTED_NODES,
     *(item for item in ON_PROPERTIES if item[0] in ("minCount", "maxCount", "lessThan")),
-    ("uniqueLang", _one_of("uniqueLang", (TRUE,))),
+    *((("uniqueLang", _one_of("uniqueLang", (TRUE,))),) * 3),
     *((("qualified", _qualified),) * 4),
 )

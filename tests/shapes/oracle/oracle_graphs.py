@@ -54,7 +54,7 @@ class Terms:
 
 
 ALL = Terms()
-FEW = Terms(NODES[:4], STRINGS[:2], NUMBERS[1:4], TAGGED[:3])
+FEW = Terms(NODES[:4], (*STRINGS[:1], *TAGGED[:3]), NUMBERS[1:4], TAGGED[:3])
 RAW = Terms((*NODES[:3], *BLANKS), (*LITERALS, *RAW_LITERALS, *RAW_LITERALS))
 
 

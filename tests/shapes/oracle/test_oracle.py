@@ -66,38 +66,38 @@ def test_a_seed_gives_the_same_case() -> None:
 
 def test_fixed_seeds_in_a_store() -> None:
     tally = Tally()
-    run(store_case, range(50), tally)
+    run(store_case, range(40), tally)
     # The cases are worth something: changes bring violations, and pySHACL's errors are met.
-    assert tally.results > 300
+    assert tally.results > 200
     assert tally.incremental > 50
 
 
 def test_fixed_seeds_that_no_store_keeps_as_they_are() -> None:
     tally = Tally()
-    run(raw_case, range(80), tally)
+    run(raw_case, range(60), tally)
     assert tally.results > 100
 
 
 def test_fixed_seeds_of_changes_felt_from_afar() -> None:
     tally = Tally()
-    run(nested_case, range(40), tally, against_pyshacl=False)
-    assert tally.incremental > 300
+    run(nested_case, range(30), tally, against_pyshacl=False)
+    assert tally.incremental > 200
 
 
 def test_a_change_too_large_to_follow_is_validated_whole() -> None:
     tally = Tally()
     with always_whole():
         run(nested_case, range(1000, 1010), tally, against_pyshacl=False)
-    assert tally.incremental > 200
+    assert tally.incremental > 100
 
 
 def test_reading_in_batches_changes_nothing() -> None:
     tally = Tally()
     with small_batches():
-        run(nested_case, range(2000, 2020), tally, against_pyshacl=False)
+        run(nested_case, range(2000, 2012), tally, against_pyshacl=False)
         with always_whole():
             run(nested_case, range(2040, 2045), tally, against_pyshacl=False)
-    assert tally.incremental > 200
+    assert tally.incremental > 100
 
 
 def test_shares_of_a_graph_are_all_of_it() -> None:
@@ -111,10 +111,10 @@ def test_shares_of_a_graph_are_all_of_it() -> None:
 
 def test_a_store_on_disk_says_the_same(tmp_path: Path) -> None:
     tally = Tally()
-    for seed in range(5000, 5020):
+    for seed in range(5000, 5008):
         check_changes(nested_case(Random(seed)), tally, False, tmp_path / str(seed))
         assert not tally.disagreements, f"seed {seed}: {tally.disagreements[0]}"
-    assert tally.incremental > 50
+    assert tally.incremental > 30
 
 
 def test_what_a_change_does_not_meet_it_does_not_turn() -> None:
