@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from shapes.errors import MalformedShapes
-from shapes.overlay import Reads
+from shapes.reads import Reads
 from shapes.report import Report, Result
 from shapes.validator import Validation, Validator
 from shapes.whole import Tell

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -23,6 +22,7 @@ from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
 from ontology.vocab import Rdfs
+from shapes.reads import Reads
 from shapes.view import TYPE, Node
 
 Term = NamedNode | Literal
@@ -36,30 +36,6 @@ BATCH = 2_000
 """Nodes of one query."""
 MANY = 50
 """Values of one node, on average, beyond which a batch is left to look-ups with a limit."""
-
-
-@dataclass(slots=True)
-class Reads:
-    """What was read: values by predicate and node, whole nodes, or simply everything."""
-
-    objects: dict[NamedNode, set[Node]] = field(default_factory=dict)
-    subjects: dict[NamedNode, set[Node]] = field(default_factory=dict)
-    nodes: set[Node] = field(default_factory=set)
-    pointed: set[Node] = field(default_factory=set)
-    everything: bool = False
-
-    def meet(self, delta: Delta) -> bool:
-        """Whether any of this would have been read otherwise after another change."""
-        if self.everything:
-            return bool(delta)
-        none: frozenset[Node] = frozenset()
-        return any(
-            quad.subject in self.nodes
-            or quad.object in self.pointed
-            or quad.subject in self.objects.get(quad.predicate, none)
-            or quad.object in self.subjects.get(quad.predicate, none)
-            for quad in chain(delta.additions, delta.removals)
-        )
 
 
 class Row(NamedTuple):

@@ -35,47 +35,18 @@ from shapes.model import (
     UniqueLanguages,
     ValueTest,
 )
-from shapes.paths import Chain, Either, Inverse, Optional, Path, Predicate, Repeated
+from shapes.parameters import KIND_WORDS, PATHS, RANGES, SH, TERMS
+from shapes.paths import Chain, Either, Path, Predicate
 from shapes.shape_graph import Fault as _Fault
 from shapes.shape_graph import ShapeGraph
 from shapes.sparql_shapes import SparqlShapes
 from shapes.view import Node
 
-_SH = "http://www.w3.org/ns/shacl#"
 _XSD = "http://www.w3.org/2001/XMLSchema#"
 # The store keeps every integer as xsd:integer, so a shape that asks for these can't be met.
 _UNMEETABLE = dict.fromkeys(INTEGERS - {_XSD + "integer"}, _XSD + "integer") | {
     _XSD + "dateTimeStamp": _XSD + "dateTime"
 }
-# Every property of the SHACL and SHACL-SPARQL vocabularies.
-_TERMS = frozenset(
-    _SH + name
-    for name in (
-        *("targetClass", "targetNode", "targetObjectsOf", "targetSubjectsOf", "target"),
-        *("message", "severity", "deactivated", "property", "path", "and", "or", "not", "xone"),
-        *("alternativePath", "inversePath", "oneOrMorePath", "zeroOrMorePath", "zeroOrOnePath"),
-        *("class", "datatype", "nodeKind", "minCount", "maxCount", "in", "hasValue", "closed"),
-        *("minExclusive", "minInclusive", "maxExclusive", "maxInclusive", "ignoredProperties"),
-        *("minLength", "maxLength", "pattern", "flags", "languageIn", "uniqueLang", "equals"),
-        *("disjoint", "lessThan", "lessThanOrEquals", "node", "qualifiedValueShape"),
-        *("qualifiedValueShapesDisjoint", "qualifiedMinCount", "qualifiedMaxCount"),
-        *("name", "description", "order", "group", "defaultValue", "shapesGraph", "entailment"),
-        *("suggestedShapesGraph", "shapesGraphWellFormed"),
-        *("sparql", "select", "ask", "prefixes", "declare", "prefix", "namespace", "parameter"),
-        *("optional", "validator", "nodeValidator", "propertyValidator", "labelTemplate"),
-        *("annotationProperty", "annotationValue", "annotationVarName", "resultAnnotation"),
-        *("construct", "update", "js", "rule", "expression", "condition", "nodes", "intersection"),
-        *("union", "filterShape", "this", "subject", "predicate", "object", "returnType"),
-        *("conforms", "result", "detail", "focusNode", "resultMessage", "resultPath"),
-        *(
-            "resultSeverity",
-            "sourceConstraint",
-            "sourceConstraintComponent",
-            "sourceShape",
-            "value",
-        ),
-    )
-)
 MAX_NESTING = 50
 """Shapes inside shapes."""
 MAX_PATH = 100
@@ -106,10 +77,10 @@ _PROPERTY_ONLY = (
     Sh.qualifiedValueShape,
 )
 _UNSUPPORTED = {
-    _SH + "js": "JavaScript constraints",
-    _SH + "rule": "SHACL rules",
-    _SH + "expression": "expression constraints",
-    _SH + "entailment": "entailment",
+    SH + "js": "JavaScript constraints",
+    SH + "rule": "SHACL rules",
+    SH + "expression": "expression constraints",
+    SH + "entailment": "entailment",
 }
 
 
@@ -169,8 +140,8 @@ class _Reader:
 
     def _note_misspelt(self) -> None:
         for predicate in sorted(self._graph.predicates()):
-            if predicate.startswith(_SH) and predicate not in _TERMS:
-                near = get_close_matches(predicate, _TERMS, 1)
+            if predicate.startswith(SH) and predicate not in TERMS:
+                near = get_close_matches(predicate, TERMS, 1)
                 hint = f"; did you mean {_short(near[0])}?" if near else ""
                 for subject in self._graph.having(predicate):
                     self._note(subject, f"has {_short(predicate)}, which SHACL does not know{hint}")
@@ -263,7 +234,7 @@ class _Reader:
         return Shape(
             subject,
             self._path(paths[0]) if paths else None,
-            severity.value.removeprefix(_SH) if severity is not None else "Violation",
+            severity.value.removeprefix(SH) if severity is not None else "Violation",
             tuple(sorted(texts, key=str)),
             self._flag(subject, Sh.deactivated),
         )
@@ -294,7 +265,7 @@ class _Reader:
         if graph.values(node, Rdf.first) or graph.values(node, Rdf.rest):
             found.append(Chain(self._members(node, depth)))
         if self._strict or not found:
-            for predicate, build in _PATHS.items():
+            for predicate, build in PATHS.items():
                 for value in graph.values(node, predicate):
                     found.append(build(self._path(value, depth + 1)))
             for value in graph.values(node, Sh.alternativePath):
@@ -339,11 +310,11 @@ class _Reader:
             if kind.value not in tests.NODE_KINDS:
                 kinds = ", ".join(map(_short, tests.NODE_KINDS))
                 raise _Fault(f"has sh:nodeKind {kind}: it is not one of {kinds}")
-            words = _KIND_WORDS[kind.value]
+            words = KIND_WORDS[kind.value]
             yield _test("NodeKind", tests.of_kind(kind.value), f"be {words}", nodeKind=kind)
 
     def _ranges(self, shape: Shape) -> Iterable[Constraint]:
-        for predicate, (name, build, words) in _RANGES.items():
+        for predicate, (name, build, words) in RANGES.items():
             bound = self._one(shape.node, predicate, Literal, "a literal")
             if bound is not None:
                 yield _test(name, build(bound), f"be {words} {bound}", **{_local(predicate): bound})
@@ -538,30 +509,8 @@ def _all(read: Callable[[Shape], Iterable[Constraint]], shape: Shape) -> list[Co
     return list(read(shape))
 
 
-_KIND_WORDS = {
-    Sh.IRI: "an IRI",
-    Sh.BlankNode: "a blank node",
-    Sh.Literal: "a literal",
-    Sh.BlankNodeOrIRI: "an IRI or a blank node",
-    Sh.BlankNodeOrLiteral: "a literal or a blank node",
-    Sh.IRIOrLiteral: "an IRI or a literal",
-}
-_RANGES: dict[str, tuple[str, Callable[[Node], tests.Test], str]] = {
-    Sh.minExclusive: ("MinExclusive", tests.more_than, "more than"),
-    Sh.minInclusive: ("MinInclusive", tests.no_less_than, "at least"),
-    Sh.maxExclusive: ("MaxExclusive", tests.less_than, "less than"),
-    Sh.maxInclusive: ("MaxInclusive", tests.no_more_than, "at most"),
-}
-_PATHS: dict[str, Callable[[Path], Path]] = {
-    Sh.inversePath: Inverse,
-    Sh.zeroOrMorePath: Repeated,
-    Sh.oneOrMorePath: lambda path: Repeated(path, True),
-    Sh.zeroOrOnePath: Optional,
-}
-
-
 def _component(name: str) -> str:
-    return f"{_SH}{name}ConstraintComponent"
+    return f"{SH}{name}ConstraintComponent"
 
 
 def _test(name: str, holds: tests.Test, requirement: str, **parameters: Node) -> ValueTest:
@@ -577,7 +526,7 @@ def _counted(number: int, noun: str) -> str:
 
 
 def _local(iri: str) -> str:
-    return iri.removeprefix(_SH)
+    return iri.removeprefix(SH)
 
 
 def _short(iri: str) -> str:

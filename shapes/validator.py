@@ -25,10 +25,11 @@ from shapes.affected import Affected, Asked, TooMany
 from shapes.compile import Program, Unit, compile_shapes, one_step
 from shapes.evaluate import SUBCLASS, Finding, Run
 from shapes.model import Count, Shape
-from shapes.overlay import Overlay, Reads, Row
+from shapes.overlay import Overlay, Row
 from shapes.paths import Inverse, Predicate
 from shapes.paths import Path as PropertyPath
 from shapes.prefetch import prefetch_affected
+from shapes.reads import Reads
 from shapes.report import Report, Result
 from shapes.results import result_of
 from shapes.sparql_constraints import Limits, Queries

@@ -29,7 +29,7 @@ from proofs.check import Checked
 from proofs.errors import Forbidden
 from proofs.ledger import Ledger
 from shapes.errors import ValidationFailed
-from shapes.overlay import Reads
+from shapes.reads import Reads
 from shapes.report import Report
 from shapes.whole import Progress, Tell
 

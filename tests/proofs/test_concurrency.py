@@ -16,7 +16,7 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import Delta
 from proofs.errors import Invalid
-from shapes.overlay import Reads
+from shapes.reads import Reads
 from shapes.validator import Validation, Validator
 from shapes.whole import Tell
 
