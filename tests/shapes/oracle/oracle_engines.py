@@ -7,8 +7,6 @@ one, since engines write the same number in their own ways.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import logging
 import warnings
 from collections.abc import Iterable, Iterator
@@ -17,6 +15,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import rdflib
+import shifty
 from pyoxigraph import BlankNode, Literal, NamedNode, RdfFormat, Triple, parse
 
 from ontology.errors import IllTypedLiteral
@@ -84,14 +83,8 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def second_engine() -> str | None:
-    """The name of the engine that is asked where two differ; ``None`` where it isn't installed."""
-    return "shifty" if importlib.util.find_spec("shifty") is not None else None
-
-
 def second_rows(shapes: Iterable[Triple], data: Iterable[Triple]) -> Rows | None:
     """What pyshifty says of a graph; ``None`` where it has nothing to say."""
-    shifty: Any = importlib.import_module("shifty")
     given = ntriples(map(_with_blank_parts, shapes))
     # The report comes as an rdflib graph; literals are to keep the form they have in it.
     with patch.object(rdflib, "NORMALIZE_LITERALS", False), _quiet():
