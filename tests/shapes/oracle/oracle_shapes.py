@@ -7,6 +7,7 @@ Specification: https://www.w3.org/TR/shacl/#core-components
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -37,7 +38,7 @@ NIL = rdf("nil")
 
 
 @dataclass
-class ShapesMaker:
+class ShapesMaker(ABC):
     """Makes one shapes graph, as its random numbers will have it; subclasses say of what."""
 
     random: Random
@@ -56,13 +57,13 @@ class ShapesMaker:
             self.siblings()
         self.shape(targeted=True)
 
+    @abstractmethod
     def on_nodes(self) -> Sequence[tuple[str, Maker]]:
         """What node shapes may ask, one entry as likely as another."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_properties(self) -> Sequence[tuple[str, Maker]]:
         """What property shapes may ask."""
-        raise NotImplementedError
 
     def shape(self, targeted: bool = False) -> NamedNode:
         """One more shape, which may refer to those that are there."""
