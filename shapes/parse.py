@@ -35,10 +35,10 @@ from shapes.model import (
     UniqueLanguages,
     ValueTest,
 )
+from shapes.parameter_values import Parameters, short
 from shapes.parameters import KIND_WORDS, PATHS, RANGES, SH, TERMS
 from shapes.paths import Chain, Either, Path, Predicate
-from shapes.shape_graph import Fault as _Fault
-from shapes.shape_graph import ShapeGraph
+from shapes.shape_graph import Fault, ShapeGraph
 from shapes.sparql_shapes import SparqlShapes
 from shapes.view import Node
 
@@ -103,12 +103,12 @@ def read_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> Shap
 
 
 _Read = TypeVar("_Read")
-_Term = TypeVar("_Term", NamedNode, Literal)
 
 
 class _Reader:
     def __init__(self, graph: ShapeGraph, strict: bool) -> None:
         self._graph = graph
+        self._ask = Parameters(graph)
         self._strict = strict
         self._sparql = SparqlShapes(graph, strict)
         self._shapes: dict[Node, Shape] = {}
@@ -142,9 +142,9 @@ class _Reader:
         for predicate in sorted(self._graph.predicates()):
             if predicate.startswith(SH) and predicate not in TERMS:
                 near = get_close_matches(predicate, TERMS, 1)
-                hint = f"; did you mean {_short(near[0])}?" if near else ""
+                hint = f"; did you mean {short(near[0])}?" if near else ""
                 for subject in self._graph.having(predicate):
-                    self._note(subject, f"has {_short(predicate)}, which SHACL does not know{hint}")
+                    self._note(subject, f"has {short(predicate)}, which SHACL does not know{hint}")
 
     def _subjects(self) -> list[Node]:
         """Everything that is a shape, in the order of its text, so that reports never vary."""
@@ -205,7 +205,7 @@ class _Reader:
     def _guarded(self, subject: Node, read: Callable[[], _Read]) -> _Read | None:
         try:
             return read()
-        except _Fault as fault:
+        except Fault as fault:
             self._note(subject, str(fault))
             return None
 
@@ -214,29 +214,29 @@ class _Reader:
 
     def _bare(self, subject: Node) -> Shape:
         if isinstance(subject, Literal):
-            raise _Fault("is used as a shape and is a literal")
+            raise Fault("is used as a shape and is a literal")
         paths = self._graph.values(subject, Sh.path)
         if len(paths) > 1:
-            raise _Fault("has more than one sh:path")
+            raise Fault("has more than one sh:path")
         if not paths and subject in self._graph.instances(Sh.PropertyShape):
-            raise _Fault("is a sh:PropertyShape and has no sh:path")
+            raise Fault("is a sh:PropertyShape and has no sh:path")
         if paths and subject in self._graph.instances(Sh.NodeShape):
-            raise _Fault("is a sh:NodeShape and has a sh:path: it can only be one of the two kinds")
+            raise Fault("is a sh:NodeShape and has a sh:path: it can only be one of the two kinds")
         if not paths:
             for predicate in _PROPERTY_ONLY:
                 if self._graph.values(subject, predicate):
-                    raise _Fault(f"has no sh:path, which {_short(predicate)} needs")
-        severity = self._one(subject, Sh.severity, NamedNode, "an IRI")
+                    raise Fault(f"has no sh:path, which {short(predicate)} needs")
+        severity = self._ask.one(subject, Sh.severity, NamedNode, "an IRI")
         messages = self._graph.values(subject, Sh.message)
         texts = [item for item in messages if isinstance(item, Literal)]
         if len(texts) < len(messages):
-            raise _Fault("has a sh:message that is no text")
+            raise Fault("has a sh:message that is no text")
         return Shape(
             subject,
             self._path(paths[0]) if paths else None,
             severity.value.removeprefix(SH) if severity is not None else "Violation",
             tuple(sorted(texts, key=str)),
-            self._flag(subject, Sh.deactivated),
+            self._ask.flag(subject, Sh.deactivated),
         )
 
     def _targets(self, subject: Node) -> list[Target]:
@@ -247,7 +247,7 @@ class _Reader:
                     (NamedNode, Literal) if kind is TargetKind.NODE else (NamedNode, BlankNode)
                 )
                 if not isinstance(value, allowed):
-                    raise _Fault(f"has a {_short(predicate)} that is {_named(value)}: {value}")
+                    raise Fault(f"has a {short(predicate)} that is {_named(value)}: {value}")
                 found.append(Target(kind, value))
         for value in self._graph.values(subject, Sh.target):
             found.append(Target(TargetKind.QUERY, value, self._sparql.target(value)))
@@ -260,7 +260,7 @@ class _Reader:
     def _path(self, node: Node, depth: int = 0) -> Path:
         graph = self._graph
         if depth > MAX_PATH:
-            raise _Fault(f"has a sh:path of more than {MAX_PATH} steps inside each other")
+            raise Fault(f"has a sh:path of more than {MAX_PATH} steps inside each other")
         found: list[Path] = []
         if graph.values(node, Rdf.first) or graph.values(node, Rdf.rest):
             found.append(Chain(self._members(node, depth)))
@@ -271,30 +271,30 @@ class _Reader:
             for value in graph.values(node, Sh.alternativePath):
                 found.append(Either(self._members(value, depth)))
         if len(found) > 1:
-            raise _Fault("has a sh:path that says two things at once")
+            raise Fault("has a sh:path that says two things at once")
         if found:
             return found[0]
         if not isinstance(node, NamedNode):
-            raise _Fault(f"has a sh:path that is not well formed: {node} is no path")
+            raise Fault(f"has a sh:path that is not well formed: {node} is no path")
         return Predicate(node)
 
     def _members(self, head: Node, depth: int) -> tuple[Path, ...]:
         items = self._graph.list(head)
         if items is None or len(items) < 2:
-            raise _Fault("has a sh:path with a list that is not well formed: it needs two members")
+            raise Fault("has a sh:path with a list that is not well formed: it needs two members")
         return tuple(self._path(item, depth + 1) for item in items)
 
     # --- what it asks
 
     def _value_types(self, shape: Shape) -> Iterable[Constraint]:
         subject = shape.node
-        for value in self._iris(subject, Sh.class_):
+        for value in self._ask.iris(subject, Sh.class_):
             yield InstanceOf(_component("Class"), value)
-        datatype = self._one(subject, Sh.datatype, NamedNode, "an IRI")
+        datatype = self._ask.one(subject, Sh.datatype, NamedNode, "an IRI")
         if datatype is not None:
             kept = _UNMEETABLE.get(datatype.value)
             if kept is not None and self._strict:
-                raise _Fault(
+                raise Fault(
                     f"asks for sh:datatype {datatype}, which no value can have here: the graph"
                     f" keeps such values as <{kept}>; ask for that, and bound it with"
                     " sh:minInclusive and sh:maxInclusive"
@@ -305,23 +305,23 @@ class _Reader:
                 f"be a literal of datatype {datatype}",
                 datatype=datatype,
             )
-        kind = self._one(subject, Sh.nodeKind, NamedNode, "an IRI")
+        kind = self._ask.one(subject, Sh.nodeKind, NamedNode, "an IRI")
         if kind is not None:
             if kind.value not in tests.NODE_KINDS:
-                kinds = ", ".join(map(_short, tests.NODE_KINDS))
-                raise _Fault(f"has sh:nodeKind {kind}: it is not one of {kinds}")
+                kinds = ", ".join(map(short, tests.NODE_KINDS))
+                raise Fault(f"has sh:nodeKind {kind}: it is not one of {kinds}")
             words = KIND_WORDS[kind.value]
             yield _test("NodeKind", tests.of_kind(kind.value), f"be {words}", nodeKind=kind)
 
     def _ranges(self, shape: Shape) -> Iterable[Constraint]:
         for predicate, (name, build, words) in RANGES.items():
-            bound = self._one(shape.node, predicate, Literal, "a literal")
+            bound = self._ask.one(shape.node, predicate, Literal, "a literal")
             if bound is not None:
                 yield _test(name, build(bound), f"be {words} {bound}", **{_local(predicate): bound})
 
     def _texts(self, shape: Shape) -> Iterable[Constraint]:
         subject, graph = shape.node, self._graph
-        shortest = self._number(subject, Sh.minLength)
+        shortest = self._ask.number(subject, Sh.minLength)
         if shortest is not None:
             yield _test(
                 "MinLength",
@@ -329,7 +329,7 @@ class _Reader:
                 f"have at least {_counted(shortest, 'character')}",
                 minLength=_integer(shortest),
             )
-        longest = self._number(subject, Sh.maxLength)
+        longest = self._ask.number(subject, Sh.maxLength)
         if longest is not None:
             yield _test(
                 "MaxLength",
@@ -337,48 +337,48 @@ class _Reader:
                 f"have at most {_counted(longest, 'character')}",
                 maxLength=_integer(longest),
             )
-        flags = self._one(subject, Sh.flags, Literal, "a text")
+        flags = self._ask.one(subject, Sh.flags, Literal, "a text")
         for pattern in graph.values(subject, Sh.pattern):
             if not isinstance(pattern, Literal):
-                raise _Fault(f"has a sh:pattern that is no text: {pattern}")
+                raise Fault(f"has a sh:pattern that is no text: {pattern}")
             try:
                 holds = tests.matching(pattern.value, flags.value if flags else "")
             except ValueError as error:
-                raise _Fault(f"has sh:pattern {pattern} that cannot be used: {error}") from error
+                raise Fault(f"has sh:pattern {pattern} that cannot be used: {error}") from error
             yield _test("Pattern", holds, f"match the pattern {pattern}", pattern=pattern)
-        languages = self._listed(subject, Sh.languageIn)
+        languages = self._ask.listed(subject, Sh.languageIn)
         if languages is not None:
             ranges = [item.value for item in languages if isinstance(item, Literal)]
             if len(ranges) < len(languages):
-                raise _Fault("has a sh:languageIn whose members are not all texts")
+                raise Fault("has a sh:languageIn whose members are not all texts")
             words = " or ".join(ranges)
             yield _test("LanguageIn", tests.in_a_language_of(ranges), f"be a text in {words}")
-        if self._flag(subject, Sh.uniqueLang):
+        if self._ask.flag(subject, Sh.uniqueLang):
             yield UniqueLanguages(_component("UniqueLang"))
 
     def _counts(self, shape: Shape) -> Iterable[Constraint]:
-        fewest = self._number(shape.node, Sh.minCount)
+        fewest = self._ask.number(shape.node, Sh.minCount)
         if fewest is not None:
             yield Count(_component("MinCount"), fewest, True)
-        most = self._number(shape.node, Sh.maxCount)
+        most = self._ask.number(shape.node, Sh.maxCount)
         if most is not None:
             yield Count(_component("MaxCount"), most, False)
 
     def _pairs(self, shape: Shape) -> Iterable[Constraint]:
         for predicate in (Sh.equals, Sh.disjoint, Sh.lessThan, Sh.lessThanOrEquals):
             name = _local(predicate)
-            for value in self._iris(shape.node, predicate):
+            for value in self._ask.iris(shape.node, predicate):
                 yield Compared(_component(name[0].upper() + name[1:]), value)
 
     def _others(self, shape: Shape) -> Iterable[Constraint]:
         subject = shape.node
         for value in self._graph.values(subject, Sh.hasValue):
             yield HasValue(_component("HasValue"), value)
-        members = self._listed(subject, Sh.in_)
+        members = self._ask.listed(subject, Sh.in_)
         if members is not None:
             shown = ", ".join(map(str, members[:5])) + (", ..." if len(members) > 5 else "")
             yield _test("In", tests.one_of(members), f"be one of {shown or 'no value at all'}")
-        if self._flag(subject, Sh.closed):
+        if self._ask.flag(subject, Sh.closed):
             yield self._closed(subject)
 
     def _closed(self, subject: Node) -> Constraint:
@@ -387,9 +387,9 @@ class _Reader:
             for path in self._graph.values(inner, Sh.path):
                 if isinstance(path, NamedNode):
                     predicates.add(path)
-        for item in self._listed(subject, Sh.ignoredProperties) or ():
+        for item in self._ask.listed(subject, Sh.ignoredProperties) or ():
             if not isinstance(item, NamedNode):
-                raise _Fault("has a sh:ignoredProperties whose members are not all IRIs")
+                raise Fault("has a sh:ignoredProperties whose members are not all IRIs")
             predicates.add(item)
         return Closed(_component("Closed"), frozenset(predicates))
 
@@ -399,13 +399,13 @@ class _Reader:
             inner = self._shape(value)
             if inner is not None:
                 if inner.path is None:
-                    raise _Fault(f"has a sh:property that has no sh:path: {value}")
+                    raise Fault(f"has a sh:property that has no sh:path: {value}")
                 yield Nested(_component("Property"), inner)
         for value in self._graph.values(subject, Sh.node):
             inner = self._shape(value)
             if inner is not None:
                 if inner.path is not None:
-                    raise _Fault(f"has a sh:node that is a property shape: {value}")
+                    raise Fault(f"has a sh:node that is a property shape: {value}")
                 yield Combined(_component("Node"), (inner,), 1, 1)
         for value in self._graph.values(subject, Sh.not_):
             inner = self._shape(value)
@@ -415,7 +415,7 @@ class _Reader:
             for head in self._graph.values(subject, predicate):
                 items = self._graph.list(head)
                 if items is None:
-                    raise _Fault(f"has a {_short(predicate)} that is not a well formed list")
+                    raise Fault(f"has a {short(predicate)} that is not a well formed list")
                 read = [self._shape(item) for item in items]
                 shapes = tuple(item for item in read if item is not None)
                 if len(shapes) == len(read):
@@ -426,17 +426,17 @@ class _Reader:
 
     def _qualified(self, shape: Shape) -> Iterable[Constraint]:
         subject = shape.node
-        fewest = self._number(subject, Sh.qualifiedMinCount)
-        most = self._number(subject, Sh.qualifiedMaxCount)
+        fewest = self._ask.number(subject, Sh.qualifiedMinCount)
+        most = self._ask.number(subject, Sh.qualifiedMaxCount)
         values = self._graph.values(subject, Sh.qualifiedValueShape)
         if self._strict and (fewest is not None or most is not None) and not values:
-            raise _Fault("counts qualified values and has no sh:qualifiedValueShape")
+            raise Fault("counts qualified values and has no sh:qualifiedValueShape")
         if values and fewest is None and most is None:
-            raise _Fault(
+            raise Fault(
                 "has a sh:qualifiedValueShape and neither sh:qualifiedMinCount nor"
                 " sh:qualifiedMaxCount"
             )
-        disjoint = self._flag(subject, Sh.qualifiedValueShapesDisjoint)
+        disjoint = self._ask.flag(subject, Sh.qualifiedValueShapesDisjoint)
         for value in values:
             inner = self._shape(value)
             brothers = self._sibling_values(subject, value) if disjoint else []
@@ -455,54 +455,6 @@ class _Reader:
             for brother in self._graph.values(parent, Sh.property):
                 found.update(self._graph.values(brother, Sh.qualifiedValueShape))
         return sorted(found - {own}, key=str)
-
-    # --- parameters
-
-    def _one(self, subject: Node, predicate: str, kind: type[_Term], wanted: str) -> _Term | None:
-        values = self._graph.values(subject, predicate)
-        if len(values) > 1:
-            raise _Fault(f"has more than one {_short(predicate)}")
-        if not values:
-            return None
-        value = values[0]
-        if not isinstance(value, kind):
-            raise _Fault(f"has a {_short(predicate)} that is not {wanted}: {value}")
-        return value
-
-    def _iris(self, subject: Node, predicate: str) -> list[NamedNode]:
-        values = self._graph.values(subject, predicate)
-        for value in values:
-            if not isinstance(value, NamedNode):
-                raise _Fault(f"has a {_short(predicate)} that is not an IRI: {value}")
-        return [value for value in values if isinstance(value, NamedNode)]
-
-    def _number(self, subject: Node, predicate: str) -> int | None:
-        value = self._one(subject, predicate, Literal, "a number")
-        if value is None:
-            return None
-        if value.datatype.value not in INTEGERS or not tests.well_typed(value):
-            raise _Fault(f"has a {_short(predicate)} that is not an integer: {value}")
-        return int(value.value)
-
-    def _flag(self, subject: Node, predicate: str) -> bool:
-        value = self._one(subject, predicate, Literal, "true or false")
-        if value is None:
-            return False
-        if value.datatype.value != _XSD + "boolean" or not tests.well_typed(value):
-            raise _Fault(f"has a {_short(predicate)} that is neither true nor false: {value}")
-        # "1" is another term, and the specification asks for the term.
-        return value.value == "true"
-
-    def _listed(self, subject: Node, predicate: str) -> list[Node] | None:
-        values = self._graph.values(subject, predicate)
-        if not values:
-            return None
-        if len(values) > 1:
-            raise _Fault(f"has more than one {_short(predicate)}")
-        items = self._graph.list(values[0])
-        if items is None:
-            raise _Fault(f"has a {_short(predicate)} that is not a well formed list")
-        return items
 
 
 def _all(read: Callable[[Shape], Iterable[Constraint]], shape: Shape) -> list[Constraint]:
@@ -527,10 +479,6 @@ def _counted(number: int, noun: str) -> str:
 
 def _local(iri: str) -> str:
     return iri.removeprefix(SH)
-
-
-def _short(iri: str) -> str:
-    return "sh:" + _local(iri)
 
 
 def _named(value: Node) -> str:
