@@ -73,7 +73,7 @@ def run_demo(console: Console, keep: Path | None = None) -> int:
         report.line(console, (folder / "shop.log").read_text(encoding="utf-8").strip())
 
         report.heading(console, f"Customers place {ORDERS} orders")
-        _traffic(examples, folder / "shop")
+        _traffic(examples, folder / "shop", folder / "shop.log")
         before = _settle(client)
         report.settled(console, before, client.proposals(state=None, project=PROJECT, limit=100))
 
@@ -82,7 +82,7 @@ def run_demo(console: Console, keep: Path | None = None) -> int:
         report.show_proof(console, client, PROJECT, folder)
 
         report.heading(console, "The same traffic again")
-        _traffic(examples, folder / "shop")
+        _traffic(examples, folder / "shop", folder / "shop.log")
         after = _settle(client)
         _nothing_new(before, after)
         report.again(console, before, after)
@@ -196,7 +196,7 @@ def _stopped(process: Running) -> Iterator[Running]:
             signal.signal(number, handler)
 
 
-def _traffic(examples: Path, folder: Path) -> None:
+def _traffic(examples: Path, folder: Path, log: Path) -> None:
     command: list[str | Path] = [
         sys.executable,
         "-m",
@@ -210,7 +210,10 @@ def _traffic(examples: Path, folder: Path) -> None:
         with working(f"{ORDERS} customers buy"):
             capture(command, timeout=180, cwd=examples).checked()
     except ProcessError as error:
-        raise DemoError(f"the shop didn't serve its customers: {error}") from error
+        said = _SECRET.sub("(secret)", log.read_text(encoding="utf-8", errors="replace")[-4000:])
+        raise DemoError(
+            f"the shop didn't serve its customers: {error}\nThe shop said:\n{said}"
+        ) from error
 
 
 def _is_ready(client: Client) -> bool:

@@ -93,9 +93,14 @@ def wait_ready(service: str, folder: Path, process: subprocess.Popen[bytes]) -> 
     deadline = time.monotonic() + START_SECONDS
     while not (folder / f"{service}.ready").exists():
         if process.poll() is not None or time.monotonic() > deadline:
-            log = (folder / f"{service}.log").read_text(encoding="utf-8", errors="replace")
-            raise ShopError(f"{service} didn't start. Its log ends with:\n{log[-2000:]}")
+            raise ShopError(f"{service} didn't start. {end_of_log(service, folder)}")
         time.sleep(0.05)
+
+
+def end_of_log(service: str, folder: Path) -> str:
+    """What the process wrote last."""
+    log = (folder / f"{service}.log").read_text(encoding="utf-8", errors="replace")
+    return f"Its log ends with:\n{log[-2000:]}"
 
 
 def listening_socket() -> socket.socket:
@@ -148,10 +153,16 @@ def serve(folder: Path) -> int:
             while True:
                 for service, process in processes.items():
                     if process.poll() is not None:
-                        raise ShopError(f"{service} ended on its own: see {folder / service}.log")
+                        raise ShopError(
+                            f"{service} ended on its own. {end_of_log(service, folder)}"
+                        )
                 time.sleep(0.2)
         except KeyboardInterrupt:
             return 0
+        except ShopError as error:
+            # Said before the others are stopped: whoever waits for an answer fails meanwhile.
+            print(f"shop: {error}", file=sys.stderr, flush=True)
+            return 1
         finally:
             # The processes are being stopped already; a second signal must not leave some behind.
             signal.signal(signal.SIGTERM, signal.SIG_IGN)

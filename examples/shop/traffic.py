@@ -21,9 +21,16 @@ class TrafficError(Exception):
 def drive(storefront: str, orders: int, *, patience_seconds: float = 30.0) -> int:
     """Place ``orders`` orders one after the other and follow each until it is dispatched.
 
-    Returns how many requests were sent. Raises :class:`TrafficError` when the shop refuses one, or
-    when an order isn't dispatched within ``patience_seconds``.
+    Returns how many requests were sent. Raises :class:`TrafficError` when the shop refuses one or
+    doesn't answer, or when an order isn't dispatched within ``patience_seconds``.
     """
+    try:
+        return _drive(storefront, orders, patience_seconds)
+    except requests.RequestException as error:
+        raise TrafficError(f"a customer got no answer ({error}): see what the shop said") from error
+
+
+def _drive(storefront: str, orders: int, patience_seconds: float) -> int:
     sent = 0
     with requests.Session() as session:
         # The shop is on this machine: no proxy stands between.
