@@ -90,6 +90,7 @@ class GraphStore:
         self._head_entry = NamedNode(Fo.headEntry)
         self.inferred = NamedNode(ids.graph(INFERRED))
         self._version = NamedNode(Owl.versionInfo)
+        self._restricted = NamedNode(Fo.restricted)
         self.recent = RecentChanges()
         self._merged_system = (NamedNode(ids.graph(PROPOSALS)), self._proofs)
         try:
@@ -150,6 +151,16 @@ class GraphStore:
                 name = graph.value
                 if name not in self._system and name not in restricted:
                     yield quad
+
+    @property
+    def merges_all(self) -> bool:
+        """Whether the merge has every triple of the graphs that proposals write: no graph is
+        restricted."""
+        return next(self.match(None, self._restricted), None) is None
+
+    def in_merge(self, subject: NamedNode, predicate: NamedNode, value: Term) -> bool:
+        """Whether the merge states a triple: a fraction of what looking in all graphs costs."""
+        return Quad(subject, predicate, value, DefaultGraph()) in self
 
     def shown(self, delta: Delta, before: Collection[str], after: Collection[str]) -> Delta:
         """A change of asserted quads as it changes what everyone in the organisation may read.

@@ -13,6 +13,7 @@ from pyoxigraph import NamedNode
 
 from shapes.compile import Anchor, Near, Program, Trigger, Triggers, Unit
 from shapes.evaluate import Run
+from shapes.harmless import Harmless
 from shapes.model import Count, Shape
 from shapes.overlay import Overlay, Row
 from shapes.paths import HERE, Predicate
@@ -58,6 +59,7 @@ class Affected:
         for row in overlay.rows:
             by_subject.setdefault(row.subject, []).append(row)
         self._read_everywhere(overlay.rows)
+        by_subject = self._unsettled(by_subject)
         prepare(overlay, self.program, by_subject)
         for subject, rows in by_subject.items():
             self._read_near(subject, rows, overlay.is_new(subject))
@@ -84,20 +86,72 @@ class Affected:
 
     # --- at the subject of a statement
 
+    def _unsettled(self, by_subject: dict[Node, list[Row]]) -> dict[Node, list[Row]]:
+        """The subjects for which it matters which shapes target them.
+
+        Of most changed statements nothing that shapes ask could be broken, whichever ask it: then
+        the subject's types need not be read."""
+        left = {
+            subject: rows
+            for subject, rows in by_subject.items()
+            if all(
+                near.harmless is not None and not self._is_newly_subject(near, row)
+                for row in rows
+                for near in self._near(row)
+            )
+        }
+        self._overlay.prefetch(
+            TYPE,
+            {
+                row.value
+                for rows in left.values()
+                for row in rows
+                if any(near.harmless and near.harmless.asks_types for near in self._near(row))
+            },
+        )
+        return {
+            subject: rows
+            for subject, rows in by_subject.items()
+            if subject not in left
+            or not all(self._is_met(near.harmless, row) for row in rows for near in self._near(row))
+        }
+
+    def _is_newly_subject(self, near: Near, row: Row) -> bool:
+        """Whether a statement may make its subject a focus node of shapes that target subjects of
+        its predicate; a subject that had another value was one before."""
+        return bool(near.subject_of) and not self._overlay.loses(row.subject, row.predicate)
+
+    def _is_met(self, asked: Harmless | None, row: Row) -> bool:
+        if asked is None:
+            return False
+        run, values = self._run, (row.value,)
+        return (not row.added or all(test(run, row.subject, values) for test in asked.tests)) and (
+            all(
+                self._keeps_count(row.subject, row.predicate, count.at_least)
+                for count in asked.counts
+            )
+        )
+
+    def _near(self, row: Row) -> Iterator[Near]:
+        by_predicate = self._triggers(row).near
+        for predicate in (row.predicate, None):
+            near = by_predicate.get(predicate)
+            if near is not None:
+                yield near
+
     def _read_near(self, subject: Node, rows: Sequence[Row], is_new: bool) -> None:
         targets = self._by_class(subject)
         if is_new:
             # Nothing was said of it before, so all that is asked of it is asked anew.
             self._add_whole(targets, subject, rows[0])
         for row in rows:
-            triggers = self._triggers(row)
-            for near in (triggers.near.get(row.predicate), triggers.near.get(None)):
-                if near is not None:
-                    if near.whole and not is_new:
-                        self._add_whole(near.whole & targets, subject, row)
+            for near in self._near(row):
+                if near.whole and not is_new:
+                    self._add_whole(near.whole & targets, subject, row)
+                if self._is_newly_subject(near, row):
                     for shape in near.subject_of:
                         self._add_sure(shape, subject, row)
-                    self._add_near(near, targets, subject, row, is_new)
+                self._add_near(near, targets, subject, row, is_new)
 
     def _add_near(
         self, near: Near, targets: frozenset[Shape], subject: Node, row: Row, is_new: bool
@@ -117,18 +171,21 @@ class Affected:
                 continue
             if targeted or self._is_other_target(shape, subject):
                 for unit, leads_to_value in units:
-                    if not self._keeps_count(unit, subject):
+                    if not self._is_kept(unit, subject):
                         self._add(unit, subject, row.value if leads_to_value else None, row)
 
-    def _keeps_count(self, unit: Unit, subject: Node) -> bool:
+    def _is_kept(self, unit: Unit, subject: Node) -> bool:
         constraint, path = unit.constraint, unit.shape.path
         if not isinstance(constraint, Count) or not isinstance(path, Predicate):
             return False
-        key = (subject, path.iri, constraint.at_least)
+        return self._keeps_count(subject, path.iri, constraint.at_least)
+
+    def _keeps_count(self, subject: Node, predicate: NamedNode, at_least: bool) -> bool:
+        key = (subject, predicate, at_least)
         known = self._kept.get(key)
         if known is None:
             known = self._kept[key] = self._overlay.keeps_count(
-                subject, path.iri, at_least=constraint.at_least
+                subject, predicate, at_least=at_least
             )
         return known
 
@@ -248,6 +305,8 @@ def prepare(overlay: Overlay, program: Program, by_subject: dict[Node, list[Row]
     # What else is said of a node whose type changes decides which shapes it is a target of, and
     # what points at it may have asked for the type.
     retyped = {row.subject for row in overlay.rows if row.predicate == TYPE}
+    # Most that get a type are new, and of these no types need be looked up.
+    overlay.note_new(retyped)
     overlay.prefetch(TYPE, by_subject)
     overlay.note_new(by_subject)
     overlay.prefetch_nodes(retyped)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from shapes.evaluate import Run
 
 Passes = Callable[["Run", Node], bool]
-_Check = Callable[["Run", Node, Sequence[Node]], bool]
+Check = Callable[["Run", Node, Sequence[Node]], bool]
+"""Says of a focus node and some values of it whether one constraint finds nothing there."""
 
 
 def passes(shape: Shape) -> Passes:
@@ -36,7 +37,7 @@ def _made(shape: Shape) -> Passes:
         return lambda _run, _focus: True
     path = shape.path
     # What fails soonest and costs least comes first.
-    checks = [_check(shape, item) for item in sorted(shape.constraints, key=_cost)]
+    checks = [check_of(shape, item) for item in sorted(shape.constraints, key=_cost)]
     if path is None:
 
         def of_itself(run: Run, focus: Node) -> bool:
@@ -71,7 +72,8 @@ def _cost(constraint: Constraint) -> int:
     return next((n for n, kind in enumerate(order) if isinstance(constraint, kind)), len(order))
 
 
-def _check(shape: Shape, constraint: Constraint) -> _Check:
+def check_of(shape: Shape, constraint: Constraint) -> Check:
+    """The function of one constraint of a shape."""
     match constraint:
         case ValueTest(holds=holds):
 

@@ -20,6 +20,7 @@ from enum import Enum, Flag, auto
 from pyoxigraph import NamedNode, Quad, Triple
 
 from shapes.evaluate import SUBCLASS
+from shapes.harmless import OF_EACH_VALUE, Harmless, harmless
 from shapes.model import (
     Closed,
     Combined,
@@ -113,6 +114,8 @@ class Near:
     """Shapes that it may newly be a focus node of, as its class has it."""
     subject_of: set[Shape] = field(default_factory=set)
     """Shapes that it is a focus node of, since they target the subjects of this predicate."""
+    harmless: Harmless | None = None
+    """When nothing is set off but what makes the subject a focus node."""
 
 
 @dataclass(slots=True)
@@ -165,6 +168,14 @@ def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> P
                     if not subjects:
                         program.of_objects.add(shape)
         builder.add(shape)
+    for triggers in (program.coming, program.going):
+        for predicate, near in triggers.near.items():
+            asked = {
+                (unit.shape, unit.constraint): None
+                for units in near.units.values()
+                for unit, _ in units
+            }
+            near.harmless = harmless(asked, predicate)
     return program
 
 
@@ -179,11 +190,8 @@ def _units(target: Shape) -> Iterator[Unit]:
             yield Unit(target, target, constraint, _each_value(target, constraint))
 
 
-_OF_EACH = (ValueTest, InstanceOf, Combined, Nested, Closed)
-
-
 def _each_value(shape: Shape, constraint: Constraint) -> bool:
-    return isinstance(constraint, _OF_EACH) and (shape.path is None or one_step(shape.path))
+    return isinstance(constraint, OF_EACH_VALUE) and (shape.path is None or one_step(shape.path))
 
 
 def one_step(path: Path | None) -> bool:

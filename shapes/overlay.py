@@ -107,6 +107,10 @@ class Overlay:
         # A statement that another graph makes as well is there before and after.
         return not any(self._stated_elsewhere(subject, predicate, value) for value in many)
 
+    def loses(self, subject: Node, predicate: NamedNode) -> bool:
+        """Whether the change takes a value of the predicate from a subject."""
+        return (predicate, subject) in self._gone
+
     @cached_property
     def _gone(self) -> dict[tuple[NamedNode, Node], dict[Node, None]]:
         found: dict[tuple[NamedNode, Node], dict[Node, None]] = {}
@@ -117,7 +121,22 @@ class Overlay:
 
     def _stated_elsewhere(self, subject: Node, predicate: NamedNode, value: Node) -> bool:
         self.reads.objects.setdefault(predicate, set()).add(subject)
+        if self._is_nowhere(subject, predicate, value):
+            return False
         return next(self._stored(subject, predicate, value), None) is not None
+
+    def _is_nowhere(self, subject: Node, predicate: NamedNode, value: Node) -> bool:
+        """Whether no graph is known to state a triple, before the change."""
+        return (
+            isinstance(subject, NamedNode)
+            and not isinstance(value, BlankNode)
+            and self._merges_all
+            and not self._store.in_merge(subject, predicate, value)
+        )
+
+    @cached_property
+    def _merges_all(self) -> bool:
+        return self._store.merges_all
 
     # --- what a validation reads
 
@@ -243,12 +262,13 @@ class Overlay:
     def note_new(self, nodes: Iterable[Node]) -> None:
         """Finds out of which of these the store says nothing: nothing is looked up for them.
 
-        Call it once their types were prefetched: what has a type is not new."""
+        What was prefetched already and has a type in the store is not new."""
         typed = self._objects.get(TYPE, {})
         asked = [
             item
             for item in nodes
             if isinstance(item, NamedNode)
+            and item not in self._without_values
             and item not in self._cut_nodes
             and len(typed.get(item, ())) <= len(self._out.get(item, _NOTHING).get(TYPE, ()))
         ]
