@@ -20,7 +20,7 @@ from proofs.tiles import CHECKPOINT_PATH, TileWriter, read_checkpoint
 
 LOGGER = logging.getLogger(__name__)
 
-PAUSE = 0.05
+PAUSE = 0.1
 """Seconds between two publications, so that a burst of commits is one of them."""
 
 
