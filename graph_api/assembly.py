@@ -357,7 +357,7 @@ class Assembly:
 
     def audit(self) -> AuditReport:
         """Audits everything, the derived graphs against a store built anew."""
-        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher.wait_for)
+        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
 from proofs.projections import Projections, load_entry
+from proofs.publish import Publisher
 
 PUBLISHING = 10.0
 """Seconds an audit waits for what was committed to be published."""
@@ -53,45 +54,50 @@ class Rebuilder:
             store.optimise()
 
     def audit(
-        self,
-        folders: Sequence[Path],
-        witnesses: Sequence[VerifierKey],
-        published: Callable[[int, float], bool],
+        self, folders: Sequence[Path], witnesses: Sequence[VerifierKey], publisher: Publisher
     ) -> AuditReport:
         """Audits everything, the derived graphs against a store built anew.
 
-        Nothing is written meanwhile, so that journal, tiles and graph are seen at one head;
-        ``published(size, seconds)`` waits until that much is published.
+        Journal, tiles and graph are seen at one head, while changes go on being taken; they are
+        published once the tiles were looked at.
         """
         path = self._scratch / f"audit-{secrets.token_hex(4)}"
-        with self._ledger.writer_lock:
-            head = self._ledger.head
-            published(head + 1, PUBLISHING)
-            auditor = Auditor(
-                self._journal, self._store, self._ids, self._verifier, folders, witnesses
-            )
-            with ExitStack() as stack:
-                stack.callback(shutil.rmtree, path, ignore_errors=True)
-                try:
-                    rebuilt = stack.enter_context(self._replayed(head, path))
-                except (ProofError, OntologyError, SyntaxError, ValueError) as error:
-                    # The auditor reads on where a replay ends, and names the place.
-                    unbuilt = AuditCheck("rebuild")
-                    unbuilt.find(f"the journal cannot be replayed: {error}")
-                    report = auditor.run()
-                    return replace(report, checks=(*report.checks, unbuilt))
-                return auditor.run(rebuilt=rebuilt)
+        with ExitStack() as stack:
+            stack.callback(shutil.rmtree, path, ignore_errors=True)
+            with ExitStack() as pausing:
+                with self._ledger.writer_lock:
+                    head = self._ledger.head
+                    publisher.wait_for(head + 1, PUBLISHING)
+                    pausing.enter_context(publisher.paused())
+                    journal = stack.enter_context(self._journal.pinned())
+                    path.mkdir()
+                    self._store.checkpoint(path / "store")
+                store = GraphStore(path / "store", self._ids, read_only=True)
+                auditor = Auditor(journal, store, self._ids, self._verifier, folders, witnesses)
+                checked = auditor.check_folders()
+            try:
+                rebuilt = stack.enter_context(self._replayed(head, path / "rebuilt", journal))
+            except (ProofError, OntologyError, SyntaxError, ValueError) as error:
+                # The auditor reads on where a replay ends, and names the place.
+                unbuilt = AuditCheck("rebuild")
+                unbuilt.find(f"the journal cannot be replayed: {error}")
+                report = auditor.run(folders=checked)
+                return replace(report, checks=(*report.checks, unbuilt))
+            return auditor.run(rebuilt=rebuilt, folders=checked)
 
     @contextmanager
-    def _replayed(self, head: int, path: Path) -> Iterator[GraphStore]:
+    def _replayed(
+        self, head: int, path: Path, journal: Journal | None = None
+    ) -> Iterator[GraphStore]:
+        journal = self._journal if journal is None else journal
         index_path = self._scratch / f"index-{secrets.token_hex(4)}.sqlite"
         index = Index(index_path)
         try:
             store = GraphStore(path, self._ids)
-            projections = Projections(self._journal, store, index, self._ids, self._verifier)
+            projections = Projections(journal, store, index, self._ids, self._verifier)
             projections.bring_up_to_date()
-            for number, leaf in self._journal.leaves(0, head + 1):
-                projections.apply(load_entry(self._journal, number, leaf, self._verifier))
+            for number, leaf in journal.leaves(0, head + 1):
+                projections.apply(load_entry(journal, number, leaf, self._verifier))
             yield store
         finally:
             index.close()

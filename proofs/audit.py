@@ -100,7 +100,8 @@ class _Replay:
 
 
 class Auditor:
-    """Audits one data folder. Hold the writer lock while it runs, so that it sees one head."""
+    """Audits one data folder, of which nothing may change meanwhile: hold the writer lock, or give
+    it a pinned journal and a checkpoint of the store."""
 
     def __init__(
         self,
@@ -121,11 +122,25 @@ class Auditor:
         self._progress = progress or (lambda name, done, total: None)
         self._system = frozenset(ids.graph(name) for name in SYSTEM_GRAPHS)
 
-    def run(self, *, rebuilt: GraphStore | None = None) -> AuditReport:
+    def check_folders(self) -> list[AuditCheck]:
+        """Checks the published folders against the journal."""
+        size = self._journal.head() + 1
+        return [
+            self._check_folder(folder, size, "mirror" if number else "tiles")
+            for number, folder in enumerate(self._folders)
+        ]
+
+    def run(
+        self,
+        *,
+        rebuilt: GraphStore | None = None,
+        folders: Sequence[AuditCheck] | None = None,
+    ) -> AuditReport:
         """Audits journal, published folders and store.
 
         ``rebuilt`` is a store built anew from the journal; with it the system graphs and the merge
-        are compared quad by quad too.
+        are compared quad by quad too. ``folders`` is what :meth:`check_folders` found, if it was
+        asked before.
         """
         head = self._journal.head()
         tree = AuditCheck("entries, tree and checkpoints")
@@ -140,8 +155,7 @@ class Auditor:
         with self._readable(blobs):
             self._check_blobs(blobs, replay)
         checks = [tree, blobs, graph]
-        for number, folder in enumerate(self._folders):
-            checks.append(self._check_folder(folder, head + 1, "mirror" if number else "tiles"))
+        checks += self.check_folders() if folders is None else folders
         state, quads = self._check_store(graph, replay.expected)
         checks.append(self._check_inferred())
         if rebuilt is not None:

@@ -92,6 +92,21 @@ class Journal:
         finally:
             connection.close()
 
+    @contextmanager
+    def pinned(self) -> Iterator[Journal]:
+        """The journal as it is now, however it grows meanwhile; to be read in this thread alone.
+
+        SQLite keeps its write-ahead log for as long as this is open."""
+        pinned = Journal(self.path)
+        try:
+            with self._translated():
+                pinned._connect().execute("BEGIN")
+            # A read transaction sees what was committed when it first read.
+            pinned.head()
+            yield pinned
+        finally:
+            pinned.close()
+
     def meta(self, key: str) -> str | None:
         row = self._one("SELECT value FROM meta WHERE key = ?", (key,))
         return None if row is None else str(row[0])

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint, parse_note
@@ -80,6 +81,7 @@ class Publisher:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._reached = threading.Condition()
+        self._publishing = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="publisher", daemon=True)
         self.size = 0
         self.problems: dict[str, str] = {}
@@ -98,6 +100,12 @@ class Publisher:
         with self._reached:
             return self._reached.wait_for(lambda: self.size >= size, timeout)
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leaves the folders as they are within the block; what is committed waits for its end."""
+        with self._publishing:
+            yield
+
     def stop(self) -> None:
         self._stopping.set()
         self._wake.set()
@@ -114,6 +122,10 @@ class Publisher:
             self._publish()
 
     def _publish(self) -> None:
+        with self._publishing:
+            self._bring_up_to_date()
+
+    def _bring_up_to_date(self) -> None:
         try:
             size = self._journal.head() + 1
             if size == 0:
