@@ -15,7 +15,8 @@ from pathlib import Path
 
 from ontology.errors import OntologyError
 from ontology.ids import Ids
-from ontology.store import GraphStore
+from ontology.snapshots import Snapshot
+from ontology.store import GraphStore, copy_snapshot
 from proofs.audit import AuditCheck, Auditor, AuditReport
 from proofs.checkpoint import VerifierKey
 from proofs.errors import ProofError
@@ -48,10 +49,14 @@ class Rebuilder:
         self._verifier = verifier
         self._scratch = scratch
 
-    def at(self, head: int, path: Path) -> None:
-        """Writes the graph as it was right after entry ``head`` into a new folder at ``path``."""
-        with self._replayed(head, path) as store:
-            store.optimise()
+    def at(self, head: int, path: Path, base: Snapshot | None = None) -> None:
+        """Writes the graph as it was right after entry ``head`` into a new folder at ``path``;
+        ``base`` is a snapshot of an older head, whose entries need not be written again."""
+        if base is not None:
+            copy_snapshot(base.path, path)
+        with self._replayed(head, path, stored=-1 if base is None else base.head) as store:
+            if base is None:
+                store.optimise()
 
     def audit(
         self, folders: Sequence[Path], witnesses: Sequence[VerifierKey], publisher: Publisher
@@ -87,8 +92,10 @@ class Rebuilder:
 
     @contextmanager
     def _replayed(
-        self, head: int, path: Path, journal: Journal | None = None
+        self, head: int, path: Path, journal: Journal | None = None, stored: int = -1
     ) -> Iterator[GraphStore]:
+        """The store at ``path``, brought from entry ``stored`` to ``head``; the entries before make
+        the views of proposals that later ones go on from."""
         journal = self._journal if journal is None else journal
         index_path = self._scratch / f"index-{secrets.token_hex(4)}.sqlite"
         index = Index(index_path)
@@ -97,7 +104,8 @@ class Rebuilder:
             projections = Projections(journal, store, index, self._ids, self._verifier)
             projections.bring_up_to_date()
             for number, leaf in journal.leaves(0, head + 1):
-                projections.apply(load_entry(journal, number, leaf, self._verifier))
+                entry = load_entry(journal, number, leaf, self._verifier)
+                projections.apply(entry, to_store=number > stored)
             yield store
         finally:
             index.close()

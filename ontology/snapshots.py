@@ -7,7 +7,7 @@ is complete, so a crash leaves nothing that looks like a snapshot.
 After a commit the first copy is cut at once, and further ones at most every ``interval`` seconds.
 Older ones are kept, least recently used out first, while what they alone pin on disk (they share
 most files with the newest by hard links) stays below a budget; one that is gone is rebuilt when
-asked for.
+asked for, from the nearest older one that is there.
 Source: https://github.com/facebook/rocksdb/wiki/Checkpoints
 """
 
@@ -89,7 +89,8 @@ class Snapshots:
     """The snapshots of one store. Every method may be called from any thread.
 
     ``cut(path)`` makes a copy of the live store at ``path`` and returns its head; ``rebuild(head,
-    path)`` writes the graph as of an older head there. ``identity(head)`` names the history a head
+    path, base)`` writes the graph as of an older head there, beginning with the snapshot ``base``
+    of a still older one where there is one. ``identity(head)`` names the history a head
     belongs to (a root hash, say): a snapshot found at start is kept only when it still matches.
     """
 
@@ -97,7 +98,7 @@ class Snapshots:
         self,
         folder: Path,
         cut: Callable[[Path], int],
-        rebuild: Callable[[int, Path], None],
+        rebuild: Callable[[int, Path, Snapshot | None], None],
         budget_bytes: int,
         clock: Callable[[], float] = time.monotonic,
         *,
@@ -249,17 +250,26 @@ class Snapshots:
             if lease is not None:
                 return lease
             unfinished = self._unfinished()
+            older = self._older(head)
             try:
-                self._rebuild(head, unfinished)
+                self._rebuild(head, unfinished, None if older is None else older.snapshot)
                 self._settle(head, unfinished, current=False)
             except OntologyError as error:
                 raise SnapshotError(f"head {head} could not be rebuilt: {error}") from error
             finally:
                 shutil.rmtree(unfinished, ignore_errors=True)
+                if older is not None:
+                    older.release()
             lease = self.try_lease(head)
             if lease is None:
                 raise SnapshotError(f"the rebuilt head {head} was dropped at once; ask again")
             return lease
+
+    def _older(self, head: int) -> Lease | None:
+        """A lease on the newest snapshot of an older head."""
+        with self._changed:
+            nearest = max((known for known in self._retained if known < head), default=None)
+        return None if nearest is None else self.try_lease(nearest)
 
     def _settle(self, head: int, unfinished: Path, *, current: bool = True) -> Snapshot:
         """Renames a complete copy to its head and makes it readable."""

@@ -31,7 +31,7 @@ from graph_api.query_workers import QueryPool
 from graph_api.sparql import SparqlEndpoint
 from ontology.errors import SnapshotError
 from ontology.ids import Ids
-from ontology.snapshots import Snapshots
+from ontology.snapshots import Snapshot, Snapshots
 
 MEBIBYTE = 1024 * 1024
 BASE = "http://conformance.example"
@@ -149,5 +149,5 @@ class Platform:
         self._store.backup(str(path))
         return self._head
 
-    def _no_older(self, head: int, path: Path) -> None:
+    def _no_older(self, head: int, path: Path, base: Snapshot | None) -> None:
         raise SnapshotError("the suites read the newest graphs only")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from graph_api.rebuilding import Rebuilder
+from ontology.snapshots import Snapshot
+from ontology.store import open_snapshot
 from proofs.audit import AuditCheck, Auditor
 from proofs.publish import Publisher
 from tests.proofs.conftest import Gate, founded, gate, signer
@@ -75,6 +77,29 @@ def test_proposals_are_taken_during_an_audit(
     assert (report.head, report.state_digest) == (before, digest)
     assert publisher.wait_for(gate.ledger.head + 1, 60)
     assert rebuilder.audit([gate.folder / "log"], [], publisher).head == gate.ledger.head
+
+
+def test_an_old_head_is_the_same_from_wherever_it_is_rebuilt(
+    gate: Gate, rebuilder: Rebuilder, tmp_path: Path
+) -> None:
+    first = gate.propose(gate.service("web"))
+    waiting = gate.propose('ex:T a owl:Class ; rdfs:label "t" .', "ontology", by=gate.operator)
+    gate.ledger.reject(gate.operator, waiting.id, "no need for it")
+    gate.ledger.revert(gate.steward, first.id, "again")
+    gate.propose(gate.service("api"))
+
+    def quads(head: int, base: int | None = None) -> set[str]:
+        path = tmp_path / f"{head}-{base}"
+        older = None if base is None else Snapshot(base, tmp_path / f"{base}-None")
+        rebuilder.at(head, path, older)
+        return {str(quad) for quad in open_snapshot(path)}
+
+    heads = range(2, gate.ledger.head + 1)
+    whole = {head: quads(head) for head in heads}
+    assert len({frozenset(found) for found in whole.values()}) == len(heads)
+    for head in heads:
+        for base in range(2, head):
+            assert quads(head, base) == whole[head], (head, base)
 
 
 def test_tiles_stay_as_they_are_while_they_are_looked_at(

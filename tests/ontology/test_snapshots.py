@@ -12,8 +12,8 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.errors import SnapshotError, StoreError
 from ontology.ids import Ids
-from ontology.snapshots import MOST_ADOPTED, Snapshots
-from ontology.store import GraphStore, open_snapshot
+from ontology.snapshots import MOST_ADOPTED, Snapshot, Snapshots
+from ontology.store import GraphStore, copy_snapshot, open_snapshot
 from ontology.terms import Delta
 
 IDS = Ids()
@@ -34,6 +34,7 @@ class Journal:
         self.head = -1
         self.cuts = 0
         self.rebuilt: list[int] = []
+        self.bases: list[int | None] = []
         self.broken: Exception | None = None
         self.identity = "history"
 
@@ -51,10 +52,13 @@ class Journal:
         self.store.checkpoint(path)
         return self.head
 
-    def rebuild(self, head: int, path: Path) -> None:
+    def rebuild(self, head: int, path: Path, base: Snapshot | None) -> None:
         self.rebuilt.append(head)
+        self.bases.append(None if base is None else base.head)
+        if base is not None:
+            copy_snapshot(base.path, path)
         store = GraphStore(path, IDS)
-        for number in range(head + 1):
+        for number in range(0 if base is None else base.head + 1, head + 1):
             store.apply(Delta(frozenset({row(number)})), Delta(), number)
 
 
@@ -226,6 +230,24 @@ def test_a_head_that_is_gone_is_rebuilt_once(opened: Opener, journal: Journal) -
         lease.release()
 
 
+def test_it_is_rebuilt_from_the_nearest_older_one(opened: Opener, journal: Journal) -> None:
+    snapshots = opened(budget=0)
+    for _ in range(2):
+        snapshots.notify(journal.commit())
+        snapshots.wait_for(journal.head, 5)
+    with snapshots.lease(2):
+        for _ in range(3):
+            snapshots.notify(journal.commit())
+            snapshots.wait_for(journal.head, 5)
+        with snapshots.lease(4) as four:
+            assert heads_of(four.path) == rows(4)
+        with snapshots.lease(1) as one:
+            assert heads_of(one.path) == rows(1)
+    assert journal.rebuilt == [4, 1]
+    assert journal.bases == [2, None]
+    assert heads_of(snapshots.current().path) == rows(5)
+
+
 def test_a_rebuild_that_fails_leaves_nothing(
     opened: Opener, journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,7 +255,7 @@ def test_a_rebuild_that_fails_leaves_nothing(
     snapshots.notify(journal.commit())
     snapshots.wait_for(1, 5)
 
-    def broken(head: int, path: Path) -> None:
+    def broken(head: int, path: Path, base: Snapshot | None) -> None:
         path.mkdir()
         raise StoreError("the disk is full")
 

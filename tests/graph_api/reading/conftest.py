@@ -25,7 +25,7 @@ from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
 from graph_api.sparql import SparqlEndpoint
 from ontology.ids import Ids
-from ontology.snapshots import Snapshots
+from ontology.snapshots import Snapshot, Snapshots
 from ontology.store import GraphStore
 from ontology.terms import Delta
 
@@ -90,7 +90,7 @@ class Server:
             self.store.checkpoint(path)
             return self.head
 
-    def _rebuild(self, head: int, path: Path) -> None:
+    def _rebuild(self, head: int, path: Path, base: Snapshot | None) -> None:
         self.rebuilt.append(head)
         store = GraphStore(path, IDS)
         for number, (delta, restricted) in enumerate(self._history[: head + 1]):

@@ -12,7 +12,7 @@ from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 from ontology import recent_changes
 from ontology.entailment import Entailment
 from ontology.ids import Ids
-from ontology.snapshots import Snapshots
+from ontology.snapshots import Snapshot, Snapshots
 from ontology.store import GraphStore, open_snapshot
 from ontology.terms import Delta
 from ontology.unentailed import Unentailed
@@ -152,7 +152,7 @@ class Kept:
         self.store.checkpoint(path)
         return self.head
 
-    def _rebuild(self, head: int, path: Path) -> None:
+    def _rebuild(self, head: int, path: Path, base: Snapshot | None) -> None:
         raise AssertionError("nothing is rebuilt here")
 
     def without_inferred(self, unentailed: Unentailed) -> set[str]:
