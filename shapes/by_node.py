@@ -58,7 +58,8 @@ class ByNode:
 
     def ask_share(self, share: tuple[int, int]) -> None:
         """Asks every node with a type, and what shapes target in ways of their own."""
-        kinds = self._overlay.kinds()
+        self._renew()
+        kinds = self._kinds_asked()
         places = {kind: place for place, kind in enumerate(kinds)}
         parts = len(kinds) + len(self._program.targeted)
         number = 0
@@ -121,7 +122,7 @@ class ByNode:
         for focus in chunk:
             kinds = self._overlay.objects(focus, TYPE)
             # It comes with each of its types, and is asked with the first.
-            if min(places[kind] for kind in kinds) == place:
+            if min(places[kind] for kind in kinds if kind in places) == place:
                 self._note(asked, focus, tuple(kinds), self._overlay.outgoing(focus))
                 self.seen.update(counts.get(focus, ()))
                 self._nodes += 1
@@ -148,6 +149,13 @@ class ByNode:
             found = frozenset(shape for item in above for shape in by_class.get(item, ()))
             known = self._of_kinds[kinds] = found
         return known
+
+    def _kinds_asked(self) -> list[Node]:
+        """The types of which some shape may ask a node."""
+        kinds = self._overlay.kinds()
+        if self._subject_of:
+            return kinds
+        return [kind for kind in kinds if self._by_class((kind,))]
 
     def _chosen_otherwise(self, shape: Shape) -> Iterator[Node]:
         """The focus nodes that a shape does not choose by class or as the subject of something."""

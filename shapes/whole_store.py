@@ -20,7 +20,7 @@ from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, to_nquads
 from shapes.by_node import ByNode, tally_overlay
-from shapes.compile import Program, compile_shapes
+from shapes.compile import Program, compile_shapes, part_of
 from shapes.errors import QueryStopped, ValidationFailed
 from shapes.overlay import Overlay
 from shapes.sparql_constraints import Limits, Queries
@@ -40,7 +40,8 @@ def tally_store(
     tell: Tell | None = None,
     limits: Limits | None = None,
 ) -> Tally:
-    """What ``program``, made of the quads ``shapes``, finds in the state after ``delta``.
+    """What ``program``, made of the quads ``shapes`` or of a part of their shapes, finds in the
+    state after ``delta``.
 
     ``scratch`` is a folder on the store's own disk for a checkpoint that lasts as long as the call;
     without one, or where one process is as quick, this process does it all. Raises
@@ -54,7 +55,7 @@ def tally_store(
     folder = Path(tempfile.mkdtemp(prefix="validate-", dir=scratch))
     try:
         store.checkpoint(folder / "store")
-        whole, seen = _shared(folder / "store", store.ids, shapes, delta, tell, limits)
+        whole, seen = _shared(folder / "store", store.ids, program, shapes, delta, tell, limits)
         overlay = Overlay(GraphStore(folder / "store", store.ids, read_only=True), delta)
         with Queries(overlay, folder, limits) as queries:
             rest = ByNode(program, overlay, queries)
@@ -74,20 +75,22 @@ def _is_large(store: GraphStore) -> bool:
 def _shared(
     path: Path,
     ids: Ids,
+    program: Program,
     shapes: list[Quad],
     delta: Delta,
     tell: Tell | None,
     limits: Limits | None,
 ) -> tuple[Tally, Counter[NamedNode]]:
     context = multiprocessing.get_context("spawn")
-    work = (str(path), ids.base, to_nquads(shapes), to_nquads(delta.additions))
+    asked = frozenset(str(shape.node) for shape in program.targeted)
+    graph = (str(path), ids.base, to_nquads(delta.additions), to_nquads(delta.removals))
     processes, pipes = [], []
     try:
         for number in range(PROCESSES):
             ours, theirs = context.Pipe(duplex=False)
             process = context.Process(
                 target=_work,
-                args=(theirs, (number, PROCESSES), limits, *work, to_nquads(delta.removals)),
+                args=(theirs, (number, PROCESSES), limits, asked, to_nquads(shapes), *graph),
                 # A daemon could not have the queries of shapes run in a process of its own.
                 daemon=False,
             )
@@ -149,16 +152,18 @@ def _work(
     pipe: Connection,
     share: tuple[int, int],
     limits: Limits | None,
+    asked: frozenset[str],
+    shapes: bytes,
     path: str,
     base: str,
-    shapes: bytes,
     additions: bytes,
     removals: bytes,
 ) -> None:
     try:
         store = GraphStore(Path(path), Ids(base), read_only=True)
         delta = Delta(frozenset(from_nquads(additions)), frozenset(from_nquads(removals)))
-        program = compile_shapes(from_nquads(shapes))
+        every = compile_shapes(from_nquads(shapes))
+        program = part_of(every, [item for item in every.targeted if str(item.node) in asked])
         overlay = Overlay(store, delta)
         with Queries(overlay, Path(path).parent, limits) as queries:
             work = ByNode(program, overlay, queries, tell=pipe.send)

@@ -69,8 +69,21 @@ def nested_case(random: Random, changes: int = 20) -> Case:
     return chained(NestedMaker(random), changes, FEW, single=0.8)
 
 
-def chained(maker: ShapesMaker, changes: int, terms: Terms = ALL, single: float = 0.2) -> Case:
-    """The shapes of this maker, with a graph and changes, of which a share is of a single quad."""
+def reshaped_case(random: Random, changes: int = 12) -> Case:
+    """As :func:`store_case`, with changes that change the shapes too, mostly."""
+    maker = (CoreMaker if random.random() < 0.7 else NestedMaker)(random)
+    return chained(maker, changes, FEW if random.random() < 0.5 else ALL, reshaping=0.75)
+
+
+def chained(
+    maker: ShapesMaker,
+    changes: int,
+    terms: Terms = ALL,
+    single: float = 0.2,
+    reshaping: float = 0.12,
+) -> Case:
+    """The shapes of this maker, with a graph and changes, of which a share is of a single quad and
+    a share of the others changes shapes."""
     random = maker.random
     shapes = _made(maker)
     data = _facts(random, random.randint(2, 14), terms)
@@ -80,7 +93,7 @@ def chained(maker: ShapesMaker, changes: int, terms: Terms = ALL, single: float 
         if random.random() < single:
             change = _single(random, state, terms)
         else:
-            change = _change(random, state, maker, terms)
+            change = _change(random, state, maker, terms, reshaping)
         if not recursive(state.after(change).shapes):
             made.append(change)
             state = state.after(change)
@@ -133,7 +146,9 @@ def _single(random: Random, state: Case, terms: Terms) -> Change:
     return Change() if added[0] in state.data else Change(additions=added)
 
 
-def _change(random: Random, state: Case, maker: ShapesMaker, terms: Terms) -> Change:
+def _change(
+    random: Random, state: Case, maker: ShapesMaker, terms: Terms, reshaping: float
+) -> Change:
     known = list(state.data)
     removals = random.sample(known, min(len(known), random.choice((0, 0, 1, 1, 2, 3))))
     additions = list(_facts(random, random.choice((0, 1, 1, 2, 3)), terms))
@@ -144,7 +159,7 @@ def _change(random: Random, state: Case, maker: ShapesMaker, terms: Terms) -> Ch
         additions.append(Quad(moved.subject, moved.predicate, moved.object, other))
     present = set(known)
     added = tuple(quad for quad in dict.fromkeys(additions) if quad not in present)
-    if random.random() < 0.12:
+    if random.random() < reshaping:
         shapes_added, shapes_removed = _shapes_change(random, state, maker)
     else:
         shapes_added, shapes_removed = (), ()
@@ -162,8 +177,11 @@ def _shapes_change(
     before = len(maker.statements)
     if kind < 0.7:
         maker.shape(targeted=True)
-    elif kind < 0.9:
+    elif kind < 0.8:
         maker.target(random.choice([*maker.nodes, *maker.properties]))
+    elif kind < 0.92:
+        shape = random.choice([*maker.nodes, *maker.properties])
+        maker.constraint(shape, {item.slot for item in state.shapes if item.shape == shape})
     else:
         silent = [item for item in maker.nodes if not _says(state, item, "deactivated")]
         if silent:

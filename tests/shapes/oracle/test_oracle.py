@@ -27,7 +27,7 @@ from tests.shapes.oracle.oracle_check import (
     check_shares,
     small_batches,
 )
-from tests.shapes.oracle.oracle_graphs import nested_case, raw_case, store_case
+from tests.shapes.oracle.oracle_graphs import nested_case, raw_case, reshaped_case, store_case
 from tests.shapes.oracle.oracle_shrink import shrink
 
 Make = Callable[[Random], Case]
@@ -81,6 +81,12 @@ def test_fixed_seeds_that_no_store_keeps_as_they_are() -> None:
 def test_fixed_seeds_of_changes_felt_from_afar() -> None:
     tally = Tally()
     run(nested_case, range(30), tally, against_pyshacl=False)
+    assert tally.incremental > 150
+
+
+def test_fixed_seeds_of_shapes_that_change() -> None:
+    tally = Tally()
+    run(reshaped_case, range(6000, 6050), tally, against_pyshacl=False)
     assert tally.incremental > 200
 
 
@@ -136,13 +142,15 @@ def test_cases_of_hypothesis(source: Random) -> None:
 
 @pytest.mark.long
 def test_many_cases(capsys: pytest.CaptureFixture[str]) -> None:
-    """Half of the changes are of one store after another, the others are those felt from afar."""
+    """Half of the changes are of one store after another, the others are those felt from afar
+    and of the shapes."""
     tally = Tally()
     seed = 1_000_000
     while tally.cases < COUNT:
         run(store_case, range(seed, seed + 10), tally)
         run(raw_case, range(seed, seed + 10), tally)
         run(nested_case, range(seed, seed + 4), tally, against_pyshacl=False)
+        run(reshaped_case, range(seed, seed + 4), tally, against_pyshacl=False)
         seed += 10
     with capsys.disabled():
         sys.stdout.write(f"\n{tally.summary()}\n")
