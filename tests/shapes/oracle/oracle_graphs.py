@@ -86,7 +86,7 @@ def chained(
     a share of the others changes shapes."""
     random = maker.random
     shapes = _made(maker)
-    data = _facts(random, random.randint(2, 14), terms)
+    data = facts(random, random.randint(2, 14), terms)
     state = Case(shapes, data)
     made: list[Change] = []
     for _ in range(changes):
@@ -103,7 +103,7 @@ def chained(
 def raw_case(random: Random) -> Case:
     """Shapes and a graph that no store would keep as it is: blank nodes, literals as they come."""
     shapes = _made(CoreMaker(random))
-    data = _facts(random, random.randint(2, 14), RAW)
+    data = facts(random, random.randint(2, 14), RAW)
     return Case(shapes, data)
 
 
@@ -114,9 +114,9 @@ def _made(maker: ShapesMaker) -> tuple[Statement, ...]:
     return tuple(maker.statements)
 
 
-def _facts(random: Random, count: int, terms: Terms) -> tuple[Quad, ...]:
-    facts = (Quad(*_fact(random, terms), random.choice(GRAPHS)) for _ in range(count))
-    return tuple(dict.fromkeys(facts))
+def facts(random: Random, count: int, terms: Terms = ALL) -> tuple[Quad, ...]:
+    made = (Quad(*_fact(random, terms), random.choice(GRAPHS)) for _ in range(count))
+    return tuple(dict.fromkeys(made))
 
 
 def _fact(random: Random, terms: Terms) -> tuple[Subject, NamedNode, Term]:
@@ -142,7 +142,7 @@ def _fact(random: Random, terms: Terms) -> tuple[Subject, NamedNode, Term]:
 def _single(random: Random, state: Case, terms: Terms) -> Change:
     if state.data and random.random() < 0.5:
         return Change(removals=(random.choice(state.data),))
-    added = _facts(random, 1, terms)
+    added = facts(random, 1, terms)
     return Change() if added[0] in state.data else Change(additions=added)
 
 
@@ -151,7 +151,7 @@ def _change(
 ) -> Change:
     known = list(state.data)
     removals = random.sample(known, min(len(known), random.choice((0, 0, 1, 1, 2, 3))))
-    additions = list(_facts(random, random.choice((0, 1, 1, 2, 3)), terms))
+    additions = list(facts(random, random.choice((0, 1, 1, 2, 3)), terms))
     if removals and random.random() < 0.2:
         # What one graph loses another has, or gets.
         moved = removals[0]
