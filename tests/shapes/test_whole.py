@@ -16,7 +16,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from ontology.vocab import Rdfs
-from shapes import tasks, whole, whole_store
+from shapes import suspects, tasks, whole, whole_store
 from shapes.compile import Program, compile_shapes
 from shapes.errors import MalformedShapes, ValidationFailed
 from shapes.overlay import Overlay
@@ -26,7 +26,7 @@ from shapes.view import TYPE, MemoryView, Node
 from shapes.whole import Progress, Tally, focus_nodes, tally_overlay, validate_graph
 from shapes.whole_store import tally_store
 from tests.shapes.test_overlay import QUADS, SYSTEM
-from tests.shapes.test_validator import DATA, IDS, OTHER, SHAPES, quads
+from tests.shapes.test_validator import DATA, IDS, OTHER, SHAPES, foci, quads
 
 TARGETS = """
 ex:S a sh:NodeShape ; sh:targetClass ex:A , ex:B ; sh:targetNode ex:n1 , ex:nowhere ;
@@ -208,6 +208,44 @@ def test_values_that_are_equal_and_not_the_same_are_two(graphs: int, tmp_path: P
     found = tally_store(program, list(shapes), store, Delta(), tmp_path).report()
     assert found == everything(program, store).report()
     assert len(found.results) == 5
+
+
+# Shapes of which a type that passes alone may fail beside another.
+EXCLUSIVE = """
+ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:P , ex:Q ;
+    sh:xone ( [ sh:class ex:A ] [ sh:class ex:D ] ) .
+ex:P sh:path ex:p ; sh:xone ( [ sh:class ex:B ] [ sh:class ex:C ] ) .
+ex:Q sh:path ex:q ; sh:or ( [ sh:not [ sh:class ex:B ] ] [ sh:class ex:C ] ) .
+"""
+
+
+def test_a_type_may_pass_alone_and_fail_beside_another(tmp_path: Path) -> None:
+    data = """
+    ex:one a ex:A ; ex:p ex:b ; ex:q ex:c . ex:two a ex:A ; ex:p ex:both ; ex:q ex:both .
+    ex:three a ex:A ; ex:q ex:b . ex:four a ex:A , ex:D . ex:five a ex:A ; ex:p ex:e .
+    ex:b a ex:B . ex:c a ex:C . ex:both a ex:B , ex:C . ex:e a ex:E .
+    """
+    store = GraphStore(tmp_path / "graph", IDS)
+    shapes = quads(EXCLUSIVE, SHAPES)
+    store.apply(Delta(quads(data) | shapes), Delta(), 0)
+    program = compile_shapes(shapes)
+    found = tally_store(program, list(shapes), store, Delta(), tmp_path).report()
+    assert found == everything(program, store).report()
+    assert foci(found) == {"two", "three", "four", "five"}
+
+
+@pytest.mark.parametrize("most_suspects", [2, 3])
+def test_suspects_that_two_graphs_name_are_not_lost_sight_of(
+    most_suspects: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tasks, suspects):
+        monkeypatch.setattr(module, "MOST_SUSPECTS", most_suspects)
+    store = GraphStore(tmp_path / "graph", IDS)
+    data = "ex:a a ex:A . ex:b a ex:A . ex:c a ex:A ."
+    shapes = quads(SHAPE, SHAPES)
+    store.apply(Delta(quads(data) | quads(data, OTHER) | shapes), Delta(), 0)
+    found = tally_store(compile_shapes(shapes), list(shapes), store, Delta(), tmp_path).report()
+    assert foci(found) == {"a", "b", "c"}
 
 
 @pytest.fixture
