@@ -15,7 +15,7 @@ from shapes.compile import Program, Unit
 from shapes.enough import term_test, type_is_enough
 from shapes.model import Constraint, Count, InstanceOf, Shape, TargetKind
 from shapes.paths import Predicate
-from shapes.tasks import Instances, Outcome, Profile, Subjects, Task, Values, ValueTypes
+from shapes.tasks import Instances, Outcome, Pointing, Profile, Subjects, Task, Values, ValueTypes
 from shapes.value_tests import Test
 from shapes.view import Node
 
@@ -61,8 +61,8 @@ class _Questions:
 
     counted: list[tuple[NamedNode, Count]] = field(default_factory=list)
     tested: list[tuple[NamedNode, Constraint, Test]] = field(default_factory=list)
-    value_types: list[tuple[NamedNode, frozenset[Node]]] = field(default_factory=list)
-    own_types: list[frozenset[Node]] = field(default_factory=list)
+    value_types: list[tuple[NamedNode, frozenset[NamedNode]]] = field(default_factory=list)
+    own_types: list[frozenset[NamedNode]] = field(default_factory=list)
 
 
 class Planner:
@@ -80,9 +80,10 @@ class Planner:
         self._kinds = kinds
         self._above = {kind: superclasses(kind) for kind in kinds}
         self._is_used = is_used
-        self._plan = Plan()
+        self._plan = Plan(first=Outcome(kinds=kinds))
         self._profiled: set[NamedNode] = set()
-        self._value_types: dict[tuple[NamedNode, frozenset[Node]], list[int]] = {}
+        self._pointed: set[NamedNode] = set()
+        self._value_types: dict[tuple[NamedNode, frozenset[NamedNode]], list[int]] = {}
 
     def plan(self, program: Program) -> Plan:
         for number, shape in enumerate(program.targeted):
@@ -96,6 +97,8 @@ class Planner:
         for kind in sorted(self._profiled, key=lambda kind: (-self._kinds[kind], kind.value)):
             for start in range(0, self._kinds[kind], SLICE):
                 yield Profile(kind, start)
+                if kind in self._pointed:
+                    yield Pointing(kind, start)
         for predicate in sorted(self._plan.tested, key=str):
             yield Values(predicate)
         for (predicate, enough), shapes in self._value_types.items():
@@ -172,9 +175,11 @@ class Planner:
             tests.setdefault(constraint, Tested(test)).shapes.append(number)
         for predicate, enough in asked.value_types:
             self._value_types.setdefault((predicate, enough), []).append(number)
+            self._pointed |= enough
+            self._profiled |= enough
         for enough in asked.own_types:
             for kind in sorted(kinds - enough, key=str):
                 plan.first.tasks.append(Instances(kind, enough, number))
             for predicate in predicates:
                 plan.first.tasks.append(Subjects(predicate, enough, number))
-                self._profiled.update(kind for kind in enough if isinstance(kind, NamedNode))
+                self._profiled |= enough

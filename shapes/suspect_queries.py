@@ -39,6 +39,7 @@ class SuspectQueries:
     def __init__(self, store: GraphStore, most: int) -> None:
         self._store = store
         self._most = most
+        self._statements: dict[NamedNode, int] = {}
         self._system = _listed(NamedNode(graph) for graph in sorted(store.system_graphs))
 
     # --- how many there are
@@ -55,8 +56,11 @@ class SuspectQueries:
 
     def statements(self, predicate: NamedNode) -> int:
         """How many statements have a predicate; one that two graphs make counts twice."""
-        query = f"SELECT (COUNT(*) AS ?n) {{ {self._stated('?s', predicate, '?v')} }}"
-        return sum(int(row[0].value) for row in self._store.rows(query))
+        if predicate not in self._statements:
+            query = f"SELECT (COUNT(*) AS ?n) {{ {self._stated('?s', predicate, '?v')} }}"
+            number = sum(int(row[0].value) for row in self._store.rows(query))
+            self._statements[predicate] = number
+        return self._statements[predicate]
 
     def is_used(self, predicate: NamedNode) -> bool:
         query = f"SELECT ?s {{ {self._stated('?s', predicate, '?v')} }} LIMIT 1"
@@ -71,6 +75,12 @@ class SuspectQueries:
         )
         rows = self._store.rows(query)
         return {row[0]: (int(row[1].value), int(row[2].value)) for row in rows}
+
+    def pointing(self, part: Slice) -> dict[NamedNode, int]:
+        """For each predicate, how many statements have one of these instances for a value."""
+        pattern = f"{self._slice(part)} {self._stated('?x', '?p', '?s', '?h')}"
+        query = f"SELECT ?p (COUNT(*) AS ?n) {{ {pattern} }} GROUP BY ?p"
+        return {row[0]: int(row[1].value) for row in self._store.rows(query)}
 
     # --- instances by how many values they have
 
@@ -105,16 +115,15 @@ class SuspectQueries:
 
     def has_value_outside(self, predicate: NamedNode, kinds: Collection[Node]) -> bool:
         """Whether a value of a predicate is of none of these types."""
-        values = f"{{ SELECT {self._values(predicate)} {_ALL} }}"
-        query = f"SELECT ?v {{ {values} {self._outside('?v', kinds)} }} LIMIT 1"
+        query = f"SELECT ?v {{ {self._values_outside(predicate, kinds)} }} LIMIT 1"
         return any(True for _ in self._store.rows(query))
 
     def of_values_outside(
         self, predicate: NamedNode, kinds: Collection[Node], subjects: Collection[Node] | None
     ) -> set[Node] | None:
         """The subjects with a value of none of these types; ``subjects`` are types of theirs."""
-        stated = self._stated("?s", predicate, "?v")
-        return self._nodes(f"{stated} {self._outside('?v', kinds)} {self._of(subjects)}")
+        values = f"{{ SELECT ?v {{ {self._values_outside(predicate, kinds)} }} {_ALL} }}"
+        return self._nodes(f"{values} {self._stated('?s', predicate, '?v')} {self._of(subjects)}")
 
     def of_values_outside_at(
         self, kind: NamedNode, predicate: NamedNode, kinds: Collection[Node]
@@ -149,10 +158,13 @@ class SuspectQueries:
 
     def _slice(self, part: Slice) -> str:
         instances = self._stated("?s", TYPE, str(part.kind))
-        return f"{{ SELECT ?s {{ {instances} }} OFFSET {part.start} LIMIT {part.number} }}"
+        return f"{{ SELECT REDUCED ?s {{ {instances} }} OFFSET {part.start} LIMIT {part.number} }}"
 
     def _values(self, predicate: NamedNode) -> str:
         return f"REDUCED ?v {{ {self._stated('?s', predicate, '?v')} }}"
+
+    def _values_outside(self, predicate: NamedNode, kinds: Collection[Node]) -> str:
+        return f"{{ SELECT {self._values(predicate)} {_ALL} }} {self._outside('?v', kinds)}"
 
     def _outside(self, variable: str, kinds: Collection[Node]) -> str:
         types = self._stated(variable, TYPE, "?t", "?j")

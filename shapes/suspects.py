@@ -4,9 +4,10 @@ Invariant: whoever violates a shape is among its suspects, or the shape is asked
 is reported comes from asking alone, so it does not matter who else is suspected.
 
 The values of a predicate are looked at one by one where their terms decide; the types of values and
-of focus nodes are held against those that are enough; and numbers of values are found by counting,
-for each class, the statements and the subjects of each predicate: who has none, or more than one,
-is looked for only where the two numbers leave room for it.
+of focus nodes are held against those that are enough; numbers of values are found by counting, for
+each class, the statements and the subjects of each predicate. Mostly no node has to be named: where
+as many instances of a class have a value as there are, or as many statements of a predicate point
+at instances of the right classes as there are, nobody is wrong, and nobody is looked for.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from shapes.tasks import (
     AskAll,
     Instances,
     Outcome,
+    Pointing,
     Profile,
     Subjects,
     Task,
@@ -82,8 +84,12 @@ class Suspects:
         match task:
             case Profile():
                 self._profile(task, outcome)
-            case Values(predicate):
-                self._test(predicate, list(self._plan.tested[predicate].values()), outcome)
+            case Pointing():
+                part = Slice(task.kind, task.start, SLICE)
+                outcome.pointing[task.kind] = self._store.pointing(part)
+            case Values():
+                tests = list(self._plan.tested[task.predicate].values())
+                self._test(task.predicate, tests, outcome)
             case ValueTypes():
                 self._value_types(task, outcome)
             case Instances():
@@ -106,9 +112,7 @@ class Suspects:
     def _profile(self, task: Profile, outcome: Outcome) -> None:
         part = Slice(task.kind, task.start, SLICE)
         profile = self._store.profile(part)
-        statements, instances = profile.get(TYPE, (0, 0))
-        if statements != instances:
-            outcome.mixed.add(task.kind)
+        _, instances = profile.get(TYPE, (0, 0))
         outcome.stated[task.kind] = {predicate: each[0] for predicate, each in profile.items()}
         outcome.nodes = instances
         known: dict[tuple[NamedNode, int, bool], set[Node] | None] = {}
@@ -140,6 +144,8 @@ class Suspects:
 
     def _value_types(self, task: ValueTypes, outcome: Outcome) -> None:
         store, predicate, enough = self._store, task.predicate, task.enough
+        if store.statements(predicate) == task.counted:
+            return
         if not store.has_value_outside(predicate, enough):
             return
         kinds = self._kinds_of(task.shapes)
@@ -157,7 +163,7 @@ class Suspects:
 
     def _subjects(self, task: Subjects, outcome: Outcome) -> None:
         store = self._store
-        if task.stated is None or store.statements(task.predicate) != task.stated:
+        if store.statements(task.predicate) != task.counted:
             found = store.subjects_outside(task.predicate, task.enough)
             _suspect(outcome, [task.shape], found)
 

@@ -7,13 +7,13 @@ twice. What is remembered of suspects is bounded: a shape that has too many is a
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections import Counter, deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from pyoxigraph import NamedNode
 
-from shapes.view import Node
+from shapes.view import TYPE, Node
 from shapes.whole import CHUNK, EXAMPLES, Progress, Tally
 
 MOST_SUSPECTS = 10_000
@@ -31,6 +31,14 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Pointing:
+    """Counts what points at some instances of a class."""
+
+    kind: NamedNode
+    start: int
+
+
+@dataclass(frozen=True)
 class Values:
     """Looks at the values of a predicate one by one."""
 
@@ -39,11 +47,13 @@ class Values:
 
 @dataclass(frozen=True)
 class ValueTypes:
-    """Looks for values of a predicate that are of none of these types."""
+    """Looks for values of a predicate that are of none of these types. ``counted`` is how many
+    statements of it point at instances of these, where that is known."""
 
     predicate: NamedNode
-    enough: frozenset[Node]
+    enough: frozenset[NamedNode]
     shapes: tuple[int, ...]
+    counted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -51,19 +61,19 @@ class Instances:
     """Looks for instances of a class that are of none of these types."""
 
     kind: NamedNode
-    enough: frozenset[Node]
+    enough: frozenset[NamedNode]
     shape: int
 
 
 @dataclass(frozen=True)
 class Subjects:
-    """Looks for subjects of a predicate that are of none of these types. ``stated`` is how many
-    statements those make that are, where that is known."""
+    """Looks for subjects of a predicate that are of none of these types. ``counted`` is how many
+    statements of it instances of these make, where that is known."""
 
     predicate: NamedNode
-    enough: frozenset[Node]
+    enough: frozenset[NamedNode]
     shape: int
-    stated: int | None = None
+    counted: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +93,7 @@ class AskAll:
     shares: int
 
 
-Task = Profile | Values | ValueTypes | Instances | Subjects | Ask | AskAll
+Task = Profile | Pointing | Values | ValueTypes | Instances | Subjects | Ask | AskAll
 
 
 @dataclass
@@ -91,13 +101,15 @@ class Outcome:
     """What came out of a task."""
 
     tasks: list[Task] = field(default_factory=list)
+    kinds: Mapping[NamedNode, int] = field(default_factory=dict)
+    """All types of nodes, with the number of statements of each."""
     suspects: dict[int, set[Node]] = field(default_factory=dict)
     everybody: set[int] = field(default_factory=set)
     """Shapes that have to be asked of all their focus nodes."""
     stated: dict[NamedNode, dict[NamedNode, int]] = field(default_factory=dict)
     """Statements that instances of a class make, by class and predicate."""
-    mixed: set[NamedNode] = field(default_factory=set)
-    """Classes of which an instance is of another class too, or twice of that one."""
+    pointing: dict[NamedNode, dict[NamedNode, int]] = field(default_factory=dict)
+    """Statements that point at instances of a class, in the same way."""
     found: Tally = field(default_factory=Tally)
     nodes: int = 0
     """Nodes looked at."""
@@ -111,18 +123,20 @@ class Agenda:
         self._shares = shares
         self._most = most
         self._waiting: deque[Task] = deque()
-        self._later: list[Subjects] = []
+        self._later: list[Subjects | ValueTypes] = []
         self._running = 0
         self._done = 0
         self._nodes = 0
         self._suspects: dict[int, set[Node]] = {}
         self._everybody: set[int] = set()
-        self._stated: dict[NamedNode, dict[NamedNode, int]] = {}
-        self._mixed: set[NamedNode] = set()
+        self._stated: dict[NamedNode, Counter[NamedNode]] = {}
+        self._pointing: dict[NamedNode, Counter[NamedNode]] = {}
+        self._kinds: Mapping[NamedNode, int] = {}
 
     def begin(self, plan: Outcome) -> None:
         """Takes what is to be done first."""
         self._running += 1
+        self._kinds = plan.kinds
         self.take(plan)
 
     def next(self) -> Task | None:
@@ -140,11 +154,12 @@ class Agenda:
         self._done += 1
         self._nodes += outcome.nodes
         self.found.add(outcome.found, self._most)
-        self._mixed |= outcome.mixed
-        for kind, stated in outcome.stated.items():
-            known = self._stated.setdefault(kind, {})
-            for predicate, number in stated.items():
-                known[predicate] = known.get(predicate, 0) + number
+        for into, counted in (
+            (self._stated, outcome.stated),
+            (self._pointing, outcome.pointing),
+        ):
+            for kind, numbers in counted.items():
+                into.setdefault(kind, Counter()).update(numbers)
         for shape in sorted(outcome.everybody):
             self._ask_everybody(shape)
         for shape, suspects in outcome.suspects.items():
@@ -154,7 +169,7 @@ class Agenda:
                 if len(known_suspects) > MOST_SUSPECTS:
                     self._ask_everybody(shape)
         for task in outcome.tasks:
-            if isinstance(task, Subjects):
+            if isinstance(task, Subjects | ValueTypes):
                 self._later.append(task)
             else:
                 self._waiting.append(task)
@@ -175,16 +190,17 @@ class Agenda:
     def _counted(self) -> Iterable[Task]:
         """What had to wait until the statements of all classes were counted."""
         later, self._later = self._later, []
-        return [replace(task, stated=self._stated_by(task)) for task in later]
+        return [replace(task, counted=self._number(task)) for task in later]
 
-    def _stated_by(self, task: Subjects) -> int | None:
-        if not self._mixed.isdisjoint(task.enough):
-            return None
-        return sum(
-            self._stated.get(kind, {}).get(task.predicate, 0)
-            for kind in task.enough
-            if isinstance(kind, NamedNode)
-        )
+    def _number(self, task: Subjects | ValueTypes) -> int | None:
+        # Instances of two classes, or in two slices, would be counted twice. Then they make more
+        # statements of types than there are of their class.
+        stated = self._stated
+        for kind in task.enough:
+            if kind not in stated or stated[kind][TYPE] != self._kinds[kind]:
+                return None
+        counted = self._stated if isinstance(task, Subjects) else self._pointing
+        return sum(counted[kind][task.predicate] for kind in task.enough if kind in counted)
 
     def _asked(self) -> Iterable[Task]:
         asked, self._suspects = self._suspects, {}

@@ -16,7 +16,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from ontology.vocab import Rdfs
-from shapes import suspects, tasks, whole, whole_store
+from shapes import suspect_plan, suspects, tasks, whole, whole_store
 from shapes.compile import Program, compile_shapes
 from shapes.errors import MalformedShapes, ValidationFailed
 from shapes.overlay import Overlay
@@ -232,6 +232,29 @@ def test_a_type_may_pass_alone_and_fail_beside_another(tmp_path: Path) -> None:
     found = tally_store(program, list(shapes), store, Delta(), tmp_path).report()
     assert found == everything(program, store).report()
     assert foci(found) == {"two", "three", "four", "five"}
+
+
+TWICE = """
+ex:S a sh:NodeShape ; sh:targetSubjectsOf ex:p ; sh:or ( [ sh:class ex:B ] [ sh:class ex:C ] ) .
+ex:T a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:Q .
+ex:Q sh:path ex:q ; sh:or ( [ sh:class ex:B ] [ sh:class ex:C ] ) .
+"""
+
+
+@pytest.mark.parametrize("slice_", [1, 2, 20_000])
+@pytest.mark.parametrize("types", ["ex:B , ex:C", "ex:B"])
+def test_who_counts_twice_does_not_stand_for_another(
+    slice_: int, types: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (suspect_plan, suspects):
+        monkeypatch.setattr(module, "SLICE", slice_)
+    twice = f"ex:twice a {types} ; ex:p 1 ."
+    data = twice + "ex:other ex:p 1 . ex:a a ex:A ; ex:q ex:twice . ex:b a ex:A ; ex:q ex:other ."
+    store = GraphStore(tmp_path / "graph", IDS)
+    shapes = quads(TWICE, SHAPES)
+    store.apply(Delta(quads(data) | quads(twice, OTHER) | shapes), Delta(), 0)
+    found = tally_store(compile_shapes(shapes), list(shapes), store, Delta(), tmp_path).report()
+    assert foci(found) == {"other", "b"}
 
 
 @pytest.mark.parametrize("most_suspects", [2, 3])
