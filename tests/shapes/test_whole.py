@@ -210,6 +210,17 @@ def test_values_that_are_equal_and_not_the_same_are_two(graphs: int, tmp_path: P
     assert len(found.results) == 5
 
 
+@pytest.mark.parametrize("kept", ["0.0E0", "-0.0E0"])
+def test_each_of_two_values_that_are_equal_is_looked_at(kept: str, tmp_path: Path) -> None:
+    shape = "ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:P ."
+    shapes = quads(f"{shape} ex:P sh:path ex:p ; sh:in ( '{kept}'^^xsd:double ) .", SHAPES)
+    data = "ex:a a ex:A ; ex:p '0.0E0'^^xsd:double . ex:b a ex:A ; ex:p '-0.0E0'^^xsd:double ."
+    store = GraphStore(tmp_path / "graph", IDS)
+    store.apply(Delta(quads(data) | shapes), Delta(), 0)
+    found = tally_store(compile_shapes(shapes), list(shapes), store, Delta(), tmp_path).report()
+    assert foci(found) == {"b" if kept == "0.0E0" else "a"}
+
+
 # Shapes of which a type that passes alone may fail beside another.
 EXCLUSIVE = """
 ex:S a sh:NodeShape ; sh:targetClass ex:A ; sh:property ex:P , ex:Q ;
