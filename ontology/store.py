@@ -41,7 +41,7 @@ INFERRED = "inferred"
 SYSTEM_GRAPHS = (PROPOSALS, RESTRICTED_PROPOSALS, PROOFS, INFERRED)
 
 _BATCH = 5_000
-"""Quads that one update of a scratch copy takes out."""
+"""Quads that one update of a scratch copy puts in or takes out."""
 
 # What the engine raises for files that are damaged, missing or not its own.
 _ENGINE_ERRORS = (OSError, RuntimeError, ValueError)
@@ -279,6 +279,18 @@ class GraphStore:
             self._store.flush()
         except _ENGINE_ERRORS as error:
             raise StoreError(f"the copy could not be written: {error}") from error
+
+    def patch(self, delta: Delta) -> None:
+        """Changes the quads of a delta alone, not the merge; for a scratch copy that is read by
+        named graph. In batches, and not atomic. Raises :class:`StoreError`."""
+        try:
+            for verb, quads in (("DELETE", delta.removals), ("INSERT", delta.additions)):
+                waiting = iter(quads)
+                while batch := list(islice(waiting, _BATCH)):
+                    self._store.update(_data(f"{verb} DATA", batch))
+            self._store.flush()
+        except (*_ENGINE_ERRORS, SyntaxError) as error:
+            raise StoreError(f"the copy could not be changed: {error}") from error
 
     def drop_inferred(self) -> None:
         """Takes ``graph/inferred`` out of the store and its merge; for a scratch copy alone.

@@ -13,7 +13,7 @@ focus node.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, Flag, auto
 
@@ -150,8 +150,16 @@ class Program:
 def compile_shapes(quads: Iterable[Quad | Triple], *, strict: bool = False) -> Program:
     """Raises :class:`shapes.errors.MalformedShapes`; ``strict`` as in :func:`read_shapes`."""
     read = read_shapes(quads, strict=strict)
-    targeted = tuple(shape for shape in read.targeted if not shape.deactivated)
-    program = Program(targeted, read.count)
+    return _program([shape for shape in read.targeted if not shape.deactivated], read.count)
+
+
+def part_of(program: Program, shapes: Collection[Shape]) -> Program:
+    """The program of some of a program's shapes."""
+    return _program([shape for shape in program.targeted if shape in shapes], program.count)
+
+
+def _program(targeted: Sequence[Shape], count: int) -> Program:
+    program = Program(tuple(targeted), count)
     builder = _Triggers(program)
     for shape in targeted:
         program.units[shape] = list(_units(shape))

@@ -47,11 +47,13 @@ class Constraint:
 @dataclass(frozen=True, slots=True, eq=False)
 class ValueTest(Constraint):
     """Asked of each value by itself; nothing else is read. ``requirement`` says it in words, after
-    "must", and ``parameters`` are what a message may name."""
+    "must", and ``parameters`` are what a message may name. These and ``members`` are all that the
+    test was made of: tests of the same component with the same of them say the same."""
 
     holds: Callable[[Node], bool]
     requirement: str
     parameters: tuple[tuple[str, Node], ...] = ()
+    members: tuple[Node, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,7 +10,6 @@ which costs a third of it on disk.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import chain, islice
@@ -328,32 +327,8 @@ class Overlay:
                     for item, values in zip(batch, found, strict=True):
                         held[item] = tuple(values)
 
-    def kinds(self) -> list[Node]:
-        """Every type that a node has, in the order of its text."""
-        query = f"SELECT DISTINCT ?t {{ GRAPH ?g {{ ?s {TYPE} ?t }} {self._asserted} }}"
-        found = {row[0] for row in self._store.rows(query)}
-        found |= {row.value for row in self.rows if row.predicate == TYPE}
-        return sorted(found, key=str)
-
-    def statements(self, predicate: NamedNode) -> int:
-        """How many quads of the store have this predicate, before the change."""
-        query = f"SELECT (COUNT(*) AS ?n) {{ GRAPH ?g {{ ?s {predicate} ?o }} {self._asserted} }}"
-        return sum(int(row[0].value) for row in self._store.rows(query))
-
-    def untyped(self, predicate: NamedNode) -> Iterator[Node]:
-        """The subjects of a predicate that have no type, before the change; each once."""
-        other = self._asserted.replace("?g", "?h")
-        for row in self._store.rows(
-            f"SELECT DISTINCT ?s {{ GRAPH ?g {{ ?s {predicate} ?o }} {self._asserted}"
-            f" FILTER NOT EXISTS {{ GRAPH ?h {{ ?s {TYPE} ?t }} {other} }} }}"
-        ):
-            yield row[0]
-
-    def prefetch_nodes(
-        self, nodes: Iterable[Node], counts: dict[Node, Counter[NamedNode]] | None = None
-    ) -> None:
-        """Reads all that is said of many nodes, in few queries. ``counts`` is told how many quads
-        of the store that is, by predicate, for each node that was read."""
+    def prefetch_nodes(self, nodes: Iterable[Node]) -> None:
+        """Reads all that is said of many nodes, in few queries."""
         wanted = [
             item
             for item in nodes
@@ -361,7 +336,7 @@ class Overlay:
             and item not in self._without_values
             and item not in self._complete
         ]
-        self._read_around(wanted, "?n ?p ?v", self._complete, self._out, counts)
+        self._read_around(wanted, "?n ?p ?v", self._complete, self._out)
 
     def prefetch_pointing(self, nodes: Iterable[Node]) -> None:
         """Reads all that points at many nodes, in few queries; not of nodes with very much."""
@@ -374,10 +349,9 @@ class Overlay:
         pattern: str,
         into: dict[Node, dict[NamedNode, tuple[Node, ...]]],
         added: _Index,
-        counts: dict[Node, Counter[NamedNode]] | None = None,
     ) -> None:
         backwards = pattern.startswith("?v")
-        if len(wanted) < FEW and counts is None:
+        if len(wanted) < FEW:
             for item in wanted:
                 self._read_one(item, backwards, into, added)
             return
@@ -387,9 +361,6 @@ class Overlay:
             for start in range(0, len(part), BATCH):
                 batch = part[start : start + BATCH]
                 found: list[dict[NamedNode, dict[Node, None]]] = [{} for _ in batch]
-                rows: list[Counter[NamedNode]] = (
-                    [Counter() for _ in batch] if counts is not None else []
-                )
                 number, most = 0, MANY * len(batch)
                 for row in self._store.rows(
                     f"SELECT ?i ?p ?v{graph} {{ VALUES (?i ?n) {{ {_numbered(batch)} }}"
@@ -397,8 +368,6 @@ class Overlay:
                 ):
                     number += 1
                     place, predicate, value = int(row[0].value), row[1], row[2]
-                    if rows:
-                        rows[place][predicate] += 1
                     if graph:
                         ends = (value, batch[place]) if backwards else (batch[place], value)
                         if self._is_removed(ends, predicate, row[3]):
@@ -406,8 +375,6 @@ class Overlay:
                     found[place].setdefault(predicate, {})[value] = None
                 if number == most:
                     continue
-                if counts is not None:
-                    counts.update(zip(batch, rows, strict=True))
                 for item, by_predicate in zip(batch, found, strict=True):
                     into[item] = _joined(by_predicate, added.get(item, _NOTHING))
 

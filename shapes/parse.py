@@ -7,7 +7,7 @@ Specification: https://www.w3.org/TR/shacl/#syntax-rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import partial
@@ -345,14 +345,16 @@ class _Reader:
                 holds = tests.matching(pattern.value, flags.value if flags else "")
             except ValueError as error:
                 raise Fault(f"has sh:pattern {pattern} that cannot be used: {error}") from error
-            yield _test("Pattern", holds, f"match the pattern {pattern}", pattern=pattern)
+            said = f"match the pattern {pattern}"
+            yield _test("Pattern", holds, said, [flags] if flags else (), pattern=pattern)
         languages = self._ask.listed(subject, Sh.languageIn)
         if languages is not None:
             ranges = [item.value for item in languages if isinstance(item, Literal)]
             if len(ranges) < len(languages):
                 raise Fault("has a sh:languageIn whose members are not all texts")
             words = " or ".join(ranges)
-            yield _test("LanguageIn", tests.in_a_language_of(ranges), f"be a text in {words}")
+            holds = tests.in_a_language_of(ranges)
+            yield _test("LanguageIn", holds, f"be a text in {words}", languages)
         if self._ask.flag(subject, Sh.uniqueLang):
             yield UniqueLanguages(_component("UniqueLang"))
 
@@ -377,7 +379,8 @@ class _Reader:
         members = self._ask.listed(subject, Sh.in_)
         if members is not None:
             shown = ", ".join(map(str, members[:5])) + (", ..." if len(members) > 5 else "")
-            yield _test("In", tests.one_of(members), f"be one of {shown or 'no value at all'}")
+            said = f"be one of {shown or 'no value at all'}"
+            yield _test("In", tests.one_of(members), said, members)
         if self._ask.flag(subject, Sh.closed):
             yield self._closed(subject)
 
@@ -465,8 +468,17 @@ def _component(name: str) -> str:
     return f"{SH}{name}ConstraintComponent"
 
 
-def _test(name: str, holds: tests.Test, requirement: str, **parameters: Node) -> ValueTest:
-    return ValueTest(_component(name), holds, requirement, tuple(parameters.items()))
+def _test(
+    name: str,
+    holds: tests.Test,
+    requirement: str,
+    members: Sequence[Node] = (),
+    /,
+    **parameters: Node,
+) -> ValueTest:
+    return ValueTest(
+        _component(name), holds, requirement, tuple(parameters.items()), tuple(members)
+    )
 
 
 def _integer(number: int) -> Literal:

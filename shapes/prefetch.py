@@ -6,7 +6,7 @@ looked up when it is asked for.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from pyoxigraph import NamedNode
 
@@ -21,36 +21,27 @@ SEVERAL = 4
 """Predicates of one node from which on it is quicker to read all that is said of it."""
 
 
-def prefetch_shapes(
-    program: Program, asked: Mapping[Shape, Sequence[Node]], overlay: Overlay
-) -> None:
-    """For all of these shapes at their nodes."""
-    steps: dict[tuple[NamedNode, bool], set[Node]] = {}
-    for shape, foci in asked.items():
-        for unit in program.units[shape]:
-            _note_step(steps, unit.shape.path, foci)
-    _read(overlay, steps)
-    kinds: set[Node] = set()
-    for shape, foci in asked.items():
-        for unit in program.units[shape]:
-            if isinstance(unit.constraint, InstanceOf):
-                _note_values(kinds, unit.shape.path, overlay, foci)
-    overlay.prefetch(TYPE, kinds)
-
-
-def _prefetch_shape(program: Program, shape: Shape, overlay: Overlay, foci: Sequence[Node]) -> None:
-    predicates = {
-        unit.shape.path for unit in program.units[shape] if isinstance(unit.shape.path, Predicate)
-    }
+def prefetch_shape(program: Program, shape: Shape, overlay: Overlay, foci: Sequence[Node]) -> None:
+    """For all of a shape at these nodes."""
+    units = program.units[shape]
+    predicates = {unit.shape.path for unit in units if isinstance(unit.shape.path, Predicate)}
     if len(predicates) >= SEVERAL:
         overlay.prefetch_nodes(foci)
-    prefetch_shapes(program, {shape: foci}, overlay)
+    steps: dict[tuple[NamedNode, bool], set[Node]] = {}
+    for unit in units:
+        _note_step(steps, unit.shape.path, foci)
+    _read(overlay, steps)
+    kinds: set[Node] = set()
+    for unit in units:
+        if isinstance(unit.constraint, InstanceOf):
+            _note_values(kinds, unit.shape.path, overlay, foci)
+    overlay.prefetch(TYPE, kinds)
 
 
 def prefetch_affected(affected: Affected, overlay: Overlay) -> None:
     """For what a change can turn."""
     for shape, foci in affected.whole.items():
-        _prefetch_shape(affected.program, shape, overlay, list(foci))
+        prefetch_shape(affected.program, shape, overlay, list(foci))
     steps: dict[tuple[NamedNode, bool], set[Node]] = {}
     kinds: set[Node] = set()
     typed: list[tuple[Path | None, set[Node]]] = []

@@ -5,36 +5,33 @@ nothing is reported that the post-state has not. The cost follows the change: on
 asked that the change can turn, only at the nodes where it can. Shapes see asserted triples and the
 class hierarchy, nothing inferred.
 
-When the shapes themselves change, or when a change reaches more nodes than that is worth, the whole
-graph is validated.
+Where the shapes themselves change, those that are new or mean something else are asked of all their
+focus nodes; the others are asked what the change can turn, as ever. When a change reaches more
+nodes than that is worth, the whole graph is validated.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from pyoxigraph import NamedNode, Quad
 
 from ontology.store import GraphStore
 from ontology.terms import Delta, graph_of
-from shapes.affected import Affected, Asked, TooMany
-from shapes.compile import Program, Unit, compile_shapes, one_step
-from shapes.evaluate import SUBCLASS, Finding, Run
-from shapes.model import Count, Shape
-from shapes.overlay import Overlay, Row
-from shapes.paths import Inverse, Predicate
-from shapes.paths import Path as PropertyPath
-from shapes.prefetch import prefetch_affected
+from shapes.affected import Affected, TooMany
+from shapes.compile import Program, compile_shapes, part_of
+from shapes.errors import MalformedShapes
+from shapes.evaluate import SUBCLASS, Run
+from shapes.incremental import tally_affected
+from shapes.meaning import changed
+from shapes.overlay import Overlay
 from shapes.reads import Reads
-from shapes.report import Report, Result
-from shapes.results import result_of
+from shapes.report import Report
 from shapes.sparql_constraints import Limits, Queries
 from shapes.view import Node
-from shapes.whole import CHUNK, EXAMPLES, Tally, Tell, focus_nodes
+from shapes.whole import Tally, Tell
 from shapes.whole_store import tally_store
 
 MOST = 200_000
@@ -84,20 +81,48 @@ class Validator:
         """As :meth:`validate`, with what was read; ``tell`` hears how far a validation of the whole
         graph is. Raises :class:`shapes.errors.ValidationFailed` too."""
         if any(graph_of(quad) == self._graph for quad in (*delta.additions, *delta.removals)):
-            shapes = list(Overlay(self._store, delta).of_graph(self._graph))
-            return self._everything(compile_shapes(shapes, strict=True), shapes, delta, tell)
+            return self._with_other_shapes(delta, tell)
         version = self._current()
+        followed = self._followed(version, version.program, delta)
+        if followed is None:
+            return self._everything(version.program, self._shapes(), delta, tell)
+        found, reads = followed
+        return Validation(found.report(), reads)
+
+    def _with_other_shapes(self, delta: Delta, tell: Tell | None) -> Validation:
+        shapes = list(Overlay(self._store, delta).of_graph(self._graph))
+        program = compile_shapes(shapes, strict=True)
+        try:
+            version = self._current()
+        except MalformedShapes:
+            # Nothing can be said of what held before shapes that are mended now.
+            return self._everything(program, shapes, delta, tell)
+        other = set(changed(version.program, program))
+        same = [shape for shape in program.targeted if shape not in other]
+        followed = self._followed(version, part_of(program, same), delta)
+        if followed is None:
+            return self._everything(program, shapes, delta, tell)
+        found, reads = followed
+        if not other:
+            return Validation(found.report(), reads)
+        found.add(self._whole(part_of(program, other), shapes, delta, tell))
+        return Validation(found.report(), Reads(everything=True))
+
+    def _followed(
+        self, version: _Version, program: Program, delta: Delta
+    ) -> tuple[Tally, Reads] | None:
+        """What these shapes find that the change can turn; ``None`` where that is too much."""
         overlay = Overlay(self._store, delta)
         # A change of the hierarchy is seen by this run alone.
         shared = None if _changes_hierarchy(delta) else version.superclasses
         with Queries(overlay, self._scratch, self._limits) as queries:
             run = Run(overlay, shared, overlay.reads.objects.setdefault(SUBCLASS, set()), queries)
-            affected = Affected(version.program, run, overlay, MOST)
+            affected = Affected(program, run, overlay, MOST)
             try:
                 affected.read()
             except TooMany:
-                return self._everything(version.program, self._shapes(), delta, tell)
-            return Validation(_reported(affected, run, overlay), overlay.reads)
+                return None
+            return tally_affected(affected, run, overlay), overlay.reads
 
     def examine_all(self, tell: Tell | None = None) -> Validation:
         """Validates the graph as it stands."""
@@ -106,8 +131,13 @@ class Validator:
     def _everything(
         self, program: Program, shapes: list[Quad], delta: Delta, tell: Tell | None
     ) -> Validation:
-        found = tally_store(program, shapes, self._store, delta, self._scratch, tell, self._limits)
+        found = self._whole(program, shapes, delta, tell)
         return Validation(found.report(), Reads(everything=True))
+
+    def _whole(
+        self, program: Program, shapes: list[Quad], delta: Delta, tell: Tell | None
+    ) -> Tally:
+        return tally_store(program, shapes, self._store, delta, self._scratch, tell, self._limits)
 
     def _shapes(self) -> list[Quad]:
         return list(self._store.match(graph=NamedNode(self._graph)))
@@ -142,96 +172,3 @@ def _read_shapes(quads: list[Quad]) -> Program:
 
 def _changes_hierarchy(delta: Delta) -> bool:
     return any(quad.predicate == SUBCLASS for quad in (*delta.additions, *delta.removals))
-
-
-# --- asking what is affected
-
-
-def _reported(affected: Affected, run: Run, overlay: Overlay) -> Report:
-    by_focus: dict[tuple[Shape, Node], dict[tuple[str | None, ...], Result]] = {}
-    stated: dict[tuple[Node, NamedNode, Node], Row] | None = None
-    for target, focus, finding, cause in _findings(affected, run, overlay):
-        if stated is None:
-            stated = {(row.subject, row.predicate, row.value): row for row in overlay.rows}
-        result = result_of(finding, _nearest(finding, stated, cause))
-        by_focus.setdefault((target, focus), {}).setdefault(result.key(), result)
-    found = Tally()
-    for (target, _), results in by_focus.items():
-        found.note(target, list(results.values()), EXAMPLES)
-    return found.report()
-
-
-def _nearest(
-    finding: Finding, stated: Mapping[tuple[Node, NamedNode, Node], Row], cause: Row
-) -> Row:
-    """The statement of the change that a finding is of, where the change makes it itself."""
-    if isinstance(finding.path, Predicate) and finding.value is not None:
-        return stated.get((finding.focus, finding.path.iri, finding.value), cause)
-    return cause
-
-
-def _findings(
-    affected: Affected, run: Run, overlay: Overlay
-) -> Iterator[tuple[Shape, Node, Finding, Row]]:
-    prefetch_affected(affected, overlay)
-    units = affected.program.units
-    for shape, foci in affected.whole.items():
-        run.ask_ahead([(unit.shape, unit.constraint) for unit in units[shape]], foci)
-        for focus, cause in foci.items():
-            for finding in run.find(shape, focus):
-                yield shape, focus, finding, cause
-    for unit, asked_of in affected.units.items():
-        run.ask_ahead([(unit.shape, unit.constraint)], asked_of)
-        for focus, asked in asked_of.items():
-            for finding, cause in _ask(run, unit, focus, asked):
-                yield unit.target, focus, finding, cause
-    yield from _everywhere(affected, run)
-
-
-def _everywhere(affected: Affected, run: Run) -> Iterator[tuple[Shape, Node, Finding, Row]]:
-    """What has to be asked of every focus node."""
-    for unit, cause in affected.everywhere.items():
-        for chunk in _chunks(unit.target, run):
-            run.ask_ahead([(unit.shape, unit.constraint)], chunk)
-            for focus in chunk:
-                values = run.values(unit.shape, focus)
-                for finding in run.check(unit.shape, unit.constraint, focus, values):
-                    yield unit.target, focus, finding, cause
-            run.queries.forget()
-    for shape, cause in affected.retargeted.items():
-        asked = [(unit.shape, unit.constraint) for unit in affected.program.units[shape]]
-        for chunk in _chunks(shape, run):
-            run.ask_ahead(asked, chunk)
-            for focus in chunk:
-                for finding in run.find(shape, focus):
-                    yield shape, focus, finding, cause
-            run.queries.forget()
-
-
-def _chunks(shape: Shape, run: Run) -> Iterator[list[Node]]:
-    foci = focus_nodes(shape, run.view, run.queries)
-    while chunk := list(islice(foci, CHUNK)):
-        yield chunk
-
-
-def _ask(run: Run, unit: Unit, focus: Node, asked: Asked) -> Iterator[tuple[Finding, Row]]:
-    first = next(iter(asked.values()))
-    shape, constraint = unit.shape, unit.constraint
-    values: Sequence[Node]
-    if unit.each_value and None not in asked and shape.path is not None:
-        values = [value for value in asked if value is not None]
-    elif isinstance(constraint, Count) and one_step(shape.path):
-        values = _enough(run, shape.path, focus, constraint.bound + 1)
-    else:
-        values = run.values(shape, focus)
-    for finding in run.check(shape, constraint, focus, values):
-        yield finding, asked.get(finding.value, first)
-
-
-def _enough(run: Run, path: PropertyPath | None, focus: Node, limit: int) -> Sequence[Node]:
-    match path:
-        case Predicate(iri):
-            return run.view.objects(focus, iri, limit)
-        case Inverse(Predicate(iri)):
-            return run.view.subjects(iri, focus, limit)
-    raise TypeError(f"{path} is more than one step")

@@ -1,7 +1,7 @@
 """Validates a whole graph: every focus node of every shape.
 
 Invariant: focus nodes are taken as they come and never remembered; of what is found, examples can
-be kept and the rest counted. :mod:`shapes.by_node` does this for a store.
+be kept and the rest counted. :mod:`shapes.suspects` asks fewer of them, where a store is on disk.
 Specification: https://www.w3.org/TR/shacl/#validation-definition
 """
 
@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from pyoxigraph import NamedNode
 
 from shapes.compile import Program
 from shapes.evaluate import SUBCLASS, Run
 from shapes.model import Shape, Target, TargetKind
+from shapes.overlay import Overlay
+from shapes.prefetch import prefetch_shape
 from shapes.report import Report, Result
 from shapes.results import result_of
 from shapes.sparql_constraints import Queries
@@ -28,8 +31,8 @@ EXAMPLES = 1_000
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a validation is: parts begun (a part is the nodes of one type, or what one shape
-    targets in another way), of how many, focus nodes done, results found."""
+    """How far a validation is: parts begun, of how many as far as is known, nodes looked at, and
+    results found. A part is a question to the store, or focus nodes to be asked."""
 
     part: int
     parts: int
@@ -89,18 +92,55 @@ def validate_graph(program: Program, view: View) -> Report:
     return found.report()
 
 
-def focus_nodes(
-    shape: Shape,
-    view: View,
+def tally_overlay(
+    program: Program,
+    overlay: Overlay,
     queries: Queries,
-    targets: Sequence[Target] | None = None,
-    done: Sequence[Target] = (),
-) -> Iterator[Node]:
-    """The focus nodes of a shape, each once, without remembering them; of some targets alone, and
-    without what those that are ``done`` choose."""
-    targets = shape.targets if targets is None else targets
-    for number, target in enumerate(targets):
-        before = (*done, *targets[:number])
+    *,
+    most: int | None = EXAMPLES,
+    tell: Tell | None = None,
+) -> Tally:
+    """Everything that a store and a change on top of it hold, shape by shape."""
+    found = Tally()
+    nodes = 0
+    superclasses: dict[Node, tuple[Node, ...]] = {}
+    for part, shape in enumerate(program.targeted, 1):
+        foci = focus_nodes(shape, overlay, queries)
+        while chunk := list(islice(foci, CHUNK)):
+            queries.forget()
+            overlay.forget(keep_types=True)
+            run = Run(overlay, superclasses, queries=queries)
+            tally_nodes(program, shape, chunk, run, overlay, found, most)
+            nodes += len(chunk)
+            if tell is not None:
+                tell(Progress(part, len(program.targeted), nodes, found.found))
+    return found
+
+
+def tally_nodes(
+    program: Program,
+    shape: Shape,
+    foci: Sequence[Node],
+    run: Run,
+    overlay: Overlay,
+    found: Tally,
+    most: int | None,
+) -> None:
+    """Adds what a shape finds at these focus nodes."""
+    prefetch_shape(program, shape, overlay, foci)
+    run.ask_ahead([(unit.shape, unit.constraint) for unit in program.units[shape]], foci)
+    for focus in foci:
+        found.note(shape, [result_of(finding, None) for finding in run.find(shape, focus)], most)
+
+
+def is_focus_node(shape: Shape, view: View, queries: Queries, node: Node) -> bool:
+    return any(_chooses(shape, target, view, queries, node) for target in shape.targets)
+
+
+def focus_nodes(shape: Shape, view: View, queries: Queries) -> Iterator[Node]:
+    """The focus nodes of a shape, each once, without remembering them."""
+    for number, target in enumerate(shape.targets):
+        before = shape.targets[:number]
         for focus in _chosen(shape, target, view, queries):
             if not any(_chooses(shape, other, view, queries, focus) for other in before):
                 yield focus

@@ -469,9 +469,9 @@ def test_a_change_of_classes_meets_what_rests_on_them() -> None:
     assert not meet(world, one, world.delta("ex:X rdfs:subClassOf ex:Y ."))
 
 
-def test_a_change_of_the_shapes_meets_everything() -> None:
+def test_a_shape_that_is_new_meets_everything() -> None:
     world = World("")
-    shapes = Delta(quads("ex:S a sh:NodeShape .", SHAPES))
+    shapes = Delta(quads("ex:S a sh:NodeShape ; sh:targetNode ex:n .", SHAPES))
     assert meet(world, shapes, world.delta("ex:a ex:p 1 ."))
 
 

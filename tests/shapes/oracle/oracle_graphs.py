@@ -69,18 +69,31 @@ def nested_case(random: Random, changes: int = 20) -> Case:
     return chained(NestedMaker(random), changes, FEW, single=0.8)
 
 
-def chained(maker: ShapesMaker, changes: int, terms: Terms = ALL, single: float = 0.2) -> Case:
-    """The shapes of this maker, with a graph and changes, of which a share is of a single quad."""
+def reshaped_case(random: Random, changes: int = 12) -> Case:
+    """As :func:`store_case`, with changes that change the shapes too, mostly."""
+    maker = (CoreMaker if random.random() < 0.7 else NestedMaker)(random)
+    return chained(maker, changes, FEW if random.random() < 0.5 else ALL, reshaping=0.75)
+
+
+def chained(
+    maker: ShapesMaker,
+    changes: int,
+    terms: Terms = ALL,
+    single: float = 0.2,
+    reshaping: float = 0.12,
+) -> Case:
+    """The shapes of this maker, with a graph and changes, of which a share is of a single quad and
+    a share of the others changes shapes."""
     random = maker.random
     shapes = _made(maker)
-    data = _facts(random, random.randint(2, 14), terms)
+    data = facts(random, random.randint(2, 14), terms)
     state = Case(shapes, data)
     made: list[Change] = []
     for _ in range(changes):
         if random.random() < single:
             change = _single(random, state, terms)
         else:
-            change = _change(random, state, maker, terms)
+            change = _change(random, state, maker, terms, reshaping)
         if not recursive(state.after(change).shapes):
             made.append(change)
             state = state.after(change)
@@ -90,7 +103,7 @@ def chained(maker: ShapesMaker, changes: int, terms: Terms = ALL, single: float 
 def raw_case(random: Random) -> Case:
     """Shapes and a graph that no store would keep as it is: blank nodes, literals as they come."""
     shapes = _made(CoreMaker(random))
-    data = _facts(random, random.randint(2, 14), RAW)
+    data = facts(random, random.randint(2, 14), RAW)
     return Case(shapes, data)
 
 
@@ -101,9 +114,9 @@ def _made(maker: ShapesMaker) -> tuple[Statement, ...]:
     return tuple(maker.statements)
 
 
-def _facts(random: Random, count: int, terms: Terms) -> tuple[Quad, ...]:
-    facts = (Quad(*_fact(random, terms), random.choice(GRAPHS)) for _ in range(count))
-    return tuple(dict.fromkeys(facts))
+def facts(random: Random, count: int, terms: Terms = ALL) -> tuple[Quad, ...]:
+    made = (Quad(*_fact(random, terms), random.choice(GRAPHS)) for _ in range(count))
+    return tuple(dict.fromkeys(made))
 
 
 def _fact(random: Random, terms: Terms) -> tuple[Subject, NamedNode, Term]:
@@ -129,14 +142,16 @@ def _fact(random: Random, terms: Terms) -> tuple[Subject, NamedNode, Term]:
 def _single(random: Random, state: Case, terms: Terms) -> Change:
     if state.data and random.random() < 0.5:
         return Change(removals=(random.choice(state.data),))
-    added = _facts(random, 1, terms)
+    added = facts(random, 1, terms)
     return Change() if added[0] in state.data else Change(additions=added)
 
 
-def _change(random: Random, state: Case, maker: ShapesMaker, terms: Terms) -> Change:
+def _change(
+    random: Random, state: Case, maker: ShapesMaker, terms: Terms, reshaping: float
+) -> Change:
     known = list(state.data)
     removals = random.sample(known, min(len(known), random.choice((0, 0, 1, 1, 2, 3))))
-    additions = list(_facts(random, random.choice((0, 1, 1, 2, 3)), terms))
+    additions = list(facts(random, random.choice((0, 1, 1, 2, 3)), terms))
     if removals and random.random() < 0.2:
         # What one graph loses another has, or gets.
         moved = removals[0]
@@ -144,7 +159,7 @@ def _change(random: Random, state: Case, maker: ShapesMaker, terms: Terms) -> Ch
         additions.append(Quad(moved.subject, moved.predicate, moved.object, other))
     present = set(known)
     added = tuple(quad for quad in dict.fromkeys(additions) if quad not in present)
-    if random.random() < 0.12:
+    if random.random() < reshaping:
         shapes_added, shapes_removed = _shapes_change(random, state, maker)
     else:
         shapes_added, shapes_removed = (), ()
@@ -162,8 +177,11 @@ def _shapes_change(
     before = len(maker.statements)
     if kind < 0.7:
         maker.shape(targeted=True)
-    elif kind < 0.9:
+    elif kind < 0.8:
         maker.target(random.choice([*maker.nodes, *maker.properties]))
+    elif kind < 0.92:
+        shape = random.choice([*maker.nodes, *maker.properties])
+        maker.constraint(shape, {item.slot for item in state.shapes if item.shape == shape})
     else:
         silent = [item for item in maker.nodes if not _says(state, item, "deactivated")]
         if silent:

@@ -8,7 +8,7 @@ Specification: https://www.w3.org/TR/shacl/#core-components
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -169,6 +169,15 @@ class ShapesMaker(ABC):
             triples = maker(self, shape)
             if triples:
                 stated.add(slot)
+                self.say(shape, slot, *triples)
+
+    def constraint(self, shape: NamedNode, stated: Collection[str]) -> None:
+        """One more constraint, if chance has it, of a shape that states these slots."""
+        kinds = self.on_nodes() if shape in self.nodes else self.on_properties()
+        slot, maker = self.random.choice(kinds)
+        if slot not in stated or slot in _REPEATED:
+            triples = maker(self, shape)
+            if triples:
                 self.say(shape, slot, *triples)
 
     def _path_of(self, shape: NamedNode) -> None:

@@ -24,10 +24,12 @@ from tests.shapes.oracle.oracle_check import (
     always_whole,
     check_changes,
     check_joined,
-    check_shares,
+    check_suspects,
     small_batches,
+    small_numbers,
 )
-from tests.shapes.oracle.oracle_graphs import nested_case, raw_case, store_case
+from tests.shapes.oracle.oracle_graphs import nested_case, raw_case, reshaped_case, store_case
+from tests.shapes.oracle.oracle_plain import plain_case
 from tests.shapes.oracle.oracle_shrink import shrink
 
 Make = Callable[[Random], Case]
@@ -81,6 +83,12 @@ def test_fixed_seeds_that_no_store_keeps_as_they_are() -> None:
 def test_fixed_seeds_of_changes_felt_from_afar() -> None:
     tally = Tally()
     run(nested_case, range(30), tally, against_pyshacl=False)
+    assert tally.incremental > 150
+
+
+def test_fixed_seeds_of_shapes_that_change() -> None:
+    tally = Tally()
+    run(reshaped_case, range(6000, 6050), tally, against_pyshacl=False)
     assert tally.incremental > 200
 
 
@@ -100,13 +108,16 @@ def test_reading_in_batches_changes_nothing() -> None:
     assert tally.incremental > 100
 
 
-def test_shares_of_a_graph_are_all_of_it() -> None:
+@pytest.mark.parametrize(("suspects", "shares"), [(10_000, 1), (10_000, 3), (2, 2), (0, 3)])
+def test_suspects_are_all_that_there_is_to_ask(suspects: int, shares: int, tmp_path: Path) -> None:
     tally = Tally()
-    with small_batches():
-        for seed in range(4000, 4040):
-            check_shares(store_case(Random(seed), 1), tally)
+    makes = (plain_case, plain_case, store_case, plain_case, nested_case)
+    with small_numbers(suspects, shares):
+        for seed in range(4000, 4030):
+            case = makes[seed % len(makes)](Random(seed))
+            check_suspects(case, tally, tmp_path / str(seed), Random(seed))
             assert not tally.disagreements, f"seed {seed}: {tally.disagreements[0]}"
-    assert tally.incremental > 50
+    assert tally.incremental > 100
 
 
 def test_a_store_on_disk_says_the_same(tmp_path: Path) -> None:
@@ -136,13 +147,15 @@ def test_cases_of_hypothesis(source: Random) -> None:
 
 @pytest.mark.long
 def test_many_cases(capsys: pytest.CaptureFixture[str]) -> None:
-    """Half of the changes are of one store after another, the others are those felt from afar."""
+    """Half of the changes are of one store after another, the others are those felt from afar
+    and of the shapes."""
     tally = Tally()
     seed = 1_000_000
     while tally.cases < COUNT:
         run(store_case, range(seed, seed + 10), tally)
         run(raw_case, range(seed, seed + 10), tally)
         run(nested_case, range(seed, seed + 4), tally, against_pyshacl=False)
+        run(reshaped_case, range(seed, seed + 4), tally, against_pyshacl=False)
         seed += 10
     with capsys.disabled():
         sys.stdout.write(f"\n{tally.summary()}\n")
