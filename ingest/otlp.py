@@ -26,7 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-from ingest.attributes import MAX_NAME, bounded, text
+from ingest.attributes import MAX_NAME, bounded, first, text
 from ingest.errors import BodyTooLarge, ContentTypeUnsupported, PayloadUndecodable
 from ingest.events import LATEST_TIME, SPAN_SOURCE, UNKNOWN_SERVICE, Event
 
@@ -143,8 +143,8 @@ def events_of(
                     status=_named(_STATUSES, span.status.code),
                     service=service,
                     release=release,
-                    environment=_first(attributes, _ENVIRONMENT_KEYS),
-                    session=_first(attributes, _SESSION_KEYS),
+                    environment=first(attributes, _ENVIRONMENT_KEYS),
+                    session=first(attributes, _SESSION_KEYS),
                     trace_id=trace_id,
                     span_id=span_id,
                     parent_span_id=_identifier(span.parent_span_id, 8),
@@ -185,14 +185,6 @@ def _structure(value: AnyValue) -> Any:
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
     return getattr(value, kind) if kind else None
-
-
-def _first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    for key in keys:
-        value = attributes.get(key)
-        if value:
-            return text(value, MAX_NAME)
-    return ""
 
 
 def _times(span: Span) -> tuple[int, int]:
