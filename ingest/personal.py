@@ -27,7 +27,7 @@ _OF_CLIENTS = re.compile(
     | \$exception_(?:list|values|messages?|frames|stack.*|person.*)
     | \$ai_(?:input|output)(?!_(?:tokens|cost)).* | \$survey_response.* | title
     | (?:\$session_entry_)?(?:ph_keyword|gclid|gclsrc|gad_source|dclid|gbraid|wbraid|fbclid|msclkid
-    |twclid|li_fat_id|mc_cid|igshid|ttclid|rdt_cid|epik|qclid|sccid|irclid|_kx)
+    |twclid|li_fat_id|mc_cid|igshid|ttclid|rdt_cid|epik|qclid|sccid|irclid|oppref|bfcid|_kx)
     """
 )
 # What developers call their own properties, in snake case.

@@ -61,13 +61,7 @@ def events_of(
     request = parse(payload)
     for item in request.items:
         reason = refusal_of(item)
-        if reason:
-            yield Skipped(reason)
-            continue
-        try:
-            yield _event(item, request.sent_at, batch, pseudonyms)
-        except RecursionError:
-            yield Skipped("nested-too-deeply")
+        yield Skipped(reason) if reason else _event(item, request.sent_at, batch, pseudonyms)
 
 
 def _event(

@@ -14,22 +14,30 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qs
 
 from ingest.errors import BodyTooLarge, PayloadUndecodable
 
 MAX_ITEMS = 100_000
+# Half of what Python's own reader takes, which depends on who calls it; this does not.
+MAX_DEPTH = 400
 # A JSON value of two bytes takes seventy of memory.
 MAX_VALUES = 2_000_000
 _MAX_INTEGER_DIGITS = 400
 _MAX_KEY_LENGTH = 200
 _MAX_FIELDS = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
+_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
 
 # One at a time, however many senders there are.
 _one_large_parse = threading.Lock()
@@ -127,10 +135,10 @@ def _document(payload: bytes) -> Any:
     start = payload[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     try:
         return _json(payload if start in (b"{", b"[", b"") else _form_data(payload))
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise PayloadUndecodable(
-            "the body is not JSON, nor a form whose field `data` holds JSON, plain or in base64;"
-            " send the client's bytes unchanged"
+            "the body is not JSON, nor a form whose field `data` holds JSON, plain or in base64,"
+            f" at most {MAX_DEPTH} levels deep; send the client's bytes unchanged"
         ) from error
 
 
@@ -139,7 +147,15 @@ def _json(payload: bytes) -> Any:
         raise BodyTooLarge(
             f"one request may carry {MAX_VALUES} JSON values; split it into smaller requests"
         )
+    if _depth(payload) > MAX_DEPTH:
+        raise ValueError("nested too deeply")
     return json.loads(payload.decode("utf-8-sig", "replace"), parse_int=_integer)
+
+
+def _depth(payload: bytes) -> int:
+    """How deep lists and objects are nested."""
+    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
 
 
 def _integer(digits: str) -> int | str:
