@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from graph_api import facts, operations, proofs, proposals, reading, validation
+from graph_api import facts, operations, proofs, proposals, reading, telemetry, validation
 from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
@@ -34,7 +34,6 @@ from graph_api.problems import Problem, handle_problem
 from graph_api.query_protocol import query_protocol
 from graph_api.sparql import SparqlEndpoint
 from graph_api.status import Status, version
-from ingest.receivers import TracesReceiver
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
 from runtime.errors import RuntimeFloorError
@@ -48,23 +47,12 @@ HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
 TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
-_READ_THEIR_OWN_BODIES = ("/proposals", "/validate", "/v1/traces", "/sparql", "/facts")
+_READ_THEIR_OWN_BODIES = ("/proposals", "/validate", "/sparql", "/facts", *telemetry.OWN_BODIES)
 
 _KINDS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 _HINTS = {
     404: "GET /docs lists what there is.",
     405: "GET /docs lists the methods of each path.",
-}
-
-
-_TRACES_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            kind: {"schema": {"type": "string", "format": "binary"}}
-            for kind in ("application/x-protobuf", "application/json")
-        },
-    }
 }
 
 
@@ -93,17 +81,8 @@ def create_app(assembly: Assembly) -> ASGIApp:
 
     authenticator = assembly.authenticator
     settings = assembly.settings
-    receiver = TracesReceiver(
-        assembly.inbox, assembly.access.project_of_key, max_body=settings.otlp_bytes
-    )
-    app.add_api_route(
-        "/v1/traces",
-        receiver.post,
-        methods=["POST"],
-        tags=["telemetry"],
-        summary="Take OTLP traces in; the ingest key is the bearer token.",
-        response_class=Response,
-        openapi_extra=_TRACES_BODY,
+    telemetry.add_routes(
+        app, assembly.inbox, assembly.access.project_of_key, otlp_bytes=settings.otlp_bytes
     )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 

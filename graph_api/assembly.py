@@ -28,7 +28,9 @@ from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
+from ingest.decoders import decoders
 from ingest.inbox import Inbox
+from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
@@ -253,7 +255,11 @@ class Assembly:
         self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
         self.pump = Pump(
-            self.inbox, self.warehouse, self.classifier, on_facts=lambda seq: self._wake_stewards()
+            self.inbox,
+            self.warehouse,
+            self.classifier,
+            decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes)),
+            on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)

@@ -61,7 +61,7 @@ def create(
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Create a project and print what to put into the environment of its OpenTelemetry SDK.
+    """Create a project and print the settings of its OpenTelemetry SDK and PostHog clients.
 
     It is a proposal like any other. The ingest key is printed this once.
 
@@ -188,13 +188,12 @@ def revoke_token(
 
 
 def _show_key(made: Mapping[str, Any], output: Output) -> None:
-    environment = made.get("environment")
-    variables = dict(environment) if isinstance(environment, Mapping) else {}
+    variables, posthog = _settings(made, "environment"), _settings(made, "posthog")
     if output is Output.JSON:
         show_json(made)
         return
     if output is Output.CSV:
-        rows = [{"name": name, "value": value} for name, value in variables.items()]
+        rows = [{"name": name, "value": value} for name, value in (variables | posthog).items()]
         show_rows(rows, (column("name"), column("value")), output)
         return
     if not variables:
@@ -203,6 +202,21 @@ def _show_key(made: Mapping[str, Any], output: Output) -> None:
             show_line(str(made["ingest_key"]))
         return
     say("Put this into the environment of the project's services; the key is not shown again:")
+    _show_exports(variables)
+    if posthog:
+        say(
+            "PostHog clients take host and key as arguments, such as Posthog(KEY, host=HOST) and"
+            " posthog.init(KEY, {api_host: HOST}):"
+        )
+        _show_exports(posthog)
+
+
+def _settings(made: Mapping[str, Any], part: str) -> dict[str, Any]:
+    found = made.get(part)
+    return dict(found) if isinstance(found, Mapping) else {}
+
+
+def _show_exports(variables: Mapping[str, Any]) -> None:
     for name, value in variables.items():
         # A server's answer becomes shell text here, so nothing but a variable's name may pass.
         if _VARIABLE.fullmatch(name):

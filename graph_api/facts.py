@@ -20,7 +20,7 @@ from starlette.responses import Response
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.negotiate import required
-from graph_api.problems import Problem
+from graph_api.problems import Problem, of_ingest
 from ingest.bodies import read_body
 from ingest.errors import IngestError
 from ingest.warehouse import MAX_ROWS, MAX_SECONDS, Result, Warehouse
@@ -96,7 +96,7 @@ async def _sql(request: Request) -> str:
     try:
         return (await read_body(request.stream(), request.headers, _MAX_SQL)).decode()
     except IngestError as error:
-        raise _problem(error) from error
+        raise of_ingest(error) from error
     except UnicodeDecodeError as error:
         raise Problem(
             400, "facts-query-invalid", "The query is not valid SQL here", "Send it in UTF-8."
@@ -128,7 +128,7 @@ async def _answer(
     try:
         return await run_in_threadpool(run)
     except IngestError as error:
-        raise _problem(error) from error
+        raise of_ingest(error) from error
 
 
 def _json(result: Result) -> bytes:
@@ -149,8 +149,3 @@ def _csv(result: Result) -> bytes:
         for row in result.rows
     )
     return text.getvalue().encode()
-
-
-def _problem(error: IngestError) -> Problem:
-    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
-    return Problem(error.status, error.kind, error.title, error.detail, headers=headers)

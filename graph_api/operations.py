@@ -131,7 +131,11 @@ def build_router(
 
     def new_key(slug: str) -> dict[str, Any]:
         _, key = access.issue(f"{slug} telemetry", INGEST, ids.project(slug), slug)
-        return {"ingest_key": key, "environment": _environment(url(), slug, key)}
+        return {
+            "ingest_key": key,
+            "environment": _environment(url(), slug, key),
+            "posthog": _posthog(url(), key),
+        }
 
     @router.get("/status")
     def show_status(caller: Caller = anybody) -> dict[str, Any]:
@@ -287,3 +291,11 @@ def _environment(url: str, slug: str, key: str) -> dict[str, str]:
         "OTEL_METRICS_EXPORTER": "none",
         "OTEL_LOGS_EXPORTER": "none",
     }
+
+
+def _posthog(url: str, key: str) -> dict[str, str]:
+    """What a PostHog client is given, by the names that PostHog's own guides use.
+
+    Source: https://posthog.com/docs/libraries/python
+    """
+    return {"POSTHOG_HOST": url, "POSTHOG_PROJECT_API_KEY": key}

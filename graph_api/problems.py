@@ -15,6 +15,8 @@ from prometheus_client import Counter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from ingest.errors import IngestError
+
 PROBLEM_JSON = "application/problem+json"
 TYPE_PREFIX = "https://w3id.org/fractalops/problems/"
 
@@ -69,6 +71,12 @@ class Problem(Exception):
             "detail": self.detail,
             **self.extra,
         }
+
+
+def of_ingest(error: IngestError) -> Problem:
+    """The problem that an error of telemetry and facts is."""
+    headers = {} if error.retry_after is None else {"Retry-After": str(error.retry_after)}
+    return Problem(error.status, error.kind, error.title, error.detail, headers=headers)
 
 
 async def handle_problem(request: Request, error: Exception) -> Response:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from prometheus_client import Counter
 from pyoxigraph import Literal, NamedNode, Quad
 
-from ingest.events import Event
+from ingest.events import UNKNOWN_SERVICE, Event
 from ingest.names import DERIVED_FROM, derived, low_cardinality
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf
@@ -27,7 +27,9 @@ MAX_NAME = 200
 _REMEMBERED = 4096
 
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
-_SPAN_NAME = "span.name"
+_OWN_NAME = frozenset({"span.name", "event.name"})
+# Names an event whose name is made of nothing but what differs from one to the next.
+_NAMELESS = "-"
 
 RULES_LEFT_OUT = Counter(
     "fractalops_classification_rules_left_out_total", "Rules in the graph that can't be used."
@@ -44,18 +46,43 @@ class Rule:
     """One classification rule. Of ``keys`` in a condition any may be present or match.
 
     ``present`` holds alternatives of attribute keys, of which each group needs one; ``equal`` pairs
-    of alternative keys and the values one of them must have. ``kinds`` empty means any kind.
+    of alternative keys and the values one of them must have. ``kinds`` empty means any kind,
+    ``names`` empty any name; a name that ends with an asterisk is a beginning.
+    ``subject_kind`` is a key of :data:`SUBJECTS`; ``operation_kind`` is empty but for operations.
     """
 
     iri: str
     priority: int
     source: str
     event_class: str
+    subject_kind: str
     operation_kind: str
     kinds: frozenset[str]
+    names: tuple[str, ...]
     present: tuple[tuple[str, ...], ...]
     equal: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
     name_template: str
+
+
+def _operation(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.operation(event.project, event.service or UNKNOWN_SERVICE, rule.operation_kind, name)
+
+
+def _product_event_type(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.product_event_type(event.project, name)
+
+
+def _page(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.page(event.project, name)
+
+
+OPERATION = "operation"
+SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
+    OPERATION: _operation,
+    "product-event-type": _product_event_type,
+    "page": _page,
+}
+"""How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
 
 
 def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
@@ -114,11 +141,9 @@ class Classifier:
 
     def _answer(self, event: Event, candidates: _Candidates) -> _Answer:
         for rule, name_of in candidates.rules:
-            if _fits(rule, event.attributes):
-                name = name_of(event) or low_cardinality(event.name) or event.kind
-                subject = self._ids.operation(
-                    event.project, event.service, rule.operation_kind, name[:MAX_NAME]
-                )
+            if _is_named(rule, event.name) and _fits(rule, event.attributes):
+                name = name_of(event) or low_cardinality(event.name) or event.kind or _NAMELESS
+                subject = SUBJECTS[rule.subject_kind](self._ids, event, rule, name[:MAX_NAME])
                 return rule.event_class, rule.iri, subject
         return ()
 
@@ -154,6 +179,13 @@ def _keys(rule: Rule) -> set[str]:
     return {key.strip() for keys in (*groups, *in_name) for key in keys}
 
 
+def _is_named(rule: Rule, name: str) -> bool:
+    return not rule.names or any(
+        name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+        for wanted in rule.names
+    )
+
+
 def _fits(rule: Rule, attributes: Mapping[str, str]) -> bool:
     return all(any(attributes.get(key) for key in keys) for keys in rule.present) and all(
         any(attributes.get(key) in values for key in keys) for keys, values in rule.equal
@@ -178,7 +210,7 @@ def _name_of(template: str) -> _Namer:
 
 def _value(event: Event, keys: tuple[str, ...]) -> str:
     for key in keys:
-        value = event.name if key == _SPAN_NAME else event.attributes.get(key, "")
+        value = event.name if key in _OWN_NAME else event.attributes.get(key, "")
         if value:
             return low_cardinality(value, key)
     for key in keys:
@@ -192,13 +224,22 @@ def _rule(iri: str, values: Mapping[str, list[str]]) -> Rule:
     template = _single(values, Fo.nameTemplate, "fo:nameTemplate")
     if "{" in _PLACEHOLDER.sub("", template) or "}" in _PLACEHOLDER.sub("", template):
         raise ValueError("fo:nameTemplate has a brace without its partner")
+    operation_kind, subject_kind = "", OPERATION
+    if Fo.subjectKind in values:
+        subject_kind = _single(values, Fo.subjectKind, "fo:subjectKind")
+        if subject_kind not in SUBJECTS or Fo.operationKind in values:
+            raise ValueError("it needs either fo:operationKind or a known fo:subjectKind")
+    else:
+        operation_kind = _single(values, Fo.operationKind, "fo:operationKind")
     return Rule(
         iri=iri,
         priority=int(_single(values, Fo.priority, "fo:priority")),
         source=_single(values, Fo.source, "fo:source"),
         event_class=_single(values, Fo.classifiesAs, "fo:classifiesAs"),
-        operation_kind=_single(values, Fo.operationKind, "fo:operationKind"),
+        subject_kind=subject_kind,
+        operation_kind=operation_kind,
         kinds=frozenset(values.get(Fo.whenKind, ())),
+        names=tuple(sorted(values.get(Fo.whenName, ()))),
         present=tuple(_alternatives(text) for text in sorted(values.get(Fo.whenAttribute, ()))),
         equal=tuple(_equals(text) for text in sorted(values.get(Fo.whenAttributeEquals, ()))),
         name_template=template,

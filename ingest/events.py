@@ -1,7 +1,8 @@
 """One normalised event: the row that every source ends up as.
 
-Invariant: an event is a pure function of the payload it came from, and (project, source, event_id)
-is its key, so that decoding a payload again or taking in a retried one never counts twice.
+Invariant: an event is a pure function of the payload it came from and of when that was received,
+and (project, source, event_id) is its key, so that decoding a payload again or taking in a retried
+one never counts twice.
 Times are integers in nanoseconds since 1970-01-01 UTC, within what the warehouse can hold.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SPAN_SOURCE = "otel.span"
+PRODUCT_SOURCE = "posthog.event"
 
 # DateTime64(9) ends here (2262-04-11); the wire format's unsigned 64 bits reach further.
 LATEST_TIME = 2**63 - 1
@@ -74,3 +76,10 @@ class Event:
             rule,
             subject,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An item of a payload that is no event here; ``reason`` is one of few, in kebab case."""
+
+    reason: str

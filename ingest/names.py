@@ -37,8 +37,9 @@ _METHOD_KEYS = frozenset({"http.request.method", "http.method"})
 _METHODS = re.compile("GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUERY", re.IGNORECASE)
 _STATEMENT_KEYS = ("db.query.text", "db.statement")
 _URL_KEYS = ("url.full", "http.url")
+_PAGE_KEY = "$current_url"
 # Every attribute that `derived` looks at.
-DERIVED_FROM = (*_STATEMENT_KEYS, *_URL_KEYS)
+DERIVED_FROM = (*_STATEMENT_KEYS, *_URL_KEYS, _PAGE_KEY)
 
 _ID = "{id}"
 _IDENTIFIER = re.compile(
@@ -48,6 +49,7 @@ _IDENTIFIER = re.compile(
     | (?=[a-z]*\d)[0-9a-f]{12,}                        # a hash or an object id
     | (?=(?:\D*\d){4})[\w-]{20,}                       # a token, a ULID, a KSUID
     | [^@\s]+@[^@\s]+                                  # a mail address
+    | \[redacted\]                                     # what one was before it was kept
     """
 )
 _SEPARATORS = re.compile(r"([/\s?&=:,;|]+)")
@@ -94,12 +96,14 @@ def low_cardinality(value: str, key: str = "") -> str:
 
 
 def derived(key: str, attributes: Mapping[str, str]) -> str:
-    """An attribute that older instrumentation leaves inside another one; empty if there is none."""
+    """An attribute that some senders leave inside another one; empty if there is none."""
     if key in ("db.operation.name", "db.collection.name"):
         statement = next((attributes[name] for name in _STATEMENT_KEYS if attributes.get(name)), "")
         return summary(statement)[key == "db.collection.name"] if statement else ""
     if key == "server.address":
         return next((_host(attributes[name]) for name in _URL_KEYS if attributes.get(name)), "")
+    if key == "$pathname":
+        return _path(attributes[_PAGE_KEY]) if attributes.get(_PAGE_KEY) else ""
     return ""
 
 

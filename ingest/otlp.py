@@ -13,10 +13,8 @@ import base64
 import binascii
 import hashlib
 import json
-import re
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from functools import lru_cache
 from typing import Any
 
 from google.protobuf.json_format import ParseDict, ParseError
@@ -28,6 +26,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from ingest.attributes import MAX_NAME, bounded, first, text
 from ingest.errors import BodyTooLarge, ContentTypeUnsupported, PayloadUndecodable
 from ingest.events import LATEST_TIME, SPAN_SOURCE, UNKNOWN_SERVICE, Event
 
@@ -35,15 +34,8 @@ PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 
 MAX_SPANS = 100_000
-MAX_ATTRIBUTES = 128
-MAX_KEY = 256
-MAX_VALUE = 8_192
-MAX_NAME = 512
 # Characters of all resource attributes together: each span repeats them.
 MAX_SHARED = 16_384
-
-DROPPED = "fractalops.dropped_attributes"
-REDACTED = "[redacted]"
 
 _ENVIRONMENT_KEYS = ("deployment.environment.name", "deployment.environment")
 _SESSION_KEYS = ("session.id", "sessionId")
@@ -51,15 +43,6 @@ _SESSION_KEYS = ("session.id", "sessionId")
 # Indexed by the wire's enumerations; a number from a newer protocol reads as the first.
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
 _STATUSES = ("unset", "ok", "error")
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufdd0-\ufdef\ufffe\uffff]")
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
-# Headers that carry credentials, as captured by instrumentation (http.request.header.<name>).
-_SECRET_HEADER = re.compile(
-    r"(?:^|\.)header\.(?:(?:proxy[-_])?authorization|(?:set[-_])?cookie|x[-_]api[-_]key)$"
-)
-# A command line may carry passwords, and says nothing about architecture.
-_LEFT_OUT = frozenset({"process.command", "process.command_args", "process.command_line"})
 
 # Parsing may take thirty times the memory of a hostile payload: one large one at a time.
 _LARGE = 256 * 1024
@@ -160,8 +143,8 @@ def events_of(
                     status=_named(_STATUSES, span.status.code),
                     service=service,
                     release=release,
-                    environment=_first(attributes, _ENVIRONMENT_KEYS),
-                    session=_first(attributes, _SESSION_KEYS),
+                    environment=first(attributes, _ENVIRONMENT_KEYS),
+                    session=first(attributes, _SESSION_KEYS),
                     trace_id=trace_id,
                     span_id=span_id,
                     parent_span_id=_identifier(span.parent_span_id, 8),
@@ -172,44 +155,11 @@ def events_of(
 
 
 def attributes_of(pairs: Iterable[KeyValue], room: int = 1 << 30) -> dict[str, str]:
-    """Attributes as text: bounded in number and length, without credentials.
-
-    ``room`` is how many characters keys and values may have together; what is over is dropped.
-    """
-    found: dict[str, str] = {}
-    dropped = 0
-    for pair in pairs:
-        key, secret = _key(pair.key)
-        if not key:
-            continue
-        # Most values are short, printable text.
-        value = REDACTED if secret else pair.value.string_value or _plain(pair.value)
-        if "://" in value:
-            value = _USERINFO.sub("", value)
-        if len(value) > MAX_VALUE or not value.isprintable():
-            value = text(value, MAX_VALUE)
-        room -= len(key) + len(value)
-        if room < 0 or (len(found) >= MAX_ATTRIBUTES and key not in found):
-            dropped += 1
-            continue
-        found[key] = value
-    if dropped:
-        found[DROPPED] = str(dropped)
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _key(raw: str) -> tuple[str, bool]:
-    """A key as it is kept, empty if it is not; and whether its value is a credential."""
-    key = text(raw, MAX_KEY)
-    return "" if key in _LEFT_OUT else key, _SECRET_HEADER.search(key) is not None
-
-
-def text(value: str, limit: int) -> str:
-    """A value that every later stage can carry: no control characters, bounded, marked if cut."""
-    if len(value) > limit:
-        value = f"{value[:limit]}[truncated, {len(value)} characters]"
-    return value if value.isprintable() else _UNPRINTABLE.sub("\ufffd", value)
+    """Attributes as text, as :func:`ingest.attributes.bounded` keeps them."""
+    # Most values are short, printable text.
+    return bounded(
+        ((pair.key, pair.value.string_value or _plain(pair.value)) for pair in pairs), room
+    )
 
 
 def _plain(value: AnyValue) -> str:
@@ -235,14 +185,6 @@ def _structure(value: AnyValue) -> Any:
     if kind == "bytes_value":
         return base64.b64encode(value.bytes_value).decode()
     return getattr(value, kind) if kind else None
-
-
-def _first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:
-    for key in keys:
-        value = attributes.get(key)
-        if value:
-            return text(value, MAX_NAME)
-    return ""
 
 
 def _times(span: Span) -> tuple[int, int]:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter as TallyCounter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
 from ingest.classify import Classifier
+from ingest.decoders import Decoder
 from ingest.errors import (
     BodyError,
     EvidenceCorrupt,
@@ -26,10 +27,9 @@ from ingest.errors import (
     PayloadError,
     PayloadUndecodable,
 )
-from ingest.events import SPAN_SOURCE, Event
+from ingest.events import Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.inbox import Inbox
-from ingest.otlp import events_of, parse
 from ingest.warehouse import Warehouse
 
 # Many small batches go into one insert, because each costs about the same; a large one is inserted
@@ -42,6 +42,9 @@ _IDENTITY = "warehouse"
 
 EVENTS = Counter("fractalops_events_total", "Events turned into facts.", ["project", "classified"])
 SET_ASIDE = Counter("fractalops_batches_set_aside_total", "Batches that can't become facts.")
+SKIPPED = Counter(
+    "fractalops_items_skipped_total", "Items of a batch that are no events.", ["source", "reason"]
+)
 FAILURES = Counter("fractalops_facts_failures_total", "Attempts to store facts that failed.")
 LAG = Gauge("fractalops_inbox_lag_batches", "Batches that are not facts yet.")
 
@@ -51,9 +54,10 @@ log = logging.getLogger(__name__)
 class Pump:
     """The thread between inbox and warehouse.
 
-    ``rules()`` gives the classifier to use now; it is asked before every group of batches, so that
-    a change of the rules takes effect with the next one. ``on_facts(seq)`` is told, on the pump's
-    thread, after facts up to this batch became readable.
+    ``decoders`` has the decoder of each source. ``rules()`` gives the classifier to use now; it is
+    asked before every group of batches, so that a change of the rules takes effect with the next
+    one. ``on_facts(seq)`` is told, on the pump's thread, after facts up to this batch became
+    readable.
     """
 
     def __init__(
@@ -61,12 +65,14 @@ class Pump:
         inbox: Inbox,
         warehouse: Warehouse,
         rules: Callable[[], Classifier],
+        decoders: Mapping[str, Decoder],
         *,
         on_facts: Callable[[int], None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
         self._rules = rules
+        self._decoders = decoders
         self._on_facts = on_facts
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -159,13 +165,14 @@ class Pump:
     def _events_of(self, batch: EvidenceBatch, classifier: Classifier) -> Iterator[Event]:
         """The events of a batch; none for one that was erased, or that is set aside now."""
         try:
-            if batch.source != SPAN_SOURCE:
+            decode = self._decoders.get(batch.source)
+            if decode is None:
                 raise PayloadUndecodable(f"nothing here decodes {batch.source}")
-            request = parse(self._inbox.payload(batch.seq), batch.content_type)
-            for event in events_of(
-                request, project=batch.project, seq=batch.seq, batch=batch.digest
-            ):
-                yield classifier.classify(event)
+            for item in decode(self._inbox.payload(batch.seq), batch):
+                if isinstance(item, Skipped):
+                    SKIPPED.labels(batch.source, item.reason).inc()
+                else:
+                    yield classifier.classify(item)
         except EvidenceErased:
             return
         except (PayloadError, BodyError, EvidenceCorrupt) as error:

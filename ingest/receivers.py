@@ -1,8 +1,8 @@
-"""The OTLP/HTTP receiver: ``POST /v1/traces``.
+"""What all receivers do alike, and the OTLP/HTTP one: ``POST /v1/traces``.
 
-Invariant: 200 is answered only after the payload was parsed and is durable in the inbox; every
-refusal says in the request's own encoding what to do, and stores nothing. Statuses that tell an
-exporter to try again (429, 502, 503, 504) are used only where that helps.
+Invariant: 2xx is answered only after the payload was parsed and is durable in the inbox; every
+refusal says in the sender's own terms what to do, and stores nothing. Statuses that tell a sender
+to try again are used only where that helps.
 Specification: https://opentelemetry.io/docs/specs/otlp/#otlphttp
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import ClassVar, Final, TypeVar
 
 from prometheus_client import Counter
 from starlette.requests import ClientDisconnect, Request
@@ -28,25 +28,39 @@ KEY_HEADER: Final = "x-fractalops-key"
 REQUESTS = Counter(
     "fractalops_ingest_requests_total", "Requests to the receivers.", ["signal", "outcome"]
 )
-SPANS = Counter("fractalops_ingest_spans_total", "Spans that were durably taken in.")
+ITEMS = Counter("fractalops_ingest_items_total", "Items that were durably taken in.", ["source"])
 BYTES = Counter("fractalops_ingest_bytes_total", "Plain bytes that were durably taken in.")
+DROPPED = Counter(
+    "fractalops_ingest_dropped_total",
+    "Items that were answered and not kept.",
+    ["source", "reason"],
+)
 
-# google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, UNAVAILABLE; INTERNAL for all others.
-_CODES = {400: 3, 401: 16, 413: 3, 415: 3, 503: 14}
-_INTERNAL = 13
+# Until a sender may try again where nothing says how long it will take.
+_RETRY_AFTER = 5
 # A small body is parsed where it stands: a thread would cost more.
 _PARSED_INLINE = 64 * 1024
+
+Parsed = TypeVar("Parsed")
 
 log = logging.getLogger(__name__)
 
 
-class TracesReceiver:
-    """Takes OTLP traces in for the project that the request's ingest key belongs to:
-    ``app.add_route("/v1/traces", TracesReceiver(...).post, methods=["POST"])``.
+class Receiver:
+    """The way of a request from the wire to the inbox; subclasses say what it looks like.
 
     ``resolve_key`` gives the project's slug, ``None`` for a key that is not valid (any more).
     ``max_body`` is in bytes, after decompression.
     """
+
+    signal: ClassVar[str]
+    """What is received, as metrics and log name it."""
+
+    source: ClassVar[str]
+    """The source that the inbox notes, for which there is a decoder."""
+
+    key_hint: ClassVar[str]
+    """Where the sender's ingest key goes."""
 
     def __init__(
         self,
@@ -59,60 +73,108 @@ class TracesReceiver:
         self._resolve_key = resolve_key
         self._max_body = max_body
 
-    async def post(self, request: Request) -> Response:
-        """Answer one request, as a Starlette endpoint."""
-        encoding = PROTOBUF
+    async def answer(
+        self,
+        request: Request,
+        take: Callable[[Request], Awaitable[Response]],
+        refuse: Callable[[IngestError], Response],
+    ) -> Response:
+        """What ``take`` answers, or the answer that ``refuse`` makes of the error; counted."""
         try:
-            project = self._project(request)
-            encoding = encoding_of(request.headers.get("content-type", ""))
-            payload = await read_body(request.stream(), request.headers, self._max_body)
-            await self._take_in(project, encoding, payload)
+            response = await take(request)
         except ClientDisconnect:
             # Nobody is left to answer, and nothing was stored.
-            REQUESTS.labels("traces", "client-gone").inc()
+            REQUESTS.labels(self.signal, "client-gone").inc()
             return Response(status_code=400)
         except IngestError as error:
-            return _refusal(error, encoding)
-        REQUESTS.labels("traces", "accepted").inc()
-        return Response(empty_answer(encoding), media_type=encoding)
+            return self._refused(error, refuse(error))
+        REQUESTS.labels(self.signal, "accepted").inc()
+        return response
 
-    async def _take_in(self, project: str, encoding: str, payload: bytes) -> None:
-        if len(payload) <= _PARSED_INLINE:
-            spans = span_count(parse(payload, encoding))
-        else:
-            spans = await asyncio.to_thread(lambda: span_count(parse(payload, encoding)))
-        if not spans:
-            return
-        await self._inbox.submit(project, SPAN_SOURCE, encoding, payload)
-        SPANS.inc(spans)
-        BYTES.inc(len(payload))
-
-    def _project(self, request: Request) -> str:
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        key = token.strip() if scheme.lower() == "bearer" else ""
-        key = key or request.headers.get(KEY_HEADER, "").strip()
+    def project_of(self, key: str) -> str:
+        """The project that a key belongs to. Raises :class:`KeyRefused`."""
         project = self._resolve_key(key) if key else None
         if project is None:
-            raise KeyRefused(
-                "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS as `fractalops"
-                f" projects create` printed it, or to {KEY_HEADER}=KEY"
-            )
+            raise KeyRefused(self.key_hint)
         return project
 
+    async def read(self, request: Request) -> bytes:
+        """The plain bytes of the body, as :func:`read_body` reads them."""
+        return await read_body(request.stream(), request.headers, self._max_body)
 
-def _refusal(error: IngestError, encoding: str) -> Response:
-    """A ``google.rpc.Status`` in the encoding of the request, counted by its kind."""
-    REQUESTS.labels("traces", error.kind).inc()
-    status = error.status
-    if status >= 500:
-        log.warning("traces refused: %s: %s", error.title, error.detail)
-    body = refusal(_CODES.get(status, _INTERNAL), f"{error.title}: {error.detail}", encoding)
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if status == 401:
-        headers["WWW-Authenticate"] = 'Bearer realm="ingest"'
-    if status in (401, 413, 415):
-        # The rest of the body is not read, however much of it is still to come.
-        headers["Connection"] = "close"
-    return Response(body, status_code=status, media_type=encoding, headers=headers)
+    async def parsed(self, payload: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
+        """What ``parse`` makes of a payload, without holding up other requests."""
+        if len(payload) <= _PARSED_INLINE:
+            return parse(payload)
+        return await asyncio.to_thread(parse, payload)
+
+    async def keep(self, project: str, content_type: str, payload: bytes, items: int) -> None:
+        """Make a payload of so many items durable."""
+        await self._inbox.submit(project, self.source, content_type, payload)
+        ITEMS.labels(self.source).inc(items)
+        BYTES.inc(len(payload))
+
+    def drop(self, reason: str, items: int) -> None:
+        """Count what is answered and not kept; ``reason`` is one of few, in kebab case."""
+        DROPPED.labels(self.source, reason).inc(items)
+
+    def _refused(self, error: IngestError, response: Response) -> Response:
+        REQUESTS.labels(self.signal, error.kind).inc()
+        if error.status >= 500:
+            log.warning("%s refused: %s: %s", self.signal, error.title, error.detail)
+        if error.retry_after is not None or error.status == 503:
+            response.headers["Retry-After"] = str(error.retry_after or _RETRY_AFTER)
+        if error.status == 401:
+            response.headers["WWW-Authenticate"] = 'Bearer realm="ingest"'
+        if error.status in (401, 413, 415):
+            # The rest of the body is not read, however much of it is still to come.
+            response.headers["Connection"] = "close"
+        return response
+
+
+def key_in_headers(request: Request) -> str:
+    """The ingest key of a Bearer token or of our own header, empty without either."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    key = token.strip() if scheme.lower() == "bearer" else ""
+    return key or request.headers.get(KEY_HEADER, "").strip()
+
+
+# google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, UNAVAILABLE; INTERNAL for all others.
+_CODES = {400: 3, 401: 16, 413: 3, 415: 3, 503: 14}
+_INTERNAL = 13
+
+
+class TracesReceiver(Receiver):
+    """Takes OTLP traces in for the project that the request's ingest key belongs to:
+    ``app.add_route("/v1/traces", TracesReceiver(...).post, methods=["POST"])``.
+    """
+
+    signal = "traces"
+    source = SPAN_SOURCE
+    key_hint = (
+        "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS as `fractalops projects"
+        f" create` printed it, or to {KEY_HEADER}=KEY"
+    )
+
+    async def post(self, request: Request) -> Response:
+        """Answer one request, as a Starlette endpoint."""
+        # Until the key is known to be good, what is wrong with the type is nobody's business.
+        encoding = PROTOBUF
+
+        async def take(request: Request) -> Response:
+            nonlocal encoding
+            project = self.project_of(key_in_headers(request))
+            encoding = encoding_of(request.headers.get("content-type", ""))
+            payload = await self.read(request)
+            spans = await self.parsed(payload, lambda body: span_count(parse(body, encoding)))
+            if spans:
+                await self.keep(project, encoding, payload, spans)
+            return Response(empty_answer(encoding), media_type=encoding)
+
+        def refuse(error: IngestError) -> Response:
+            """A ``google.rpc.Status`` in the encoding of the request."""
+            code = _CODES.get(error.status, _INTERNAL)
+            body = refusal(code, f"{error.title}: {error.detail}", encoding)
+            return Response(body, status_code=error.status, media_type=encoding)
+
+        return await self.answer(request, take, refuse)

@@ -69,6 +69,13 @@ class Ids:
     def topic(self, system: str, address: str, name: str) -> str:
         return self.instance("topic", system, address or "-", name)
 
+    def product_event_type(self, project: str, name: str) -> str:
+        return self.instance("product-event-type", project, name)
+
+    def page(self, project: str, path: str) -> str:
+        """The page with this path template, such as ``/orders/{id}``."""
+        return self.instance("page", project, path)
+
     def environment(self, name: str) -> str:
         return self.instance("environment", name)
 

@@ -172,6 +172,8 @@ class Fo:
     priority: Final = FO + "priority"
     classifiesAs: Final = FO + "classifiesAs"
     operationKind: Final = FO + "operationKind"
+    subjectKind: Final = FO + "subjectKind"
+    whenName: Final = FO + "whenName"
     whenKind: Final = FO + "whenKind"
     whenAttribute: Final = FO + "whenAttribute"
     whenAttributeEquals: Final = FO + "whenAttributeEquals"
@@ -210,6 +212,14 @@ class Fo:
     rule_http_server_unrouted: Final = FO + "rule-http-server-unrouted"
     rule_http_client: Final = FO + "rule-http-client"
     rule_internal: Final = FO + "rule-internal"
+    rule_product_page: Final = FO + "rule-product-page"
+    rule_product_autocapture: Final = FO + "rule-product-autocapture"
+    rule_product_identity: Final = FO + "rule-product-identity"
+    rule_product_exception: Final = FO + "rule-product-exception"
+    rule_product_feature_flag: Final = FO + "rule-product-feature-flag"
+    rule_product_web_vitals: Final = FO + "rule-product-web-vitals"
+    rule_product_standard: Final = FO + "rule-product-standard"
+    rule_product_custom: Final = FO + "rule-product-custom"
 
 
 class Rdf:

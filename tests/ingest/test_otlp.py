@@ -19,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
 from ingest import otlp
+from ingest.attributes import DROPPED, MAX_ATTRIBUTES, MAX_VALUE, REDACTED
 from ingest.errors import BodyTooLarge, ContentTypeUnsupported, IngestError, PayloadUndecodable
 from ingest.events import LATEST_TIME, Event
 from ingest.otlp import JSON, PROTOBUF, decode
@@ -192,18 +193,18 @@ def test_huge_values_are_cut_with_a_mark() -> None:
             ],
         )
     )
-    assert event.attributes["long"].startswith("x" * otlp.MAX_VALUE + "[truncated, 100000")
+    assert event.attributes["long"].startswith("x" * MAX_VALUE + "[truncated, 100000")
     assert event.name.endswith("[truncated, 10000 characters]")
     assert max(map(len, event.attributes)) < 300
-    assert len(event.attributes) == otlp.MAX_ATTRIBUTES + 1
-    assert event.attributes[otlp.DROPPED] == str(502 - otlp.MAX_ATTRIBUTES)
+    assert len(event.attributes) == MAX_ATTRIBUTES + 1
+    assert event.attributes[DROPPED] == str(502 - MAX_ATTRIBUTES)
 
 
 def test_what_every_span_repeats_is_bounded() -> None:
     resource = [attribute(f"k{n}", text("v" * 8_000)) for n in range(100)]
     attributes = one(Span(), resource=resource).attributes
     assert sum(len(key) + len(value) for key, value in attributes.items()) < otlp.MAX_SHARED + 100
-    assert attributes[otlp.DROPPED] == "98"
+    assert attributes[DROPPED] == "98"
 
 
 def test_control_characters_are_replaced() -> None:
@@ -215,10 +216,10 @@ def test_control_characters_are_replaced() -> None:
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("http.request.header.authorization", "Bearer abc", otlp.REDACTED),
-        ("http.request.header.cookie", "sid=1", otlp.REDACTED),
-        ("http.response.header.set-cookie", "sid=1", otlp.REDACTED),
-        ("http.request.header.x_api_key", "abc", otlp.REDACTED),
+        ("http.request.header.authorization", "Bearer abc", REDACTED),
+        ("http.request.header.cookie", "sid=1", REDACTED),
+        ("http.response.header.set-cookie", "sid=1", REDACTED),
+        ("http.request.header.x_api_key", "abc", REDACTED),
         ("http.request.header.accept", "text/html", "text/html"),
         ("url.full", "https://user:secret@host/x?y=a@b", "https://host/x?y=a@b"),
         ("db.connection_string", "postgresql://u:p@db:5432/shop", "postgresql://db:5432/shop"),

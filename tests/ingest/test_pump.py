@@ -10,15 +10,18 @@ import pytest
 from pyoxigraph import RdfFormat, parse
 
 from ingest.classify import Classifier, rules_from_quads
+from ingest.decoders import decoders
 from ingest.events import Event
 from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF
+from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.library import rules_turtle
 
 IDS = Ids("http://test.localhost")
+DECODERS = decoders(Pseudonyms(b"key"))
 Payload = Callable[..., bytes]
 
 
@@ -30,7 +33,7 @@ def classifier() -> Classifier:
 
 @pytest.fixture
 def pump(inbox: Inbox, warehouse: Warehouse, classifier: Classifier) -> Iterator[Pump]:
-    running = Pump(inbox, warehouse, lambda: classifier)
+    running = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     running.start()
     yield running
     running.stop()
@@ -120,7 +123,7 @@ def test_a_damaged_or_erased_batch_does_not_stop_the_next(
     erased = inbox.submit_blocking("shop", "otel.span", PROTOBUF, payload(1, first=2))
     inbox.destroy_key(erased.digest)
     put(inbox, payload(1, first=3))
-    pump = Pump(inbox, warehouse, lambda: classifier)
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     pump.start()
     assert pump.drain(30)
     pump.stop()
@@ -139,7 +142,7 @@ def test_a_fault_of_ours_sets_the_batch_aside(
 
     bad = put(inbox, payload(1, service="bad"))
     put(inbox, payload(1, first=2))
-    pump = Pump(inbox, warehouse, lambda: Faulty((), IDS))
+    pump = Pump(inbox, warehouse, lambda: Faulty((), IDS), DECODERS)
     pump.start()
     assert pump.drain(30)
     pump.stop()
@@ -151,7 +154,7 @@ def test_a_change_of_rules_takes_effect_with_the_next_batch(
     inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
 ) -> None:
     current = Classifier((), IDS)
-    pump = Pump(inbox, warehouse, lambda: current)
+    pump = Pump(inbox, warehouse, lambda: current, DECODERS)
     pump.start()
     attributes = {"http.request.method": "GET", "http.route": "/cart"}
     put(inbox, payload(1, attributes=attributes))
@@ -171,7 +174,7 @@ def test_facts_that_were_deleted_are_built_again(
     put(inbox, b"poison")
     for folder, aside in (("facts", 1), ("facts", 1), ("facts anew", 1)):
         warehouse = Warehouse(tmp_path / folder)
-        pump = Pump(inbox, warehouse, lambda: classifier)
+        pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
         pump.start()
         assert pump.drain(30)
         pump.stop()
@@ -205,7 +208,7 @@ def test_a_warehouse_that_fails_blocks_and_loses_nothing(
         insert(rows)
 
     monkeypatch.setattr(warehouse, "insert", once_failing)
-    pump = Pump(inbox, warehouse, lambda: classifier)
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     pump.start()
     put(inbox, payload(4))
     assert pump.drain(30)
@@ -217,7 +220,7 @@ def test_listeners_hear_of_new_facts_and_stopping_is_quick(
     inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
 ) -> None:
     heard: list[int] = []
-    pump = Pump(inbox, warehouse, lambda: classifier, on_facts=heard.append)
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS, on_facts=heard.append)
     pump.start()
     seq = put(inbox, payload(1))
     assert pump.drain(30)

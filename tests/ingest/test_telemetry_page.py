@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest import bodies, otlp, warehouse
+from ingest import attributes, bodies, otlp, warehouse
 from ingest.errors import (
     QueryInvalid,
     QueryLimitReached,
@@ -47,7 +47,7 @@ def test_the_metrics_exist(page: str) -> None:
 
 
 def test_the_limits_are_those_of_the_code(page: str) -> None:
-    for limit in (otlp.MAX_SPANS, otlp.MAX_VALUE, otlp.MAX_SHARED, warehouse.MAX_ROWS):
+    for limit in (otlp.MAX_SPANS, attributes.MAX_VALUE, otlp.MAX_SHARED, warehouse.MAX_ROWS):
         assert f"{limit:,}" in page
     assert bodies.MAX_BODY == 20 * 2**20
     assert "more than 20 MiB" in page

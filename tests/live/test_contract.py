@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 TURTLE = {"Content-Type": "text/turtle"}
-OPEN = ("/healthz", "/readyz")
+OPEN = ("/healthz", "/readyz", "/array/{key}/config", "/array/{key}/config.js")
+# What PostHog's clients send to, who know keys and no tokens.
+KEYED = (
+    *("/batch/", "/e/", "/i/v0/e/", "/capture/", "/track/", "/engage/", "/i/v0/ai/batch/"),
+    *("/i/v1/analytics/events", "/flags/", "/decide/", "/s/"),
+)
 CONTRACT = """
 /sparql GET POST
 /graphs/{} GET
@@ -43,6 +48,15 @@ CONTRACT = """
 /proofs/bundle/{} GET
 /facts GET POST
 /v1/traces POST
+/batch/ POST
+/e/ POST
+/i/v0/e/ POST
+/capture/ POST
+/track/ POST
+/engage/ POST
+/i/v1/analytics/events POST
+/flags/ POST
+/array/{}/config GET
 /healthz GET
 /readyz GET
 /metrics GET
@@ -124,13 +138,16 @@ def test_no_token_no_answer(platform: Platform, routes: dict[str, set[str]]) -> 
         for path, methods in routes.items():
             address = re.sub(r"\{[^}]*\}", "0", path)
             for method in methods:
-                answer = client.request(method, address)
+                body = b'{"event": "e"}' if path in KEYED else None
+                answer = client.request(method, address, content=body)
                 if path in OPEN:
                     assert answer.is_success
                     continue
                 assert answer.status_code == 401, (method, path, answer.text)
                 assert answer.headers["www-authenticate"].startswith("Bearer")
-                if path != "/v1/traces":
+                if path in KEYED:
+                    problem(answer, 401, "ingest-key-refused")
+                elif path != "/v1/traces":
                     problem(answer, 401, "token-missing")
         for path in ("/docs", "/openapi.json"):
             assert client.get(path).is_success

@@ -151,6 +151,10 @@ SOUND = {
         fo:priority 5 ; fo:classifiesAs fo:HttpRoute ; fo:operationKind "http-call" ;
         fo:nameTemplate "a {b.c|d} e" ; fo:whenKind "server" ; fo:whenAttribute "a.b|c" ;
         fo:whenAttributeEquals "a|b=c d|e" .""",
+    "rule of a product": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
+        fo:source "posthog.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
+        fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ;
+        fo:whenName "$pageview" , "$*" , "*" , "a b" .""",
     "a term of one's own": 'ex:Team a owl:Class ; rdfs:label "Team" .',
     "an anonymous class": "[] a owl:Class ; owl:unionOf ( ex:A ex:B ) .",
     "an anonymous class as the graph keeps it": """
@@ -359,6 +363,10 @@ UNSOUND = [
     ("ClassificationRule-priority", rule_with("fo:priority", '"high"')),
     ("ClassificationRule-classifiesAs", rule_with("fo:classifiesAs", "fo:Rout")),
     ("ClassificationRule-operationKind", rule_with("fo:operationKind", '"http call"')),
+    ("ClassificationRule", rule_with("fo:operationKind", "")),
+    ("ClassificationRule", rule_with("fo:subjectKind", '"page"')),
+    ("ClassificationRule-subjectKind", rule_with("fo:subjectKind", '"feature"')),
+    ("ClassificationRule-whenName", rule_with("fo:whenName", '"$*view"')),
     ("ClassificationRule-nameTemplate", rule_with("fo:nameTemplate", '"{http.route"')),
     ("ClassificationRule-whenKind", rule_with("fo:whenKind", '"SERVER"')),
     ("ClassificationRule-whenAttribute", rule_with("fo:whenAttribute", '"a=b"')),
@@ -397,6 +405,8 @@ SILENT = {
     "definition",
     "has-vmid",
     "has-container",
+    "has-operationKind",
+    "has-subjectKind",
 } | {iri[len(FOS) :] for iri in NAMED if iri.startswith(FOS + "is-")}
 
 
@@ -407,6 +417,7 @@ def speaking() -> set[str]:
         Sh.datatype,
         Sh.class_,
         Sh.or_,
+        Sh.xone,
         Sh.in_,
         Sh.pattern,
         Sh.not_,

@@ -38,11 +38,12 @@ def test_a_new_project_prints_what_the_sdk_needs(
         "OTEL_SERVICE_NAME": "it's; $(touch x)",
         "BAD NAME; rm": "x",
     }
-    made = {
+    made: dict[str, Any] = {
         "project": {"slug": "shop"},
         "proposal": proposal,
         "ingest_key": KEY,
         "environment": environment,
+        "posthog": {"POSTHOG_HOST": "http://127.0.0.1:8080", "POSTHOG_PROJECT_API_KEY": KEY},
     }
     fake.says("POST /projects", made, status=201)
     shown = run("projects", "create", "shop", "--label", "Web shop", "--restricted", "--data", data)
@@ -51,7 +52,9 @@ def test_a_new_project_prints_what_the_sdk_needs(
     assert "proposal p1: applied, proof 7" in shown.err
     assert KEY not in shown.err
     exported = dict(shlex.split(line)[1].split("=", 1) for line in shown.out.splitlines() if line)
-    assert exported == {name: environment[name] for name in list(environment)[:3]}
+    first = {name: environment[name] for name in list(environment)[:3]}
+    assert exported == first | made["posthog"]
+    assert "posthog.init(KEY" in shown.err
 
 
 def test_a_projects_key_may_be_json(fake: Any, data: Path, run: Callable[..., Any]) -> None:

@@ -1,0 +1,90 @@
+"""Attributes as every source keeps them: text, bounded in number and length, without credentials.
+
+Invariant: what leaves here can be stored and shown whatever a sender put in: no control characters,
+no lone surrogates, no more than so many attributes of so many characters, each cut marked as one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
+
+MAX_ATTRIBUTES = 128
+MAX_KEY = 256
+MAX_VALUE = 8_192
+MAX_NAME = 512
+
+DROPPED = "fractalops.dropped_attributes"
+REDACTED = "[redacted]"
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+# Headers that carry credentials, as captured by instrumentation (http.request.header.<name>).
+_SECRET_HEADER = re.compile(
+    r"(?:^|\.)header\.(?:(?:proxy[-_])?authorization|(?:set[-_])?cookie|x[-_]api[-_]key)$"
+)
+# A command line may carry passwords, and says nothing about architecture.
+_LEFT_OUT = frozenset({"process.command", "process.command_args", "process.command_line"})
+
+
+def bounded(
+    pairs: Iterable[tuple[str, str]],
+    room: int = 1 << 30,
+    *,
+    redact: Callable[[str], str] | None = None,
+) -> dict[str, str]:
+    """The attributes that are kept of these keys and values.
+
+    ``room`` is how many characters keys and values may have together; what is over is dropped.
+    ``redact`` gets each value once it is bounded, and gives what may be kept of it.
+    """
+    found: dict[str, str] = {}
+    dropped = 0
+    for raw, value in pairs:
+        # What the cache holds is no longer than this.
+        key, secret = _key(raw if len(raw) <= MAX_KEY else text(raw, MAX_KEY))
+        if not key:
+            continue
+        if len(found) >= MAX_ATTRIBUTES and key not in found:
+            dropped += 1
+            continue
+        if secret:
+            value = REDACTED
+        if "://" in value:
+            value = _USERINFO.sub("", value)
+        if len(value) > MAX_VALUE or not value.isprintable():
+            value = text(value, MAX_VALUE)
+        if redact is not None:
+            value = redact(value)
+        room -= len(key) + len(value)
+        if room < 0:
+            dropped += 1
+            continue
+        found[key] = value
+    if dropped:
+        found[DROPPED] = str(dropped)
+    return found
+
+
+def text(value: str, limit: int) -> str:
+    """A value that every later stage can carry: no control characters, bounded, marked if cut."""
+    if len(value) > limit:
+        value = f"{value[:limit]}[truncated, {len(value)} characters]"
+    return value if value.isprintable() else _UNPRINTABLE.sub("\ufffd", value)
+
+
+def first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:
+    """The value of the first of these attributes that has one, as long as a name may be."""
+    for key in keys:
+        value = attributes.get(key)
+        if value:
+            return text(value, MAX_NAME)
+    return ""
+
+
+@lru_cache(maxsize=4096)
+def _key(raw: str) -> tuple[str, bool]:
+    """A key as it is kept, empty if it is not; and whether its value is a credential."""
+    key = raw if raw.isprintable() else _UNPRINTABLE.sub("\ufffd", raw)
+    return "" if key in _LEFT_OUT else key, _SECRET_HEADER.search(key) is not None

@@ -1,0 +1,34 @@
+"""Which decoder reads which source: bytes of the inbox to events.
+
+Invariant: a decoder is a function of the payload and of what the inbox noted when it came; reading
+a batch again gives the same events. An item that can't be an event is yielded as :class:`Skipped`
+in its place and never takes its neighbours with it; a payload of which nothing can be read raises
+``PayloadError``.
+
+A new source is a line here, a module that reads its bytes, and a receiver that takes them in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from ingest import otlp, posthog
+from ingest.events import PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
+from ingest.evidence import EvidenceBatch
+from ingest.pseudonyms import Pseudonyms
+
+Decoder = Callable[[bytes, EvidenceBatch], Iterator[Event | Skipped]]
+
+
+def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
+    """The decoder of each source. ``pseudonyms`` stand for the persons that a source names."""
+
+    def product_events(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+        return posthog.events_of(payload, batch, pseudonyms)
+
+    return {SPAN_SOURCE: _spans, PRODUCT_SOURCE: product_events}
+
+
+def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event]:
+    request = otlp.parse(payload, batch.content_type)
+    return otlp.events_of(request, project=batch.project, seq=batch.seq, batch=batch.digest)

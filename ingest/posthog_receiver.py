@@ -1,0 +1,225 @@
+"""PostHog's endpoints, as its clients use them.
+
+Invariant: 200 is answered only after the payload is durable in the inbox, or after what is not kept
+was counted with its reason. The clients take nothing else for a success, retry 408, 429 and 5xx,
+and give up on 400, 401 and 413. Every answer may be read by any page, for browsers send from
+wherever the product runs; the answers hold nothing that is not public.
+
+There is no PostHog behind this server: flags stay as the clients have them, and the configuration
+asks for no more than events.
+Source: https://posthog.com/docs/api/capture, https://posthog.com/docs/api/flags
+CORS: https://fetch.spec.whatwg.org/#http-cors-protocol
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ingest.attributes import MAX_NAME, text
+from ingest.bodies import MAX_BODY
+from ingest.errors import IngestError, PayloadUndecodable
+from ingest.events import PRODUCT_SOURCE
+from ingest.inbox import Inbox
+from ingest.posthog import SESSION_REPLAY, refusal_of
+from ingest.posthog_request import parse
+from ingest.receivers import KEY_HEADER, Receiver, key_in_headers
+
+EVENT_PATHS: Final = (
+    "/batch/",
+    "/e/",
+    "/i/v0/e/",
+    "/capture/",
+    "/track/",
+    "/engage/",
+    "/i/v0/ai/batch/",
+)
+RESULTS_PATH: Final = "/i/v1/analytics/events"
+FLAGS_PATHS: Final = ("/flags/", "/decide/")
+REPLAY_PATH: Final = "/s/"
+CONFIG_PATH: Final = "/array/{key}/config"
+
+_NO_UPSTREAM = "no PostHog is configured behind this server; flags stay as the client has them"
+_FLAGS = {
+    "flags": {},
+    "featureFlags": {},
+    "featureFlagPayloads": {},
+    # Else a client would take every flag for switched off.
+    "errorsWhileComputingFlags": True,
+    "detail": _NO_UPSTREAM,
+}
+_CONFIG = {
+    "supportedCompression": ["gzip", "gzip-js", "base64"],
+    "analytics": {"endpoint": "/i/v0/e/"},
+    "elementsChainAsString": True,
+    "defaultIdentifiedOnly": True,
+    "hasFeatureFlags": False,
+    "sessionRecording": False,
+    "heatmaps": False,
+    "surveys": False,
+    "captureDeadClicks": False,
+    "capturePerformance": False,
+    "autocaptureExceptions": False,
+    "autocapture_opt_out": False,
+    "isAuthenticated": False,
+    "toolbarParams": {},
+    "siteApps": [],
+    "detail": _NO_UPSTREAM,
+}
+_CONFIG_SECONDS = 300
+_PREFLIGHT_SECONDS = 86_400
+_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
+_HEADER_NAMES = re.compile(r"[\w-]+(?:\s*,\s*[\w-]+)*", re.ASCII)
+_USUAL_HEADERS = (
+    f"authorization, content-type, content-encoding, {KEY_HEADER}, x-posthog-session-id,"
+    " x-posthog-distinct-id, x-posthog-window-id, traceparent, tracestate, baggage"
+)
+
+
+class PostHogReceiver(Receiver):
+    """Takes product events in for the project that the API key of the request belongs to.
+
+    Each public method is a Starlette endpoint. ``problem`` makes the answer of an error: clients
+    show its member ``detail``.
+    """
+
+    signal = "product-events"
+    source = PRODUCT_SOURCE
+    key_hint = (
+        "the API key is the project's ingest key, as `fractalops projects create` printed it:"
+        " give it to the client as its project API key"
+    )
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        resolve_key: Callable[[str], str | None],
+        problem: Callable[[IngestError], Response],
+        *,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        super().__init__(inbox, resolve_key, max_body=max_body)
+        self._problem = problem
+
+    async def capture(self, request: Request) -> Response:
+        """Take events in, as all clients but the newest send them."""
+
+        async def take(request: Request) -> Response:
+            reasons = {reason for _, reason in await self._taken_in(request)}
+            if "" not in reasons and reasons != {SESSION_REPLAY}:
+                raise PayloadUndecodable(
+                    "nothing in the body is an event: each needs its name as `event`"
+                )
+            return JSONResponse({"status": "Ok"})
+
+        return await self._respond(request, take)
+
+    async def capture_with_results(self, request: Request) -> Response:
+        """Take events in, and say of each by its uuid what became of it."""
+
+        async def take(request: Request) -> Response:
+            results = {
+                item["uuid"]: {"result": "drop", "details": reason} if reason else {"result": "ok"}
+                for item, reason in await self._taken_in(request)
+                if isinstance(item, dict) and isinstance(item.get("uuid"), str)
+            }
+            return JSONResponse({"results": results})
+
+        return await self._respond(request, take)
+
+    async def flags(self, request: Request) -> Response:
+        """Say that flags are not known here."""
+
+        async def take(request: Request) -> Response:
+            await self._opened(request)
+            return JSONResponse(_FLAGS)
+
+        return await self._respond(request, take)
+
+    async def replay(self, request: Request) -> Response:
+        """Drop a recording of a session, which a client would send again if it were refused."""
+
+        async def take(request: Request) -> Response:
+            _, _, items = await self._opened(request)
+            self.drop(SESSION_REPLAY, len(items))
+            return JSONResponse({"status": "Ok"})
+
+        return await self._respond(request, take)
+
+    async def config(self, request: Request) -> Response:
+        """What a browser asks before it sends."""
+        return self._public(JSONResponse(_CONFIG))
+
+    async def config_script(self, request: Request) -> Response:
+        """The same as a script, for pages whose client asks for it so."""
+        key = _in_script(request.path_params["key"])
+        script = (
+            "(function(){var all=window._POSTHOG_REMOTE_CONFIG=window._POSTHOG_REMOTE_CONFIG||{};"
+            f"all[{key}]={{config:{_in_script(_CONFIG)},siteApps:[]}};}})();\n"
+        )
+        return self._public(Response(script, media_type="application/javascript"))
+
+    async def preflight(self, request: Request) -> Response:
+        """Let a page of any origin send what its client sends."""
+        wanted = request.headers.get("access-control-request-headers", "").strip()
+        allowed = wanted if _HEADER_NAMES.fullmatch(wanted) else _USUAL_HEADERS
+        return Response(
+            status_code=204,
+            headers=_ANY_ORIGIN
+            | {
+                "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+                "Access-Control-Allow-Headers": allowed,
+                "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
+            },
+        )
+
+    async def _taken_in(self, request: Request) -> list[tuple[Any, str]]:
+        """Keep the events of a request; each item, and why it is none (empty where it is one)."""
+        project, payload, items = await self._opened(request)
+        if not items:
+            raise PayloadUndecodable("the body holds no event")
+        reasons = Counter(map(refusal_of, items))
+        if reasons[""]:
+            # The decoder counts what it skips of a payload that is kept.
+            media_type = text(request.headers.get("content-type", ""), MAX_NAME)
+            await self.keep(project, media_type, payload, reasons[""])
+        else:
+            for reason, number in reasons.items():
+                self.drop(reason, number)
+        return [(item, refusal_of(item)) for item in items]
+
+    async def _opened(self, request: Request) -> tuple[str, bytes, tuple[Any, ...]]:
+        """Project, payload and items of a request."""
+        key = key_in_headers(request)
+        if key:
+            # Then nothing of a stranger's is read.
+            self.project_of(key)
+        payload = await self.read(request)
+        opened = await self.parsed(payload, parse)
+        asked = request.query_params
+        key = key or opened.key or asked.get("api_key", "") or asked.get("token", "")
+        return self.project_of(key), payload, opened.items
+
+    async def _respond(
+        self, request: Request, take: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        response = await self.answer(request, take, self._problem)
+        response.headers.update(_ANY_ORIGIN)
+        return response
+
+    def _public(self, response: Response) -> Response:
+        response.headers.update(_ANY_ORIGIN)
+        response.headers["Cache-Control"] = f"public, max-age={_CONFIG_SECONDS}"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+def _in_script(value: object) -> str:
+    """A JSON value as it may stand in a script, also one that stands in a page."""
+    return json.dumps(value).replace("<", "\\u003c").replace("/", "\\/")

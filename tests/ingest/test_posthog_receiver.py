@@ -1,0 +1,322 @@
+"""PostHog's endpoints behind a real server: what clients are answered, and hostile senders."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+import uvicorn
+from fastapi import FastAPI
+
+from graph_api import telemetry
+from ingest.errors import InboxFull
+from ingest.events import Event
+from ingest.inbox import Inbox, Receipt
+from ingest.posthog import events_of
+from ingest.posthog_receiver import EVENT_PATHS, FLAGS_PATHS, RESULTS_PATH
+from ingest.pseudonyms import Pseudonyms
+from ingest.receivers import DROPPED, ITEMS, KEY_HEADER, REQUESTS
+
+KEYS = {"foi_shop": "shop", "foi_other": "other"}
+SOURCE = "posthog.event"
+EVENT = {"event": "e", "api_key": "foi_shop"}
+TWO_KEYS = b'[{"event":"e","api_key":"foi_shop"},{"event":"e","api_key":"foi_other"}]'
+ORIGIN = {"origin": "https://shop.example"}
+
+
+class Box:
+    """Stands between the routes, which are made once, and the inbox of each test."""
+
+    inbox: Inbox
+    failure: Exception | None = None
+
+    async def submit(self, *arguments: Any) -> Receipt:
+        if self.failure is not None:
+            raise self.failure
+        return await self.inbox.submit(*arguments)
+
+
+@dataclass
+class Server:
+    """The receivers on a free port of this machine, and what is in their inbox."""
+
+    box: Box
+    port: int
+    client: httpx.Client = field(repr=False)
+
+    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.client.post(path, content=content, headers=ORIGIN | sent)
+
+    @property
+    def inbox(self) -> Inbox:
+        return self.box.inbox
+
+    @property
+    def kept(self) -> list[tuple[str, str]]:
+        """(project, name) of every event in the inbox."""
+        return [
+            (item.project, item.name)
+            for batch in self.inbox.pending(0, 1000)
+            for item in events_of(self.inbox.payload(batch.seq), batch, Pseudonyms(b"key"))
+            if isinstance(item, Event)
+        ]
+
+
+@pytest.fixture(scope="module")
+def listening() -> Iterator[tuple[Box, int]]:
+    app, box = FastAPI(), Box()
+    telemetry.add_routes(app, box, KEYS.get, otlp_bytes=1024)  # type: ignore[arg-type]
+    running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    thread = threading.Thread(target=running.run)
+    thread.start()
+    while not running.started:
+        assert thread.is_alive()
+        time.sleep(0.01)
+    yield box, running.servers[0].sockets[0].getsockname()[1]
+    running.should_exit = True
+    thread.join(20)
+
+
+@pytest.fixture
+def server(listening: tuple[Box, int], inbox: Inbox) -> Iterator[Server]:
+    box, port = listening
+    box.inbox, box.failure = inbox, None
+    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
+        yield Server(box, port, client)
+
+
+def outcomes(outcome: str) -> float:
+    return float(REQUESTS.labels("product-events", outcome)._value.get())
+
+
+def dropped(reason: str) -> float:
+    return float(DROPPED.labels(SOURCE, reason)._value.get())
+
+
+@pytest.mark.parametrize("path", EVENT_PATHS)
+@pytest.mark.parametrize("slash", ["/", ""])
+def test_every_way_to_capture(server: Server, path: str, slash: str) -> None:
+    accepted, taken = outcomes("accepted"), ITEMS.labels(SOURCE)._value.get()
+    answer = server.post(path.rstrip("/") + slash, {"batch": [EVENT, EVENT]})
+    assert (answer.status_code, answer.content) == (200, b'{"status":"Ok"}')
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert server.kept == [("shop", "e")] * 2
+    assert outcomes("accepted") == accepted + 1
+    assert ITEMS.labels(SOURCE)._value.get() == taken + 2
+    # Another connection to the file sees it: it was committed.
+    other = Inbox(server.inbox.path)
+    assert other.last_seq == 1
+    other.close()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (gzip.compress(json.dumps(EVENT).encode()), {"content_type": "text/plain"}),
+        (gzip.compress(json.dumps(EVENT).encode()), {"content_encoding": "gzip"}),
+        (
+            urlencode({"data": json.dumps(EVENT)}).encode(),
+            {"content_type": "application/x-www-form-urlencoded"},
+        ),
+        (json.dumps(EVENT).encode(), {"content_type": "x" * 5_000}),
+    ],
+)
+def test_every_packing(server: Server, body: bytes, headers: dict[str, str]) -> None:
+    assert server.post("/e/", body, **headers).status_code == 200
+    assert server.kept == [("shop", "e")]
+    assert len(server.inbox.pending(0, 1)[0].content_type) < 600
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/e/", {"event": "e", "api_key": "foi_other"}, {}),
+        ("/e/", {"event": "e", "token": "foi_other"}, {}),
+        ("/e/", {"event": "e", "properties": {"token": "foi_other"}}, {}),
+        ("/e/", [{"event": "e", "properties": {"token": "foi_other"}}], {}),
+        ("/e/", {"event": "e"}, {"authorization": "Bearer foi_other"}),
+        ("/e/", {"event": "e"}, {KEY_HEADER: "foi_other"}),
+        ("/e/?api_key=foi_other", {"event": "e"}, {}),
+        ("/e/?token=foi_other", {"event": "e"}, {}),
+        # What the headers say comes first.
+        ("/e/", {"event": "e", "api_key": "foi_shop"}, {"authorization": "Bearer foi_other"}),
+        (RESULTS_PATH, {"batch": [{"event": "e"}]}, {"authorization": "Bearer foi_other"}),
+    ],
+)
+def test_the_key_decides_the_project(
+    server: Server, path: str, body: object, headers: dict[str, str]
+) -> None:
+    assert server.post(path, body, **headers).status_code == 200
+    assert server.kept == [("other", "e")]
+
+
+@pytest.mark.parametrize("path", [*EVENT_PATHS, *FLAGS_PATHS, "/s/", RESULTS_PATH])
+@pytest.mark.parametrize("key", [None, "", "wrong", "foi_" + "x" * 300, ["foi_shop"]])
+def test_a_wrong_key_is_refused(server: Server, path: str, key: object) -> None:
+    refused, gone = outcomes("ingest-key-refused"), dropped("session-replay")
+    answer = server.post(path, {"batch": [{"event": "e"}], "api_key": key})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert "fractalops projects create" in answer.json()["detail"]
+    assert "wrong" not in answer.text
+    assert server.inbox.last_seq == 0
+    assert outcomes("ingest-key-refused") == refused + 1
+    assert dropped("session-replay") == gone
+
+
+def test_a_wrong_key_in_a_header_is_refused_before_the_body_is_read(server: Server) -> None:
+    answer = server.post("/e/", b"{", authorization="Bearer wrong")
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "kind"),
+    [
+        (b"", {}, 400, "payload-undecodable"),
+        (b"{", {}, 400, "payload-undecodable"),
+        (b"[" * 100_000, {}, 400, "payload-undecodable"),
+        (b'{"a":' * 200_000, {}, 400, "payload-undecodable"),
+        (b'{"api_key":"foi_shop","batch":[]}', {}, 400, "payload-undecodable"),
+        (b'{"api_key":"foi_shop","batch":[7,{}]}', {}, 400, "payload-undecodable"),
+        (TWO_KEYS, {}, 400, "payload-undecodable"),
+        (b"not gzip", {"content_encoding": "gzip"}, 400, "body-corrupt"),
+        (gzip.compress(b"x" * 99)[:-9], {}, 400, "body-corrupt"),
+        (b"{}", {"content_encoding": "lzma"}, 415, "content-encoding-unsupported"),
+        (bytes(20 * 2**20 + 1), {}, 413, "body-too-large"),
+        (gzip.compress(bytes(50_000_000)), {}, 413, "body-too-large"),
+        (gzip.compress(bytes(50_000_000)), {"content_encoding": "gzip"}, 413, "body-too-large"),
+        (gzip.compress(b"[" + b"1," * 3_000_000 + b"1]"), {}, 413, "body-too-large"),
+    ],
+)
+def test_bad_requests_are_refused_and_counted(
+    server: Server, body: bytes, headers: dict[str, str], status: int, kind: str
+) -> None:
+    before = outcomes(kind)
+    answer = server.post("/batch/", body, **headers)
+    assert answer.status_code == status
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.json()["type"].endswith(f"/{kind}")
+    assert answer.json()["detail"]
+    assert server.inbox.last_seq == 0
+    assert outcomes(kind) == before + 1
+
+
+@pytest.mark.parametrize("path", ["/batch/", RESULTS_PATH])
+def test_a_full_disk_tells_the_client_when_to_try_again(
+    server: Server, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.box.failure = InboxFull("no room")
+    answer = server.post(path, {"api_key": "foi_shop", "batch": [EVENT]})
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["access-control-expose-headers"] == "Retry-After"
+    server.box.failure = None
+    assert server.post(path, {"api_key": "foi_shop", "batch": [EVENT]}).status_code == 200
+
+
+def test_bad_items_do_not_take_their_neighbours_with_them(server: Server) -> None:
+    answer = server.post(
+        "/batch/", {"api_key": "foi_shop", "batch": [7, {"event": "good"}, {}, None]}
+    )
+    assert answer.json() == {"status": "Ok"}
+    assert server.kept == [("shop", "good")]
+
+
+def test_results_are_told_event_by_event(server: Server) -> None:
+    batch = [
+        {"event": "good", "uuid": "u1"},
+        {"event": "", "uuid": "u2"},
+        {"event": "$snapshot", "uuid": "u3"},
+        {"event": "without"},
+        {"event": "odd", "uuid": 7},
+        8,
+    ]
+    answer = server.post(RESULTS_PATH, {"batch": batch}, authorization="Bearer foi_shop")
+    assert answer.json() == {
+        "results": {
+            "u1": {"result": "ok"},
+            "u2": {"result": "drop", "details": "no-event-name"},
+            "u3": {"result": "drop", "details": "session-replay"},
+        }
+    }
+    assert server.kept == [("shop", "good"), ("shop", "without"), ("shop", "odd")]
+    before = dropped("no-event-name")
+    answer = server.post(RESULTS_PATH, {"batch": batch[1:2]}, authorization="Bearer foi_shop")
+    assert answer.json()["results"]["u2"]["result"] == "drop"
+    assert dropped("no-event-name") == before + 1
+    assert server.inbox.last_seq == 1
+
+
+@pytest.mark.parametrize("path", ["/s/", "/s", "/e/", "/batch/"])
+def test_recordings_are_dropped_and_counted(server: Server, path: str) -> None:
+    before = dropped("session-replay")
+    recording = {"event": "$snapshot", "properties": {"token": "foi_shop", "$snapshot_data": [1]}}
+    answer = server.post(path, [recording, recording])
+    assert (answer.status_code, answer.json()) == (200, {"status": "Ok"})
+    assert dropped("session-replay") == before + 2
+    assert server.inbox.last_seq == 0
+
+
+@pytest.mark.parametrize("path", ["/flags/?v=4", "/flags?v=2", "/decide/?v=3"])
+def test_no_flags_are_known(server: Server, path: str) -> None:
+    answer = server.post(path, {"token": "foi_shop", "distinct_id": "ann"})
+    assert answer.status_code == 200
+    found = answer.json()
+    assert (found["flags"], found["featureFlags"]) == ({}, {})
+    assert found["errorsWhileComputingFlags"] is True
+    assert "no PostHog is configured" in found["detail"]
+    assert server.inbox.last_seq == 0
+
+
+def test_a_browser_is_configured_to_send_events_alone(server: Server) -> None:
+    answer = server.client.get("/array/foi_shop/config", headers=ORIGIN)
+    config = answer.json()
+    assert config["analytics"]["endpoint"] in EVENT_PATHS
+    assert not any(
+        config[name]
+        for name in ("sessionRecording", "hasFeatureFlags", "surveys", "heatmaps", "siteApps")
+    )
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
+def test_the_script_holds_what_it_is_asked_with_safely(server: Server) -> None:
+    for key in ("foi_shop", "%3C%2Fscript%3E%22]=alert(1)", "a%27%22%0A"):
+        answer = server.client.get(f"/array/{key}/config.js")
+        if answer.status_code == 404:
+            # A slash makes another path of it.
+            assert "%2F" in key
+            continue
+        assert answer.headers["content-type"].startswith("application/javascript")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "<" not in answer.text
+        literal = answer.text.partition("all[")[2].partition("]={config:")[0]
+        assert json.loads(literal)
+
+
+@pytest.mark.parametrize("path", [*EVENT_PATHS, "/e", RESULTS_PATH, *FLAGS_PATHS, "/s/"])
+def test_pages_of_any_origin_may_send(server: Server, path: str) -> None:
+    wanted = "content-type,x-posthog-session-id, traceparent"
+    asked = {
+        "access-control-request-method": "POST",
+        "access-control-request-headers": wanted,
+    }
+    answer = server.client.options(path, headers=ORIGIN | asked)
+    assert answer.status_code == 204
+    assert answer.headers["access-control-allow-origin"] == "*"
+    assert answer.headers["access-control-allow-headers"] == wanted
+    assert "POST" in answer.headers["access-control-allow-methods"]
+    asked["access-control-request-headers"] = "not; a <list>"
+    answer = server.client.options(path, headers=ORIGIN | asked)
+    assert answer.headers["access-control-allow-headers"].startswith("authorization, ")
