@@ -34,11 +34,11 @@ _AHEAD = 23 * 3600 * 10**9
 SESSION_REPLAY = "session-replay"
 _REPLAY_EVENTS = frozenset({"$snapshot", "$snapshot_items", "$performance_event"})
 
-_SERVICE_KEYS = ("service.name", "service", "$app_name")
-_RELEASE_KEYS = ("service.version", "release", "$app_version")
-_ENVIRONMENT_KEYS = ("deployment.environment.name", "deployment.environment", "environment")
+SERVICE_KEYS = ("service.name", "service", "$app_name")
+RELEASE_KEYS = ("service.version", "release", "$app_version")
+ENVIRONMENT_KEYS = ("deployment.environment.name", "deployment.environment", "environment")
 # Taken first, so that no flood of properties keeps them out.
-_WANTED = (*_SERVICE_KEYS, *_RELEASE_KEYS, *_ENVIRONMENT_KEYS, "$current_url", "$pathname")
+_WANTED = (*SERVICE_KEYS, *RELEASE_KEYS, *ENVIRONMENT_KEYS, "$current_url", "$pathname")
 # These have columns of their own.
 _COLUMNS = frozenset({"$session_id", "$trace_id", "$span_id"})
 _HEXADECIMAL = re.compile("[0-9a-f]+")
@@ -84,9 +84,9 @@ def _event(
         name=name,
         kind="",
         status="error" if name == "$exception" else "",
-        service=first(attributes, _SERVICE_KEYS),
-        release=first(attributes, _RELEASE_KEYS),
-        environment=first(attributes, _ENVIRONMENT_KEYS),
+        service=first(attributes, SERVICE_KEYS),
+        release=first(attributes, RELEASE_KEYS),
+        environment=first(attributes, ENVIRONMENT_KEYS),
         session=_session(item, properties),
         trace_id=trace_id,
         span_id=_identifier(properties.get("$span_id"), 16) if trace_id else "",

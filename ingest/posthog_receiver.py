@@ -28,7 +28,7 @@ from ingest.errors import IngestError, PayloadUndecodable
 from ingest.events import PRODUCT_SOURCE
 from ingest.inbox import Inbox
 from ingest.posthog import SESSION_REPLAY, refusal_of
-from ingest.posthog_request import parse
+from ingest.posthog_request import LARGE, keys_named, parse
 from ingest.receivers import KEY_HEADER, Receiver, key_in_headers
 
 EVENT_PATHS: Final = (
@@ -201,10 +201,14 @@ class PostHogReceiver(Receiver):
             # Then nothing of a stranger's is read.
             self.project_of(key)
         payload = await self.read(request)
+        asked = request.query_params.get("api_key", "") or request.query_params.get("token", "")
+        if len(payload) > LARGE and not key:
+            # To parse it would be too much work for a stranger.
+            named = await self.parsed(payload, keys_named)
+            if not any(map(self.is_known, (*named, asked))):
+                raise self.key_refused()
         opened = await self.parsed(payload, parse)
-        asked = request.query_params
-        key = key or opened.key or asked.get("api_key", "") or asked.get("token", "")
-        return self.project_of(key), payload, opened.items
+        return self.project_of(key or opened.key or asked), payload, opened.items
 
     async def _respond(
         self, request: Request, take: Callable[[Request], Awaitable[Response]]

@@ -39,9 +39,12 @@ _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
 
-# One at a time, however many senders there are.
+_NAMED_KEY = re.compile(rb'"(?:api_key|token)"\s*+:\s*+"([\w-]{1,200})"')
+_MAX_KEYS = 256
+
+# A body of more bytes is parsed one at a time, however many senders there are.
+LARGE = 256 * 1024
 _one_large_parse = threading.Lock()
-_LARGE = 256 * 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,7 @@ def parse(payload: bytes) -> Request:
     Raises :class:`PayloadUndecodable` for what is no request or names more than one key, and
     :class:`BodyTooLarge` for more than :data:`MAX_ITEMS` events or :data:`MAX_VALUES` JSON values.
     """
-    if len(payload) > _LARGE:
+    if len(payload) > LARGE:
         with _one_large_parse:
             document = _document(payload)
     else:
@@ -78,6 +81,16 @@ def parse(payload: bytes) -> Request:
             f"one request may carry {MAX_ITEMS} events; split it into smaller requests"
         )
     return Request(items, _key(document, items), instant(document.get("sent_at")))
+
+
+def keys_named(payload: bytes) -> list[str]:
+    """What may be the project's key in a body that is not parsed, which takes little time."""
+    found: dict[str, None] = {}
+    for match in _NAMED_KEY.finditer(_plain(payload)):
+        found[match[1].decode("ascii", "replace")] = None
+        if len(found) == _MAX_KEYS:
+            break
+    return list(found)
 
 
 def instant(value: Any) -> int | None:
@@ -132,14 +145,26 @@ def _short(holder: Mapping[str, Any], *keys: str) -> str:
 
 
 def _document(payload: bytes) -> Any:
+    try:
+        return _json(_plain(payload))
+    except ValueError as error:
+        raise _undecodable() from error
+
+
+def _plain(payload: bytes) -> bytes:
+    """The JSON of a body, taken out of its form where it is in one."""
     start = payload[:64].removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     try:
-        return _json(payload if start in (b"{", b"[", b"") else _form_data(payload))
+        return payload if start in (b"{", b"[", b"") else _form_data(payload)
     except ValueError as error:
-        raise PayloadUndecodable(
-            "the body is not JSON, nor a form whose field `data` holds JSON, plain or in base64,"
-            f" at most {MAX_DEPTH} levels deep; send the client's bytes unchanged"
-        ) from error
+        raise _undecodable() from error
+
+
+def _undecodable() -> PayloadUndecodable:
+    return PayloadUndecodable(
+        "the body is not JSON, nor a form whose field `data` holds JSON, plain or in base64,"
+        f" at most {MAX_DEPTH} levels deep; send the client's bytes unchanged"
+    )
 
 
 def _json(payload: bytes) -> Any:

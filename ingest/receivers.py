@@ -95,8 +95,16 @@ class Receiver:
         """The project that a key belongs to. Raises :class:`KeyRefused`."""
         project = self._resolve_key(key) if key else None
         if project is None:
-            raise KeyRefused(self.key_hint)
+            raise self.key_refused()
         return project
+
+    def is_known(self, key: str) -> bool:
+        """Whether a key is valid now."""
+        return bool(key) and self._resolve_key(key) is not None
+
+    def key_refused(self) -> KeyRefused:
+        """Says where the sender's key goes."""
+        return KeyRefused(self.key_hint)
 
     async def read(self, request: Request) -> bytes:
         """The plain bytes of the body, as :func:`read_body` reads them."""

@@ -133,6 +133,55 @@ def test_the_shipped_rules(
     assert event.rule.startswith("https://w3id.org/fractalops/ns#rule-")
 
 
+PRODUCT = replace(EVENT, source="posthog.event", kind="", service="")
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "rule", "event_class", "subject"),
+    [
+        *(
+            (name, {"$pathname": "/orders/17"}, "page", Fo.Page, "/orders/{id}")
+            for name in ("$pageview", "$pageleave")
+        ),
+        (
+            "$pageview",
+            {"$current_url": "https://shop.example/u/[redacted]/01a22037305d7ccb"},
+            "page",
+            Fo.Page,
+            "/u/{id}/{id}",
+        ),
+        ("$pageview", {"$current_url": "https://shop.example"}, "page", Fo.Page, "/"),
+        ("$screen", {"$screen_name": "Order 17"}, "page", Fo.Page, "Order {id}"),
+        ("$pageview", {}, "standard", Fo.ProductEventType, "$pageview"),
+        ("$autocapture", {}, "autocapture", Fo.ProductEventType, "$autocapture"),
+        *(
+            (name, {}, "identity", Fo.ProductEventType, name)
+            for name in ("$identify", "$groupidentify", "$create_alias", "$set")
+        ),
+        ("$exception", {}, "exception", Fo.ProductEventType, "$exception"),
+        ("$feature_flag_called", {}, "feature-flag", Fo.ProductEventType, "$feature_flag_called"),
+        ("$web_vitals", {}, "web-vitals", Fo.ProductEventType, "$web_vitals"),
+        ("$opt_in", {"$pathname": "/"}, "standard", Fo.ProductEventType, "$opt_in"),
+        ("order placed", {"$pathname": "/"}, "custom", Fo.ProductEventType, "order placed"),
+        ("order 17 placed", {}, "custom", Fo.ProductEventType, "order {id} placed"),
+        ("?", {}, "custom", Fo.ProductEventType, "-"),
+    ],
+)
+def test_the_shipped_rules_for_product_events(
+    name: str, attributes: dict[str, str], rule: str, event_class: str, subject: str
+) -> None:
+    event = shipped().classify(replace(PRODUCT, name=name, attributes=attributes))
+    assert event.rule == f"https://w3id.org/fractalops/ns#rule-product-{rule}"
+    assert event.event_class == event_class
+    mint = IDS.page if event_class == Fo.Page else IDS.product_event_type
+    assert event.subject == mint("shop", subject)
+
+
+def test_an_operation_of_no_service_has_a_name_all_the_same() -> None:
+    event = Classifier((rule(source="posthog.event"),), IDS).classify(PRODUCT)
+    assert event.subject == IDS.operation("shop", "unknown_service", "http", "span name")
+
+
 def test_every_shipped_rule_is_usable() -> None:
     before = RULES_LEFT_OUT._value.get()
     assert len(shipped()._rules) >= 10
@@ -157,6 +206,11 @@ def test_priority_then_iri_decides() -> None:
         ({"source": "other"}, False),
         ({"kinds": frozenset({"client"})}, False),
         ({"kinds": frozenset({"client", "server"})}, True),
+        ({"names": ("span",)}, False),
+        ({"names": ("other", "span name")}, True),
+        ({"names": ("span*",)}, True),
+        ({"names": ("name*",)}, False),
+        ({"names": ("*",)}, True),
         ({"present": (("a",),)}, True),
         ({"present": (("x", "a"),)}, True),
         ({"present": (("a",), ("x",))}, False),
@@ -182,6 +236,7 @@ def test_conditions(values: dict[str, Any], fits: bool) -> None:
         ("{x}", "span name"),
         ("fixed", "fixed"),
         ("{span.name}!", "span name!"),
+        ("{x|event.name}", "span name"),
         ("{a}/{b}", "one/two"),
         ("{number}", "{id}"),
     ],
@@ -234,6 +289,12 @@ def test_rules_are_read_from_quads() -> None:
     )
 
 
+def test_a_rule_may_say_that_its_subject_is_no_operation() -> None:
+    (read,) = rules_from_quads(quads(operationKind=[], subjectKind=["page"], whenName=["b*", "a"]))
+    expected = rule("urn:rule", priority=7, operation_kind="", subject_kind="page")
+    assert read == replace(expected, names=("a", "b*"))
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -241,6 +302,10 @@ def test_rules_are_read_from_quads() -> None:
         {"priority": ["1", "2"]},
         {"priority": ["high"]},
         {"classifiesAs": []},
+        {"operationKind": []},
+        {"subjectKind": ["page"]},
+        {"operationKind": [], "subjectKind": ["feature"]},
+        {"operationKind": [], "subjectKind": ["page", "product-event-type"]},
         {"nameTemplate": ["{a"]},
         {"nameTemplate": ["a}"]},
         {"whenAttribute": ["|"]},

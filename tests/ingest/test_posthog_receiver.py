@@ -29,6 +29,7 @@ KEYS = {"foi_shop": "shop", "foi_other": "other"}
 SOURCE = "posthog.event"
 EVENT = {"event": "e", "api_key": "foi_shop"}
 TWO_KEYS = b'[{"event":"e","api_key":"foi_shop"},{"event":"e","api_key":"foi_other"}]'
+MANY_VALUES = b'{"api_key":"foi_shop","batch":[' + b"1," * 3_000_000 + b"1]}"
 ORIGIN = {"origin": "https://shop.example"}
 
 
@@ -175,6 +176,43 @@ def test_a_wrong_key_is_refused(server: Server, path: str, key: object) -> None:
     assert dropped("session-replay") == gone
 
 
+LARGE_EVENT = {"event": "e", "properties": {"token": "of a form", "text": "x" * 400_000}}
+
+
+def test_a_large_body_without_a_key_is_not_parsed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingest.posthog_receiver.parse", pytest.fail)
+    for body in (
+        json.dumps([LARGE_EVENT, {"event": "e", "api_key": "wrong"}]).encode(),
+        urlencode({"data": json.dumps(LARGE_EVENT)}).encode(),
+        b"[" * 1_000_000,
+        b'{"api_key":' * 100_000,
+        json.dumps([{"api_key": str(number)} for number in range(100_000)]).encode(),
+    ):
+        assert server.post("/e/", body).status_code == 401
+    assert server.post("/e/", b"\xff" * 1_000_000).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "headers"),
+    [
+        ("/e/", {"batch": [LARGE_EVENT], "api_key": "foi_other"}, {}),
+        ("/e/", [{"event": "e", "text": "x" * 400_000, "api_key": "foi_other"}], {}),
+        ("/e/?token=foi_other", [{"event": "e", "text": "x" * 400_000}], {}),
+        ("/e/", LARGE_EVENT, {"authorization": "Bearer foi_other"}),
+        ("/e/", urlencode({"data": json.dumps(LARGE_EVENT | {"token": "foi_other"})}), {}),
+    ],
+)
+def test_a_large_body_with_a_key(
+    server: Server, path: str, body: object, headers: dict[str, str]
+) -> None:
+    sent = body.encode() if isinstance(body, str) else body
+    answer = server.post(path, sent, **headers)
+    assert answer.status_code == 200, answer.text
+    assert {project for project, _ in server.kept} == {"other"}
+
+
 def test_a_wrong_key_in_a_header_is_refused_before_the_body_is_read(server: Server) -> None:
     answer = server.post("/e/", b"{", authorization="Bearer wrong")
     assert answer.status_code == 401
@@ -186,7 +224,7 @@ def test_a_wrong_key_in_a_header_is_refused_before_the_body_is_read(server: Serv
         (b"", {}, 400, "payload-undecodable"),
         (b"{", {}, 400, "payload-undecodable"),
         (b"[" * 100_000, {}, 400, "payload-undecodable"),
-        (b'{"a":' * 200_000, {}, 400, "payload-undecodable"),
+        (b'{"api_key":"foi_shop","a":' * 20_000, {}, 400, "payload-undecodable"),
         (b'{"api_key":"foi_shop","batch":[]}', {}, 400, "payload-undecodable"),
         (b'{"api_key":"foi_shop","batch":[7,{}]}', {}, 400, "payload-undecodable"),
         (TWO_KEYS, {}, 400, "payload-undecodable"),
@@ -196,7 +234,7 @@ def test_a_wrong_key_in_a_header_is_refused_before_the_body_is_read(server: Serv
         (bytes(20 * 2**20 + 1), {}, 413, "body-too-large"),
         (gzip.compress(bytes(50_000_000)), {}, 413, "body-too-large"),
         (gzip.compress(bytes(50_000_000)), {"content_encoding": "gzip"}, 413, "body-too-large"),
-        (gzip.compress(b"[" + b"1," * 3_000_000 + b"1]"), {}, 413, "body-too-large"),
+        (gzip.compress(MANY_VALUES), {}, 413, "body-too-large"),
     ],
 )
 def test_bad_requests_are_refused_and_counted(

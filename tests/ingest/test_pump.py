@@ -15,10 +15,11 @@ from ingest.events import Event
 from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
-from ingest.pump import Pump
+from ingest.pump import SKIPPED, Pump
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.library import rules_turtle
+from ontology.vocab import Fo
 
 IDS = Ids("http://test.localhost")
 DECODERS = decoders(Pseudonyms(b"key"))
@@ -113,6 +114,28 @@ def test_a_poisoned_batch_is_set_aside_and_the_next_goes_on(
     assert "not a whole ExportTraceServiceRequest" in aside[poisoned]
     assert "carrier.pigeon" in aside[unknown]
     assert inbox.counts().set_aside == 2
+
+
+def test_each_source_has_its_decoder_and_bad_items_are_counted(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    skipped = SKIPPED.labels("posthog.event", "no-event-name")
+    before = skipped._value.get()
+    put(inbox, payload(1))
+    put(
+        inbox,
+        b'[{"event":"a"},{},{"event":"?","properties":{"a":"\\ud800"}}]',
+        source="posthog.event",
+    )
+    assert pump.drain(30)
+    rows = warehouse.query("SELECT source, name, rule FROM events ORDER BY source, name").rows
+    assert rows == (
+        ("otel.span", "GET /cart", ""),
+        ("posthog.event", "?", Fo.rule_product_custom),
+        ("posthog.event", "a", Fo.rule_product_custom),
+    )
+    assert skipped._value.get() == before + 1
+    assert inbox.counts().set_aside == 0
 
 
 def test_a_damaged_or_erased_batch_does_not_stop_the_next(

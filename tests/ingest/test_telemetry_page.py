@@ -9,13 +9,20 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest import attributes, bodies, otlp, warehouse
+from ingest import attributes, bodies, otlp, posthog, posthog_request, warehouse
 from ingest.errors import (
     QueryInvalid,
     QueryLimitReached,
     QueryRefused,
     WarehouseBusy,
     WarehouseError,
+)
+from ingest.posthog_receiver import (
+    CONFIG_PATH,
+    EVENT_PATHS,
+    FLAGS_PATHS,
+    REPLAY_PATH,
+    RESULTS_PATH,
 )
 from ingest.pump import EVENTS
 from ingest.receivers import REQUESTS
@@ -47,6 +54,14 @@ def test_the_metrics_exist(page: str) -> None:
 
 
 def test_the_limits_are_those_of_the_code(page: str) -> None:
+    for limit in (posthog_request.MAX_ITEMS, posthog_request.MAX_VALUES):
+        assert f"{limit:,}" in page
+    assert f"more than {posthog_request.MAX_DEPTH} levels deep" in page
+    for path in (*EVENT_PATHS, RESULTS_PATH, *FLAGS_PATHS, REPLAY_PATH, CONFIG_PATH):
+        assert re.search(rf"^\| `(?:POST|GET) [^|]*{re.escape(path)}`", page, re.MULTILINE), path
+    for key in posthog.SERVICE_KEYS + posthog.RELEASE_KEYS + posthog.ENVIRONMENT_KEYS:
+        assert f"`{key}`" in page
+    assert f"`{posthog.PERSON}`" in page
     for limit in (otlp.MAX_SPANS, attributes.MAX_VALUE, otlp.MAX_SHARED, warehouse.MAX_ROWS):
         assert f"{limit:,}" in page
     assert bodies.MAX_BODY == 20 * 2**20
