@@ -43,6 +43,7 @@ class Affected:
         self._others: dict[tuple[Shape, Node], bool] = {}
         self._resolved: dict[tuple[Near, frozenset[Shape], bool], list[_Resolved]] = {}
         self._kept: dict[tuple[Node, NamedNode, bool], bool] = {}
+        self._nears: dict[tuple[NamedNode, bool], tuple[Near, ...]] = {}
         self.whole: dict[Shape, dict[Node, Row]] = {}
         self.units: dict[Unit, dict[Node, Asked]] = {}
         self.everywhere: dict[Unit, Row] = {}
@@ -91,39 +92,36 @@ class Affected:
 
         Of most changed statements nothing that shapes ask could be broken, whichever ask it: then
         the subject's types need not be read."""
-        left = {
-            subject: rows
-            for subject, rows in by_subject.items()
-            if all(
-                near.harmless is not None and not self._is_newly_subject(near, row)
-                for row in rows
-                for near in self._near(row)
-            )
-        }
-        self._overlay.prefetch(
-            TYPE,
-            {
-                row.value
-                for rows in left.values()
-                for row in rows
-                if any(near.harmless and near.harmless.asks_types for near in self._near(row))
-            },
-        )
+        left: dict[Node, list[tuple[Harmless, Row]]] = {}
+        for subject, rows in by_subject.items():
+            asked = self._asked_alike(rows)
+            if asked is not None:
+                left[subject] = asked
+        types = {row.value for asked in left.values() for each, row in asked if each.asks_types}
+        self._overlay.prefetch(TYPE, types)
         return {
             subject: rows
             for subject, rows in by_subject.items()
-            if subject not in left
-            or not all(self._is_met(near.harmless, row) for row in rows for near in self._near(row))
+            if subject not in left or not all(self._is_met(*each) for each in left[subject])
         }
+
+    def _asked_alike(self, rows: Iterable[Row]) -> list[tuple[Harmless, Row]] | None:
+        """What statements have to meet whichever shapes target their subject; ``None`` where it
+        depends on that."""
+        asked = []
+        for row in rows:
+            for near in self._near(row):
+                if near.harmless is None or self._is_newly_subject(near, row):
+                    return None
+                asked.append((near.harmless, row))
+        return asked
 
     def _is_newly_subject(self, near: Near, row: Row) -> bool:
         """Whether a statement may make its subject a focus node of shapes that target subjects of
         its predicate; a subject that had another value was one before."""
         return bool(near.subject_of) and not self._overlay.loses(row.subject, row.predicate)
 
-    def _is_met(self, asked: Harmless | None, row: Row) -> bool:
-        if asked is None:
-            return False
+    def _is_met(self, asked: Harmless, row: Row) -> bool:
         run, values = self._run, (row.value,)
         return (not row.added or all(test(run, row.subject, values) for test in asked.tests)) and (
             all(
@@ -132,12 +130,14 @@ class Affected:
             )
         )
 
-    def _near(self, row: Row) -> Iterator[Near]:
-        by_predicate = self._triggers(row).near
-        for predicate in (row.predicate, None):
-            near = by_predicate.get(predicate)
-            if near is not None:
-                yield near
+    def _near(self, row: Row) -> tuple[Near, ...]:
+        key = (row.predicate, row.added)
+        known = self._nears.get(key)
+        if known is None:
+            near = self._triggers(row).near
+            known = tuple(near[each] for each in (row.predicate, None) if each in near)
+            self._nears[key] = known
+        return known
 
     def _read_near(self, subject: Node, rows: Sequence[Row], is_new: bool) -> None:
         targets = self._by_class(subject)
