@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from graph_api.problems import Problem
@@ -19,15 +20,19 @@ SMALL_BODY = 1024 * 1024
 
 
 class BodyLimit:
-    """Refuses bodies above ``limit`` bytes, but for the paths that see to it themselves."""
+    """Refuses bodies above ``limit`` bytes, but for the paths that see to it themselves.
+
+    ``own_limits`` are paths, or templates of paths such as ``/api/{number}/store/``.
+    """
 
     def __init__(self, app: ASGIApp, own_limits: Collection[str], limit: int = SMALL_BODY) -> None:
         self._app = app
-        self._own_limits = frozenset(own_limits)
+        self._own_limits = frozenset(path for path in own_limits if "{" not in path)
+        self._own_templates = tuple(compile_path(path)[0] for path in own_limits if "{" in path)
         self._limit = limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in self._own_limits:
+        if scope["type"] != "http" or self._is_own(scope["path"]):
             await self._app(scope, receive, send)
             return
         length = dict(scope["headers"]).get(b"content-length", b"")
@@ -46,6 +51,9 @@ class BodyLimit:
             return message
 
         await self._app(scope, bounded, send)
+
+    def _is_own(self, path: str) -> bool:
+        return path in self._own_limits or any(t.match(path) for t in self._own_templates)
 
     def _too_large(self) -> Problem:
         return Problem(

@@ -61,7 +61,7 @@ def create(
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Create a project and print the settings of its OpenTelemetry SDK and PostHog clients.
+    """Create a project and print the settings of its OpenTelemetry SDK, PostHog and Sentry clients.
 
     It is a proposal like any other. The ingest key is printed this once.
 
@@ -189,11 +189,13 @@ def revoke_token(
 
 def _show_key(made: Mapping[str, Any], output: Output) -> None:
     variables, posthog = _settings(made, "environment"), _settings(made, "posthog")
+    sentry = _settings(made, "sentry")
     if output is Output.JSON:
         show_json(made)
         return
     if output is Output.CSV:
-        rows = [{"name": name, "value": value} for name, value in (variables | posthog).items()]
+        every = variables | posthog | sentry
+        rows = [{"name": name, "value": value} for name, value in every.items()]
         show_rows(rows, (column("name"), column("value")), output)
         return
     if not variables:
@@ -209,6 +211,12 @@ def _show_key(made: Mapping[str, Any], output: Output) -> None:
             " posthog.init(KEY, {api_host: HOST}):"
         )
         _show_exports(posthog)
+    if sentry:
+        say(
+            "Sentry's clients read SENTRY_DSN, or take it as an argument such as"
+            " Sentry.init({dsn: DSN}):"
+        )
+        _show_exports(sentry)
 
 
 def _settings(made: Mapping[str, Any], part: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of, proposal_json
+from ingest.sentry_dsn import dsn
 from ontology.ids import Ids
 from proofs.errors import Invalid, ProofError
 from proofs.genesis import principal_delta, project_delta, steward_slug
@@ -135,6 +136,7 @@ def build_router(
             "ingest_key": key,
             "environment": _environment(url(), slug, key),
             "posthog": _posthog(url(), key),
+            "sentry": {"SENTRY_DSN": dsn(url(), key)},
         }
 
     @router.get("/status")

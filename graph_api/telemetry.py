@@ -7,7 +7,7 @@ leave a trailing slash out, or add one, are answered and not sent elsewhere.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 from fastapi import FastAPI
 from starlette.requests import Request
@@ -25,14 +25,21 @@ from ingest.posthog_receiver import (
     PostHogReceiver,
 )
 from ingest.receivers import TracesReceiver
+from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryReceiver, SentryTracesReceiver
+from ingest.sentry_receiver import TRACES_PATH as SENTRY_TRACES_PATH
+from ingest.sentry_receiver import preflight as sentry_preflight
 
 TRACES_PATH: Final = "/v1/traces"
 _POSTHOG_PATHS = (*EVENT_PATHS, RESULTS_PATH, *FLAGS_PATHS, REPLAY_PATH)
 OWN_BODIES: Final = (
     TRACES_PATH,
-    *(spelling for path in _POSTHOG_PATHS for spelling in (path, path.rstrip("/"))),
+    *(
+        spelling
+        for path in (*_POSTHOG_PATHS, ENVELOPE_PATH, STORE_PATH, SENTRY_TRACES_PATH)
+        for spelling in (path, path.rstrip("/"))
+    ),
 )
-"""Paths whose receivers bound what they read themselves."""
+"""Paths, or templates of paths, whose receivers bound what they read themselves."""
 
 _TRACES_BODY = {
     "requestBody": {
@@ -46,9 +53,22 @@ _TRACES_BODY = {
 _EVENTS_BODY = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {}}}},
 }
+_ENVELOPE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/x-sentry-envelope": {"schema": {"type": "string", "format": "binary"}}
+        },
+    }
+}
+_NUMBER_PARAMETER = {
+    "parameters": [{"name": "number", "in": "path", "required": True, "schema": {"type": "string"}}]
+}
 _KEY_PARAMETER = {
     "parameters": [{"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}]
 }
+
+_CAPTURE = "Take product events in from a PostHog client."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -68,12 +88,26 @@ def add_routes(
         openapi_extra=_TRACES_BODY,
     )
     posthog = PostHogReceiver(inbox, resolve_key, _answer)
-    for path in EVENT_PATHS:
-        _add(app, path, posthog.capture, posthog, "Take product events in from a PostHog client.")
-    _add(app, RESULTS_PATH, posthog.capture_with_results, posthog, "The same, told one by one.")
-    for path in FLAGS_PATHS:
-        _add(app, path, posthog.flags, posthog, "Feature flags: none are known here.")
-    _add(app, REPLAY_PATH, posthog.replay, posthog, "Session recordings: dropped and counted.")
+    for path, endpoint, summary in (
+        *((path, posthog.capture, _CAPTURE) for path in EVENT_PATHS),
+        (RESULTS_PATH, posthog.capture_with_results, "The same, told one by one."),
+        *((path, posthog.flags, "Feature flags: none are known here.") for path in FLAGS_PATHS),
+        (REPLAY_PATH, posthog.replay, "Session recordings: dropped and counted."),
+    ):
+        _add(app, path, endpoint, posthog.preflight, summary, _EVENTS_BODY)
+    sentry = SentryReceiver(inbox, resolve_key, _answer)
+    traces = SentryTracesReceiver(inbox, resolve_key, max_body=otlp_bytes)
+    for path, endpoint, summary, body in (
+        (
+            ENVELOPE_PATH,
+            sentry.envelope,
+            "Take an envelope in from a Sentry client.",
+            _ENVELOPE_BODY,
+        ),
+        (STORE_PATH, sentry.store, "Take one event in, as older clients send it.", _EVENTS_BODY),
+        (SENTRY_TRACES_PATH, traces.post, "Take OTLP traces in; the DSN is the key.", _TRACES_BODY),
+    ):
+        _add(app, path, endpoint, sentry_preflight, summary, body | _NUMBER_PARAMETER)
     for path, endpoint in (
         (CONFIG_PATH, posthog.config),
         (f"{CONFIG_PATH}.js", posthog.config_script),
@@ -90,7 +124,12 @@ def add_routes(
 
 
 def _add(
-    app: FastAPI, path: str, endpoint: Endpoint, posthog: PostHogReceiver, summary: str
+    app: FastAPI,
+    path: str,
+    endpoint: Endpoint,
+    preflight: Endpoint,
+    summary: str,
+    described: dict[str, Any],
 ) -> None:
     """Both spellings of a path, and what browsers ask beforehand."""
     for spelling in dict.fromkeys((path, path.rstrip("/"))):
@@ -101,10 +140,10 @@ def _add(
             tags=["telemetry"],
             summary=summary,
             response_class=Response,
-            openapi_extra=_EVENTS_BODY,
+            openapi_extra=described,
             include_in_schema=spelling == path,
         )
-        app.add_api_route(spelling, posthog.preflight, methods=["OPTIONS"], include_in_schema=False)
+        app.add_api_route(spelling, preflight, methods=["OPTIONS"], include_in_schema=False)
 
 
 def _answer(error: IngestError) -> Response:

@@ -19,6 +19,7 @@ DROPPED = "fractalops.dropped_attributes"
 REDACTED = "[redacted]"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
+_HEXADECIMAL = re.compile("[0-9a-f]+")
 _USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
 # Headers that carry credentials, as captured by instrumentation (http.request.header.<name>).
 _SECRET_HEADER = re.compile(
@@ -81,6 +82,12 @@ def first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:
         if value:
             return text(value, MAX_NAME)
     return ""
+
+
+def identifier(value: object, digits: int) -> str:
+    """A trace or span id as spans have it; empty for anything else, which would join strangers."""
+    found = value.lower() if isinstance(value, str) and len(value) == digits else ""
+    return found if _HEXADECIMAL.fullmatch(found) and found.strip("0") else ""
 
 
 @lru_cache(maxsize=4096)

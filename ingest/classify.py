@@ -76,11 +76,16 @@ def _page(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     return ids.page(event.project, name)
 
 
+def _error_issue(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.error_issue(event.project, name)
+
+
 OPERATION = "operation"
 SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     OPERATION: _operation,
     "product-event-type": _product_event_type,
     "page": _page,
+    "error-issue": _error_issue,
 }
 """How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
 

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ingest import otlp, posthog
-from ingest.events import PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
+from ingest import otlp, posthog, sentry
+from ingest.events import ERROR_SOURCE, PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.pseudonyms import Pseudonyms
 
@@ -26,7 +26,11 @@ def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
     def product_events(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
         return posthog.events_of(payload, batch, pseudonyms)
 
-    return {SPAN_SOURCE: _spans, PRODUCT_SOURCE: product_events}
+    return {
+        SPAN_SOURCE: _spans,
+        PRODUCT_SOURCE: product_events,
+        ERROR_SOURCE: sentry.events_of,
+    }
 
 
 def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event]:

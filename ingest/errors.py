@@ -13,6 +13,7 @@ path, a key or a payload's content.
     │   ├── PayloadUndecodable    400
     │   └── ContentTypeUnsupported 415
     ├── KeyRefused                401
+    │   └── DsnRefused            403  what a Sentry client expects instead
     ├── InboxError                the durable queue
     │   ├── InboxFull             503  the disk takes no more
     │   ├── InboxBehind           503  facts lag too far behind
@@ -88,6 +89,10 @@ class KeyRefused(IngestError):
     status = 401
     kind = "ingest-key-refused"
     title = "A valid ingest key is needed"
+
+
+class DsnRefused(KeyRefused):
+    status = 403
 
 
 class InboxError(IngestError):

@@ -30,6 +30,7 @@ _DECLARED = frozenset(
         "db.cassandra.table",
         "server.address",
         "net.peer.name",
+        "error.issue",
     }
 )
 _METHOD_KEYS = frozenset({"http.request.method", "http.method"})

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 from uuid import UUID
 
-from ingest.attributes import DROPPED, MAX_NAME, bounded, first, text
+from ingest.attributes import DROPPED, MAX_NAME, bounded, first, identifier, text
 from ingest.events import LATEST_TIME, PRODUCT_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.personal import impersonal, is_personal, redacted
@@ -41,7 +40,6 @@ ENVIRONMENT_KEYS = ("deployment.environment.name", "deployment.environment", "en
 _WANTED = (*SERVICE_KEYS, *RELEASE_KEYS, *ENVIRONMENT_KEYS, "$current_url", "$pathname")
 # These have columns of their own.
 _COLUMNS = frozenset({"$session_id", "$trace_id", "$span_id"})
-_HEXADECIMAL = re.compile("[0-9a-f]+")
 
 
 def refusal_of(item: Any) -> str:
@@ -74,7 +72,7 @@ def _event(
     unseen = len(properties) - MAX_PROPERTIES
     if unseen > 0:
         attributes[DROPPED] = str(int(attributes.get(DROPPED, "0")) + unseen)
-    trace_id = _identifier(properties.get("$trace_id"), 32)
+    trace_id = identifier(properties.get("$trace_id"), 32)
     return Event(
         project=batch.project,
         source=PRODUCT_SOURCE,
@@ -89,7 +87,7 @@ def _event(
         environment=first(attributes, ENVIRONMENT_KEYS),
         session=_session(item, properties),
         trace_id=trace_id,
-        span_id=_identifier(properties.get("$span_id"), 16) if trace_id else "",
+        span_id=identifier(properties.get("$span_id"), 16) if trace_id else "",
         parent_span_id="",
         attributes=attributes,
         seq=batch.seq,
@@ -164,9 +162,3 @@ def _time(
     else:
         time = received
     return min(max(time if time <= received + _AHEAD else received, 0), LATEST_TIME)
-
-
-def _identifier(value: Any, digits: int) -> str:
-    """A trace or span id as spans have it; empty for anything else, which would join strangers."""
-    found = value.lower() if isinstance(value, str) and len(value) == digits else ""
-    return found if _HEXADECIMAL.fullmatch(found) and found.strip("0") else ""

@@ -8,13 +8,11 @@ wherever the product runs; the answers hold nothing that is not public.
 There is no PostHog behind this server: flags stay as the clients have them, and the configuration
 asks for no more than events.
 Source: https://posthog.com/docs/api/capture, https://posthog.com/docs/api/flags
-CORS: https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from __future__ import annotations
 
 import json
-import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -24,11 +22,13 @@ from starlette.responses import JSONResponse, Response
 
 from ingest.attributes import MAX_NAME, text
 from ingest.bodies import MAX_BODY
+from ingest.bounded_json import LARGE
+from ingest.cors import allowed, opened
 from ingest.errors import IngestError, PayloadUndecodable
 from ingest.events import PRODUCT_SOURCE
 from ingest.inbox import Inbox
 from ingest.posthog import SESSION_REPLAY, refusal_of
-from ingest.posthog_request import LARGE, keys_named, parse
+from ingest.posthog_request import keys_named, parse
 from ingest.receivers import KEY_HEADER, Receiver, key_in_headers
 
 EVENT_PATHS: Final = (
@@ -73,9 +73,6 @@ _CONFIG = {
     "detail": _NO_UPSTREAM,
 }
 _CONFIG_SECONDS = 300
-_PREFLIGHT_SECONDS = 86_400
-_ANY_ORIGIN = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "Retry-After"}
-_HEADER_NAMES = re.compile(r"[\w-]+(?:\s*,\s*[\w-]+)*", re.ASCII)
 _USUAL_HEADERS = (
     f"authorization, content-type, content-encoding, {KEY_HEADER}, x-posthog-session-id,"
     " x-posthog-distinct-id, x-posthog-window-id, traceparent, tracestate, baggage"
@@ -167,17 +164,7 @@ class PostHogReceiver(Receiver):
 
     async def preflight(self, request: Request) -> Response:
         """Let a page of any origin send what its client sends."""
-        wanted = request.headers.get("access-control-request-headers", "").strip()
-        allowed = wanted if _HEADER_NAMES.fullmatch(wanted) else _USUAL_HEADERS
-        return Response(
-            status_code=204,
-            headers=_ANY_ORIGIN
-            | {
-                "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-                "Access-Control-Allow-Headers": allowed,
-                "Access-Control-Max-Age": str(_PREFLIGHT_SECONDS),
-            },
-        )
+        return allowed(request, _USUAL_HEADERS)
 
     async def _taken_in(self, request: Request) -> list[tuple[Any, str]]:
         """Keep the events of a request; each item, and why it is none (empty where it is one)."""
@@ -213,15 +200,12 @@ class PostHogReceiver(Receiver):
     async def _respond(
         self, request: Request, take: Callable[[Request], Awaitable[Response]]
     ) -> Response:
-        response = await self.answer(request, take, self._problem)
-        response.headers.update(_ANY_ORIGIN)
-        return response
+        return opened(await self.answer(request, take, self._problem))
 
     def _public(self, response: Response) -> Response:
-        response.headers.update(_ANY_ORIGIN)
         response.headers["Cache-Control"] = f"public, max-age={_CONFIG_SECONDS}"
         response.headers["X-Content-Type-Options"] = "nosniff"
-        return response
+        return opened(response)
 
 
 def _in_script(value: object) -> str:

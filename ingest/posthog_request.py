@@ -13,38 +13,23 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any
 from urllib.parse import parse_qs
 
+from ingest.bounded_json import MAX_DEPTH, read_json, turn
 from ingest.errors import BodyTooLarge, PayloadUndecodable
 
 MAX_ITEMS = 100_000
-# Half of what Python's own reader takes, which depends on who calls it; this does not.
-MAX_DEPTH = 400
-# A JSON value of two bytes takes seventy of memory.
-MAX_VALUES = 2_000_000
-_MAX_INTEGER_DIGITS = 400
 _MAX_KEY_LENGTH = 200
 _MAX_FIELDS = 16
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
-_STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _STEPS)
-
 _NAMED_KEY = re.compile(rb'"(?:api_key|token)"\s*+:\s*+"([\w-]{1,200})"')
 _MAX_KEYS = 256
-
-# A body of more bytes is parsed one at a time, however many senders there are.
-LARGE = 256 * 1024
-_one_large_parse = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -61,12 +46,10 @@ def parse(payload: bytes) -> Request:
     """The request in a body.
 
     Raises :class:`PayloadUndecodable` for what is no request or names more than one key, and
-    :class:`BodyTooLarge` for more than :data:`MAX_ITEMS` events or :data:`MAX_VALUES` JSON values.
+    :class:`BodyTooLarge` for more than :data:`MAX_ITEMS` events or more values than
+    :func:`read_json` takes.
     """
-    if len(payload) > LARGE:
-        with _one_large_parse:
-            document = _document(payload)
-    else:
+    with turn(len(payload)):
         document = _document(payload)
     if isinstance(document, dict) and isinstance(document.get("batch"), list):
         items = tuple(document["batch"])
@@ -145,9 +128,10 @@ def _short(holder: Mapping[str, Any], *keys: str) -> str:
 
 
 def _document(payload: bytes) -> Any:
+    plain = _plain(payload)
     try:
-        return _json(_plain(payload))
-    except ValueError as error:
+        return read_json(plain)
+    except PayloadUndecodable as error:
         raise _undecodable() from error
 
 
@@ -165,27 +149,6 @@ def _undecodable() -> PayloadUndecodable:
         "the body is not JSON, nor a form whose field `data` holds JSON, plain or in base64,"
         f" at most {MAX_DEPTH} levels deep; send the client's bytes unchanged"
     )
-
-
-def _json(payload: bytes) -> Any:
-    if sum(map(payload.count, (b",", b"[", b"{"))) > MAX_VALUES:
-        raise BodyTooLarge(
-            f"one request may carry {MAX_VALUES} JSON values; split it into smaller requests"
-        )
-    if _depth(payload) > MAX_DEPTH:
-        raise ValueError("nested too deeply")
-    return json.loads(payload.decode("utf-8-sig", "replace"), parse_int=_integer)
-
-
-def _depth(payload: bytes) -> int:
-    """How deep lists and objects are nested."""
-    brackets = _STRING.sub(b"", payload).translate(None, _NO_BRACKETS)
-    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0)
-
-
-def _integer(digits: str) -> int | str:
-    """A whole number; one of very many digits stays text, since Python refuses to read it."""
-    return int(digits) if len(digits) <= _MAX_INTEGER_DIGITS else digits
 
 
 def _form_data(payload: bytes) -> bytes:

@@ -62,6 +62,8 @@ class Receiver:
     key_hint: ClassVar[str]
     """Where the sender's ingest key goes."""
 
+    key_error: ClassVar[type[KeyRefused]] = KeyRefused
+
     def __init__(
         self,
         inbox: Inbox,
@@ -102,9 +104,9 @@ class Receiver:
         """Whether a key is valid now."""
         return bool(key) and self._resolve_key(key) is not None
 
-    def key_refused(self) -> KeyRefused:
+    def key_refused(self) -> IngestError:
         """Says where the sender's key goes."""
-        return KeyRefused(self.key_hint)
+        return self.key_error(self.key_hint)
 
     async def read(self, request: Request) -> bytes:
         """The plain bytes of the body, as :func:`read_body` reads them."""
@@ -134,7 +136,7 @@ class Receiver:
             response.headers["Retry-After"] = str(error.retry_after or _RETRY_AFTER)
         if error.status == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="ingest"'
-        if error.status in (401, 413, 415):
+        if error.status in (401, 403, 413, 415):
             # The rest of the body is not read, however much of it is still to come.
             response.headers["Connection"] = "close"
         return response
@@ -147,8 +149,9 @@ def key_in_headers(request: Request) -> str:
     return key or request.headers.get(KEY_HEADER, "").strip()
 
 
-# google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, UNAVAILABLE; INTERNAL for all others.
-_CODES = {400: 3, 401: 16, 413: 3, 415: 3, 503: 14}
+# google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE; INTERNAL for
+# all others.
+_CODES = {400: 3, 401: 16, 403: 7, 413: 3, 415: 3, 503: 14}
 _INTERNAL = 13
 
 
@@ -164,6 +167,10 @@ class TracesReceiver(Receiver):
         f" create` printed it, or to {KEY_HEADER}=KEY"
     )
 
+    def key_of(self, request: Request) -> str:
+        """The ingest key that a request names."""
+        return key_in_headers(request)
+
     async def post(self, request: Request) -> Response:
         """Answer one request, as a Starlette endpoint."""
         # Until the key is known to be good, what is wrong with the type is nobody's business.
@@ -171,7 +178,7 @@ class TracesReceiver(Receiver):
 
         async def take(request: Request) -> Response:
             nonlocal encoding
-            project = self.project_of(key_in_headers(request))
+            project = self.project_of(self.key_of(request))
             encoding = encoding_of(request.headers.get("content-type", ""))
             payload = await self.read(request)
             spans = await self.parsed(payload, lambda body: span_count(parse(body, encoding)))

@@ -76,6 +76,10 @@ class Ids:
         """The page with this path template, such as ``/orders/{id}``."""
         return self.instance("page", project, path)
 
+    def error_issue(self, project: str, key: str) -> str:
+        """The error issue with this grouping key (32 hexadecimal digits)."""
+        return self.instance("error-issue", project, key)
+
     def environment(self, name: str) -> str:
         return self.instance("environment", name)
 

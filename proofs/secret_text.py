@@ -16,7 +16,7 @@ _SECRETS = tuple(
         ("PRIVATE KEY-----", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----"),
         ("PRIVATE+KEY+", r"PRIVATE\+KEY\+"),
         ("fot_", r"fot_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"),
-        ("foi_", r"foi_[A-Za-z0-9_-]{43}(?![A-Za-z0-9_-])"),
+        ("foi_", r"foi_(?:[A-Za-z0-9_-]{43}|[0-9a-f]{64})(?![A-Za-z0-9_-])"),
         ("AKIA", r"AKIA[0-9A-Z]{16}(?![0-9A-Za-z])"),
         ("ASIA", r"ASIA[0-9A-Z]{16}(?![0-9A-Za-z])"),
         ("gh", r"gh[pousr]_[A-Za-z0-9]{36}"),

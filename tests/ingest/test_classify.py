@@ -319,3 +319,39 @@ def test_an_unusable_rule_is_left_out_and_counted(
     assert rules_from_quads(quads(**broken)) == ()
     assert RULES_LEFT_OUT._value.get() == before + 1
     assert "urn:rule" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "attributes", "event_class", "rule_iri"),
+    [
+        ("error", {"error.issue": "0a" * 16}, Fo.ErrorIssue, Fo.rule_error_exception),
+        (
+            "message",
+            {"error.issue": "0a" * 16, "level": "fatal"},
+            Fo.ErrorIssue,
+            Fo.rule_error_message,
+        ),
+        ("message", {"error.issue": "0a" * 16, "level": "info"}, "", ""),
+        (
+            "transaction",
+            {"http.request.method": "GET", "http.route": "/orders/{id}"},
+            Fo.HttpRoute,
+            Fo.rule_transaction_route,
+        ),
+        ("transaction", {}, "", ""),
+        ("check-in", {}, "", ""),
+        ("log", {"level": "error"}, "", ""),
+    ],
+)
+def test_what_an_error_tracker_is_sent(
+    kind: str, attributes: dict[str, str], event_class: str, rule_iri: str
+) -> None:
+    event = replace(EVENT, source="sentry.event", kind=kind, service="web", attributes=attributes)
+    found = shipped().classify(event)
+    assert (found.event_class, found.rule) == (event_class, rule_iri)
+    # An issue is known by its key, which says nothing of what it was made of.
+    subjects = {
+        Fo.ErrorIssue: IDS.error_issue("shop", "0a" * 16),
+        Fo.HttpRoute: IDS.operation("shop", "web", "http", "GET /orders/{id}"),
+    }
+    assert found.subject == subjects.get(event_class, "")

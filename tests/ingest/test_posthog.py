@@ -24,12 +24,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.attributes import DROPPED, MAX_ATTRIBUTES, MAX_NAME, MAX_VALUE
+from ingest.bounded_json import MAX_DEPTH, MAX_VALUES
 from ingest.errors import BodyTooLarge, PayloadError, PayloadUndecodable
 from ingest.events import LATEST_TIME, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.inbox import Inbox
 from ingest.posthog import MAX_PROPERTIES, PERSON, events_of
-from ingest.posthog_request import MAX_DEPTH, MAX_ITEMS, MAX_VALUES, parse
+from ingest.posthog_request import MAX_ITEMS, parse
 from ingest.pseudonyms import Pseudonyms
 
 SECOND = 10**9

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest import attributes, bodies, otlp, posthog, posthog_request, warehouse
+from ingest import attributes, bodies, bounded_json, otlp, posthog, posthog_request, warehouse
 from ingest.errors import (
     QueryInvalid,
     QueryLimitReached,
@@ -54,9 +54,9 @@ def test_the_metrics_exist(page: str) -> None:
 
 
 def test_the_limits_are_those_of_the_code(page: str) -> None:
-    for limit in (posthog_request.MAX_ITEMS, posthog_request.MAX_VALUES):
+    for limit in (posthog_request.MAX_ITEMS, bounded_json.MAX_VALUES):
         assert f"{limit:,}" in page
-    assert f"more than {posthog_request.MAX_DEPTH} levels deep" in page
+    assert f"more than {bounded_json.MAX_DEPTH} levels deep" in page
     for path in (*EVENT_PATHS, RESULTS_PATH, *FLAGS_PATHS, REPLAY_PATH, CONFIG_PATH):
         assert re.search(rf"^\| `(?:POST|GET) [^|]*{re.escape(path)}`", page, re.MULTILINE), path
     for key in posthog.SERVICE_KEYS + posthog.RELEASE_KEYS + posthog.ENVIRONMENT_KEYS:

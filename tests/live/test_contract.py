@@ -30,6 +30,11 @@ KEYED = (
     *("/batch/", "/e/", "/i/v0/e/", "/capture/", "/track/", "/engage/", "/i/v0/ai/batch/"),
     *("/i/v1/analytics/events", "/flags/", "/decide/", "/s/"),
 )
+# What Sentry's clients send to.
+BY_DSN = (
+    *("/api/{number}/envelope/", "/api/{number}/store/"),
+    "/api/{number}/integration/otlp/v1/traces/",
+)
 CONTRACT = """
 /sparql GET POST
 /graphs/{} GET
@@ -57,6 +62,9 @@ CONTRACT = """
 /i/v1/analytics/events POST
 /flags/ POST
 /array/{}/config GET
+/api/{}/envelope/ POST
+/api/{}/store/ POST
+/api/{}/integration/otlp/v1/traces/ POST
 /healthz GET
 /readyz GET
 /metrics GET
@@ -138,10 +146,13 @@ def test_no_token_no_answer(platform: Platform, routes: dict[str, set[str]]) -> 
         for path, methods in routes.items():
             address = re.sub(r"\{[^}]*\}", "0", path)
             for method in methods:
-                body = b'{"event": "e"}' if path in KEYED else None
+                body = b'{"event": "e"}' if path in (*KEYED, *BY_DSN) else None
                 answer = client.request(method, address, content=body)
                 if path in OPEN:
                     assert answer.is_success
+                    continue
+                if path in BY_DSN:
+                    assert answer.status_code == 403, (method, path, answer.text)
                     continue
                 assert answer.status_code == 401, (method, path, answer.text)
                 assert answer.headers["www-authenticate"].startswith("Bearer")

@@ -30,6 +30,8 @@ SECRETS = [
     "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE",
     "fot_" + "A" * 43,
     "foi_" + "b-_9" * 10 + "xyz",
+    # As it stands in a DSN.
+    "foi_" + "0a" * 32,
     "AKIA" + "ABCDEFGHIJKLMNOP",
     "ghp_" + "a1B2" * 9,
     "github_pat_" + "a" * 40,

@@ -155,6 +155,9 @@ SOUND = {
         fo:source "posthog.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
         fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ;
         fo:whenName "$pageview" , "$*" , "*" , "a b" .""",
+    "rule of an error": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
+        fo:source "sentry.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
+        fo:subjectKind "error-issue" ; fo:nameTemplate "{error.issue}" ; fo:whenKind "error" .""",
     "a term of one's own": 'ex:Team a owl:Class ; rdfs:label "Team" .',
     "an anonymous class": "[] a owl:Class ; owl:unionOf ( ex:A ex:B ) .",
     "an anonymous class as the graph keeps it": """

@@ -44,6 +44,7 @@ def test_a_new_project_prints_what_the_sdk_needs(
         "ingest_key": KEY,
         "environment": environment,
         "posthog": {"POSTHOG_HOST": "http://127.0.0.1:8080", "POSTHOG_PROJECT_API_KEY": KEY},
+        "sentry": {"SENTRY_DSN": f"http://{KEY}@127.0.0.1:8080/1"},
     }
     fake.says("POST /projects", made, status=201)
     shown = run("projects", "create", "shop", "--label", "Web shop", "--restricted", "--data", data)
@@ -53,8 +54,9 @@ def test_a_new_project_prints_what_the_sdk_needs(
     assert KEY not in shown.err
     exported = dict(shlex.split(line)[1].split("=", 1) for line in shown.out.splitlines() if line)
     first = {name: environment[name] for name in list(environment)[:3]}
-    assert exported == first | made["posthog"]
+    assert exported == first | made["posthog"] | made["sentry"]
     assert "posthog.init(KEY" in shown.err
+    assert "Sentry.init({dsn" in shown.err
 
 
 def test_a_projects_key_may_be_json(fake: Any, data: Path, run: Callable[..., Any]) -> None:

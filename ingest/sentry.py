@@ -1,0 +1,254 @@
+"""What Sentry's clients report: bytes to events, purely.
+
+Invariant: `events_of` is a function of the payload and of when it was received; it raises nothing
+but `PayloadError` and `BodyError`, before the first event. An item that is no event here is
+skipped in its place. Nothing of a user, a request or a variable's value leaves here: what is
+kept of an item is named one by one, but for tags and attributes of logs, which are the program's
+own.
+Source: https://develop.sentry.dev/sdk/foundations/transport/envelopes/
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from ingest.bounded_json import read_json
+from ingest.errors import BodyError, PayloadError
+from ingest.events import Event, Skipped
+from ingest.evidence import EvidenceBatch
+from ingest.personal import impersonal, is_personal, redacted
+from ingest.posthog_request import object_of, text_of
+from ingest.sentry_envelope import UNREADABLE, Item, parse
+from ingest.sentry_event import (
+    SERVICE_KEYS,
+    Sent,
+    digest_of,
+    event_id_of,
+    event_of,
+    id_of,
+    instant_of,
+    seconds_of,
+)
+from ingest.sentry_issue import few_names, fingerprint_of, issue_of
+
+_MAX_ATTRIBUTES = 1_000
+# Of users, requests, machines and the words of the message; and what has columns of its own.
+_NO_LOG_ATTRIBUTES = re.compile(
+    r"(?:user|user_agent|url|http|client|server|process|thread)\..*|sentry\.(?!origin$|sdk\.).*"
+)
+_ROUTE = re.compile(r"(?:([A-Z]+) )?(/.*)", re.DOTALL)
+_ERROR_LEVELS = frozenset({"error", "fatal", "critical"})
+_SOUND_STATUSES = frozenset({"", "ok", "cancelled", "unknown"})
+_FAILED_CHECK_INS = frozenset({"error", "missed", "timeout"})
+_FAILED_SESSIONS = frozenset({"crashed", "abnormal"})
+
+_SKIPPED = {
+    UNREADABLE: "unreadable-item-header",
+    "span": "span",
+    "trace_metric": "metric",
+    "statsd": "metric",
+    "client_report": "client-report",
+    "attachment": "attachment",
+    "feedback": "feedback",
+    "user_report": "feedback",
+    "profile": "profile",
+    "profile_chunk": "profile",
+    "replay_event": "session-replay",
+    "replay_recording": "session-replay",
+    "replay_video": "session-replay",
+}
+UNDECODABLE = "undecodable-item"
+
+
+def refusal_of(item: Item) -> str:
+    """Why items of this type are no events, in kebab case; empty where they may be."""
+    return "" if item.type in _EVENTS else _SKIPPED.get(item.type, "unknown-item-type")
+
+
+def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    """Every item of a payload, in the order sent. Raises as :func:`parse` does."""
+    envelope = parse(payload, batch.content_type)
+    for number, item in enumerate(envelope.items):
+        reason = refusal_of(item)
+        if reason:
+            yield Skipped(reason)
+            continue
+        try:
+            said = read_json(item.payload)
+        except (PayloadError, BodyError):
+            yield Skipped(UNDECODABLE)
+            continue
+        if isinstance(said, dict):
+            yield from _EVENTS[item.type](said, Sent(batch, envelope, not number))
+        else:
+            yield Skipped("not-an-object")
+
+
+def _reported(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    """An exception or a message."""
+    if said.get("type") == "transaction":
+        yield from _transaction(said, sent)
+        return
+    issue = issue_of(said)
+    level = text_of(said, "level") or "error"
+    fingerprint = fingerprint_of(said)
+    pairs = {
+        "level": level,
+        "exception.type": issue.exception_type,
+        "exception.module": issue.exception_module,
+        "mechanism.type": issue.mechanism,
+        "mechanism.handled": issue.handled,
+        "error.issue": issue.key,
+        "error.culprit": issue.culprit,
+        "error.fingerprint": json.dumps(fingerprint, ensure_ascii=False) if fingerprint else "",
+        "logger": text_of(said, "logger"),
+    }
+    yield event_of(
+        said,
+        sent,
+        kind="error" if issue.is_exception else "message",
+        event_id=event_id_of(said, sent),
+        name=issue.name,
+        status="error" if issue.is_exception or level in _ERROR_LEVELS else "",
+        pairs=pairs | _request(said),
+    )
+
+
+def _transaction(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    trace = object_of(object_of(said.get("contexts")).get("trace"))
+    status = text_of(trace, "status")
+    ended, started = instant_of(said.get("timestamp")), instant_of(said.get("start_timestamp"))
+    yield event_of(
+        said,
+        sent,
+        kind="transaction",
+        event_id=event_id_of(said, sent),
+        name=few_names(text_of(said, "transaction")),
+        status="ok" if status == "ok" else "" if status in _SOUND_STATUSES else "error",
+        pairs={"op": text_of(trace, "op"), "status": status} | _request(said),
+        happened=started or ended,
+        duration=max(0, ended - started) if ended and started else 0,
+    )
+
+
+def _check_in(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    """One sign of life of a job that a monitor watches."""
+    status, check_in = text_of(said, "status"), text_of(said, "check_in_id")
+    yield event_of(
+        said,
+        sent,
+        kind="check-in",
+        # A job reports its beginning and its end under one id.
+        event_id=f"{id_of(check_in)}-{status[:32]}" if check_in else digest_of(said),
+        name=few_names(text_of(said, "monitor_slug")),
+        status="error" if status in _FAILED_CHECK_INS else "ok" if status == "ok" else "",
+        pairs={"check_in.status": status, "check_in.id": check_in},
+        duration=seconds_of(said.get("duration")),
+    )
+
+
+def _session(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    status = text_of(said, "status")
+    yield event_of(
+        {**object_of(said.get("attrs")), **said},
+        sent,
+        kind="session",
+        event_id=digest_of(said),
+        name="session",
+        status="error" if status in _FAILED_SESSIONS else "",
+        pairs={"session.status": status, "session.errors": text_of(said, "errors")},
+        session=text_of(said, "sid"),
+        duration=seconds_of(said.get("duration")),
+    )
+
+
+def _sessions(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    """Numbers of sessions that began in the same minute."""
+    aggregates = said.get("aggregates")
+    for number, counts in enumerate(aggregates if isinstance(aggregates, list) else ()):
+        if not isinstance(counts, dict):
+            yield Skipped("not-an-object")
+            continue
+        names = ("exited", "errored", "crashed", "abnormal", "unhandled")
+        pairs = {f"sessions.{name}": text_of(counts, name) for name in names}
+        failed = any(pairs[f"sessions.{name}"] not in ("", "0") for name in ("crashed", "abnormal"))
+        yield event_of(
+            object_of(said.get("attrs")),
+            sent,
+            kind="sessions",
+            # Two processes may count the same in the same minute.
+            event_id=digest_of([number, counts, said.get("attrs"), sent.envelope.sent_at]),
+            name="sessions",
+            status="error" if failed else "",
+            pairs=pairs,
+            happened=instant_of(counts.get("started")),
+        )
+
+
+def _logs(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
+    items = said.get("items")
+    for log in items if isinstance(items, list) else ():
+        if not isinstance(log, dict):
+            yield Skipped("not-an-object")
+            continue
+        values = {
+            key: object_of(value).get("value")
+            for key, value in islice(object_of(log.get("attributes")).items(), _MAX_ATTRIBUTES)
+        }
+        level = text_of(log, "level")
+        trace = {"trace_id": log.get("trace_id"), "span_id": log.get("span_id")}
+        template = text_of(values, "sentry.message.template")
+        around: dict[str, Any] = {
+            "timestamp": log.get("timestamp"),
+            "contexts": {"trace": trace},
+            "release": values.get("sentry.release"),
+            "environment": values.get("sentry.environment"),
+            "tags": {key: values[key] for key in SERVICE_KEYS if values.get(key)},
+        }
+        own = {
+            key: value if isinstance(value, str) else json.dumps(impersonal(value))
+            for key, value in values.items()
+            if value is not None and not _NO_LOG_ATTRIBUTES.fullmatch(key) and not is_personal(key)
+        }
+        yield event_of(
+            around,
+            sent,
+            kind="log",
+            event_id=digest_of(log),
+            # Without its template, a text is full of what it was put together from.
+            name=few_names(template or text_of(values, "logger.name")) or "log",
+            status="error" if level in _ERROR_LEVELS else "",
+            pairs={"level": level} | own,
+        )
+
+
+_EVENTS: Mapping[str, Callable[[Mapping[str, Any], Sent], Iterator[Event | Skipped]]] = {
+    "event": _reported,
+    "transaction": _transaction,
+    "check_in": _check_in,
+    "session": _session,
+    "sessions": _sessions,
+    "log": _logs,
+}
+
+
+def _request(said: Mapping[str, Any]) -> dict[str, str]:
+    """What a transaction is called, and the route that it served, named as OpenTelemetry does."""
+    contexts = object_of(said.get("contexts"))
+    name = text_of(said, "transaction")
+    source = text_of(object_of(said.get("transaction_info")), "source")
+    found = {"transaction": few_names(name), "transaction.source": source}
+    route = _ROUTE.fullmatch(name)
+    if (
+        text_of(object_of(contexts.get("trace")), "op") == "http.server"
+        and source == "route"
+        and route
+    ):
+        method = text_of(object_of(said.get("request")), "method") or route[1] or ""
+        found |= {"http.request.method": method, "http.route": redacted(route[2])}
+    response = object_of(contexts.get("response"))
+    return found | {"http.response.status_code": text_of(response, "status_code")}
