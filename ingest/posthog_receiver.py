@@ -21,15 +21,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from ingest.attributes import MAX_NAME, text
-from ingest.bodies import MAX_BODY
 from ingest.bounded_json import LARGE
 from ingest.cors import allowed, opened
-from ingest.errors import IngestError, PayloadUndecodable
+from ingest.errors import PayloadUndecodable
 from ingest.events import PRODUCT_SOURCE
-from ingest.inbox import Inbox
 from ingest.posthog import SESSION_REPLAY, refusal_of
 from ingest.posthog_request import keys_named, parse
-from ingest.receivers import KEY_HEADER, Receiver, key_in_headers
+from ingest.receivers import KEY_HEADER, ProblemReceiver, key_in_headers
 
 EVENT_PATHS: Final = (
     "/batch/",
@@ -79,7 +77,7 @@ _USUAL_HEADERS = (
 )
 
 
-class PostHogReceiver(Receiver):
+class PostHogReceiver(ProblemReceiver):
     """Takes product events in for the project that the API key of the request belongs to.
 
     Each public method is a Starlette endpoint. ``problem`` makes the answer of an error: clients
@@ -92,17 +90,6 @@ class PostHogReceiver(Receiver):
         "the API key is the project's ingest key, as `fractalops projects create` printed it:"
         " give it to the client as its project API key"
     )
-
-    def __init__(
-        self,
-        inbox: Inbox,
-        resolve_key: Callable[[str], str | None],
-        problem: Callable[[IngestError], Response],
-        *,
-        max_body: int = MAX_BODY,
-    ) -> None:
-        super().__init__(inbox, resolve_key, max_body=max_body)
-        self._problem = problem
 
     async def capture(self, request: Request) -> Response:
         """Take events in, as all clients but the newest send them."""

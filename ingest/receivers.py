@@ -142,6 +142,22 @@ class Receiver:
         return response
 
 
+class ProblemReceiver(Receiver):
+    """A receiver whose clients show what a problem document says: ``problem`` makes the answer of
+    an error."""
+
+    def __init__(
+        self,
+        inbox: Inbox,
+        resolve_key: Callable[[str], str | None],
+        problem: Callable[[IngestError], Response],
+        *,
+        max_body: int = MAX_BODY,
+    ) -> None:
+        super().__init__(inbox, resolve_key, max_body=max_body)
+        self._problem = problem
+
+
 def key_in_headers(request: Request) -> str:
     """The ingest key of a Bearer token or of our own header, empty without either."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")

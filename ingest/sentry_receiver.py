@@ -11,18 +11,15 @@ https://develop.sentry.dev/sdk/foundations/transport/rate-limiting/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ingest.bodies import MAX_BODY
 from ingest.cors import allowed, opened
-from ingest.errors import DsnRefused, IngestError
+from ingest.errors import DsnRefused
 from ingest.events import ERROR_SOURCE
-from ingest.inbox import Inbox
-from ingest.receivers import Receiver, TracesReceiver
+from ingest.receivers import ProblemReceiver, TracesReceiver
 from ingest.sentry import refusal_of
 from ingest.sentry_dsn import ingest_key, key_of
 from ingest.sentry_envelope import ENVELOPE, EVENT, Envelope, parse
@@ -46,7 +43,7 @@ async def preflight(request: Request) -> Response:
     return allowed(request, _USUAL_HEADERS)
 
 
-class SentryReceiver(Receiver):
+class SentryReceiver(ProblemReceiver):
     """Takes envelopes and single events in for the project that the DSN's key belongs to.
 
     ``problem`` makes the answer of an error: clients log its member ``detail``.
@@ -56,17 +53,6 @@ class SentryReceiver(Receiver):
     source = ERROR_SOURCE
     key_hint = _KEY_HINT
     key_error = DsnRefused
-
-    def __init__(
-        self,
-        inbox: Inbox,
-        resolve_key: Callable[[str], str | None],
-        problem: Callable[[IngestError], Response],
-        *,
-        max_body: int = MAX_BODY,
-    ) -> None:
-        super().__init__(inbox, resolve_key, max_body=max_body)
-        self._problem = problem
 
     async def envelope(self, request: Request) -> Response:
         """Take an envelope in."""
