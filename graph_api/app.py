@@ -81,9 +81,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
 
     authenticator = assembly.authenticator
     settings = assembly.settings
-    telemetry.add_routes(
-        app, assembly.inbox, assembly.access.project_of_key, otlp_bytes=settings.otlp_bytes
-    )
+    telemetry.add_routes(app, assembly.inbox, assembly.sender_of, otlp_bytes=settings.otlp_bytes)
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 
     status = Status(assembly)

@@ -32,6 +32,7 @@ from ingest.decoders import decoders
 from ingest.inbox import Inbox
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
 from ontology.ids import Ids
@@ -51,7 +52,7 @@ from proofs.ledger import Ledger
 from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
-from runtime.access import Access
+from runtime.access import INGEST, Access
 from runtime.data_folder import DataFolder, write_whole
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
@@ -312,6 +313,13 @@ class Assembly:
         self._closing.callback(stopping.set)
 
     # --- what the parts ask for
+
+    def sender_of(self, secret: str) -> Sender | None:
+        """Whose an ingest key is, ``None`` for a key that is not valid (any more)."""
+        key = self.access.ingest_key(secret)
+        if key is None or key.project is None:
+            return None
+        return Sender(key.project, key.id, trusted=key.role == INGEST)
 
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)

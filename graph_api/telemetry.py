@@ -25,6 +25,7 @@ from ingest.posthog_receiver import (
     PostHogReceiver,
 )
 from ingest.receivers import TracesReceiver
+from ingest.sender import FindSender
 from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryReceiver, SentryTracesReceiver
 from ingest.sentry_receiver import TRACES_PATH as SENTRY_TRACES_PATH
 from ingest.sentry_receiver import preflight as sentry_preflight
@@ -73,11 +74,9 @@ _CAPTURE = "Take product events in from a PostHog client."
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def add_routes(
-    app: FastAPI, inbox: Inbox, resolve_key: Callable[[str], str | None], *, otlp_bytes: int
-) -> None:
-    """Let the receivers answer. ``resolve_key`` gives the project of an ingest key."""
-    traces = TracesReceiver(inbox, resolve_key, max_body=otlp_bytes)
+def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int) -> None:
+    """Let the receivers answer. ``find_sender`` says whose an ingest key is."""
+    traces = TracesReceiver(inbox, find_sender, max_body=otlp_bytes)
     app.add_api_route(
         TRACES_PATH,
         traces.post,
@@ -87,7 +86,7 @@ def add_routes(
         response_class=Response,
         openapi_extra=_TRACES_BODY,
     )
-    posthog = PostHogReceiver(inbox, resolve_key, _answer)
+    posthog = PostHogReceiver(inbox, find_sender, _answer)
     for path, endpoint, summary in (
         *((path, posthog.capture, _CAPTURE) for path in EVENT_PATHS),
         (RESULTS_PATH, posthog.capture_with_results, "The same, told one by one."),
@@ -95,8 +94,8 @@ def add_routes(
         (REPLAY_PATH, posthog.replay, "Session recordings: dropped and counted."),
     ):
         _add(app, path, endpoint, posthog.preflight, summary, _EVENTS_BODY)
-    sentry = SentryReceiver(inbox, resolve_key, _answer)
-    traces = SentryTracesReceiver(inbox, resolve_key, max_body=otlp_bytes)
+    sentry = SentryReceiver(inbox, find_sender, _answer)
+    traces = SentryTracesReceiver(inbox, find_sender, max_body=otlp_bytes)
     for path, endpoint, summary, body in (
         (
             ENVELOPE_PATH,

@@ -26,7 +26,8 @@ class Event:
     """One thing that happened.
 
     ``event_class``, ``rule`` and ``subject`` are IRIs chosen by the classifier, empty until then
-    and for good where no rule fits. ``seq`` and ``batch`` name the evidence batch it came in.
+    and for good where no rule fits. ``seq`` and ``batch`` name the evidence batch it came in;
+    ``trusted`` is that batch's.
     """
 
     project: str
@@ -50,6 +51,7 @@ class Event:
     event_class: str = ""
     rule: str = ""
     subject: str = ""
+    trusted: bool = True
 
     def classified(self, event_class: str, rule: str, subject: str) -> Event:
         """This event with what the classifier found."""
@@ -76,6 +78,7 @@ class Event:
             event_class,
             rule,
             subject,
+            self.trusted,
         )
 
 

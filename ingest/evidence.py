@@ -52,7 +52,8 @@ class EvidenceBatch:
     """What is known of a batch without opening it.
 
     ``received_at`` is in nanoseconds since 1970-01-01 UTC; ``payload_sha256`` (64 hexadecimal
-    digits, of the payload after Content-Encoding was undone) is ``None`` once it was erased.
+    digits, of the payload after Content-Encoding was undone) is ``None`` once it was erased;
+    ``key`` and ``trusted`` are those of the :class:`ingest.sender.Sender`.
     """
 
     seq: int
@@ -63,6 +64,8 @@ class EvidenceBatch:
     size: int
     received_at: int
     payload_sha256: str | None
+    key: str = ""
+    trusted: bool = True
 
 
 def seal(payload: bytes, random: Callable[[int], bytes]) -> Sealed:

@@ -13,33 +13,42 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from ingest.errors import EvidenceErased, InboxBehind, InboxError, InboxUnusable
 from ingest.evidence import EvidenceBatch, Sealed, Secret, seal, unseal
 from ingest.group_commit import GroupCommit, end_process
+from ingest.sender import Sender
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 _APPLICATION_ID: Final = 0x666F6962  # "foib"
 
 _SCHEMA = """
 CREATE TABLE batch (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, digest TEXT NOT NULL UNIQUE, project TEXT NOT NULL,
     source TEXT NOT NULL, content_type TEXT NOT NULL, size INTEGER NOT NULL,
-    received_at INTEGER NOT NULL, ciphertext BLOB NOT NULL);
+    received_at INTEGER NOT NULL, ciphertext BLOB NOT NULL,
+    sender_key TEXT NOT NULL DEFAULT '', trusted INTEGER NOT NULL DEFAULT 1);
 CREATE TABLE batch_key (
     seq INTEGER PRIMARY KEY REFERENCES batch, key BLOB NOT NULL, salt BLOB NOT NULL,
     payload_sha256 TEXT NOT NULL);
 CREATE TABLE set_aside (seq INTEGER PRIMARY KEY REFERENCES batch, reason TEXT NOT NULL);
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
+# What leads from each older format to the next one.
+_UPGRADES = {
+    1: (
+        "ALTER TABLE batch ADD COLUMN sender_key TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE batch ADD COLUMN trusted INTEGER NOT NULL DEFAULT 1",
+    ),
+}
 _BATCH = (
-    "SELECT batch.seq, digest, project, source, content_type, size, received_at, payload_sha256"
-    " FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq "
+    "SELECT batch.seq, digest, project, source, content_type, size, received_at, payload_sha256,"
+    " sender_key, trusted FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq "
 )
 
 MAX_BACKLOG = 1 << 30
@@ -99,26 +108,28 @@ class Inbox:
         self._reserved = 0
         self._writer = GroupCommit(lambda: self._connect(path), fatal)
 
-    async def submit(self, project: str, source: str, content_type: str, payload: bytes) -> Receipt:
+    async def submit(
+        self, sender: Sender, source: str, content_type: str, payload: bytes
+    ) -> Receipt:
         """Store a batch; returns once it is durable.
 
         Raises :class:`InboxBehind` when facts lag by more than the backlog allows,
         :class:`InboxFull` when the disk has no room, :class:`InboxClosed` at the end.
         """
         return await asyncio.wrap_future(
-            await asyncio.to_thread(self._hand_in, project, source, content_type, payload)
+            await asyncio.to_thread(self._hand_in, sender, source, content_type, payload)
         )
 
     def submit_blocking(
-        self, project: str, source: str, content_type: str, payload: bytes
+        self, sender: Sender, source: str, content_type: str, payload: bytes
     ) -> Receipt:
         """As :meth:`submit`, for threads."""
-        return self._hand_in(project, source, content_type, payload).result()
+        return self._hand_in(sender, source, content_type, payload).result()
 
     def pending(self, after: int, limit: int) -> tuple[EvidenceBatch, ...]:
         """The next batches after this number, in order."""
         rows = self._all(_BATCH + "WHERE batch.seq > ? ORDER BY batch.seq LIMIT ?", (after, limit))
-        return tuple(EvidenceBatch(*row) for row in rows)
+        return tuple(map(_batch, rows))
 
     def payload(self, seq: int) -> bytes:
         """The bytes of a batch. Raises :class:`EvidenceErased`, or :class:`EvidenceCorrupt`."""
@@ -137,7 +148,7 @@ class Inbox:
     def evidence(self, digest: str) -> EvidenceBatch | None:
         """The batch with this commitment (``sha256:...``), ``None`` if there is none."""
         row = self._one(_BATCH + "WHERE digest = ?", (digest,))
-        return EvidenceBatch(*row) if row else None
+        return _batch(row) if row else None
 
     def destroy_key(self, digest: str) -> bool:
         """Erase a payload for good by destroying what opens it; ``False`` if it is gone already."""
@@ -231,7 +242,7 @@ class Inbox:
             self._reader.close()
 
     def _hand_in(
-        self, project: str, source: str, content_type: str, payload: bytes
+        self, sender: Sender, source: str, content_type: str, payload: bytes
     ) -> Future[Receipt]:
         self._reserve(len(payload))
         try:
@@ -239,7 +250,7 @@ class Inbox:
             received_at = self._clock()
             future = self._writer.submit(
                 lambda connection: _insert(
-                    connection, project, source, content_type, received_at, sealed
+                    connection, sender, source, content_type, received_at, sealed
                 )
             )
         except BaseException:
@@ -302,6 +313,10 @@ class Inbox:
         return connection
 
 
+def _batch(row: Sequence[Any]) -> EvidenceBatch:
+    return replace(EvidenceBatch(*row), trusted=bool(row[-1]))
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
     connection.execute("PRAGMA journal_mode = WAL")
@@ -329,31 +344,43 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
             f"{path.name} has format {version}, this version reads up to {FORMAT_VERSION}: install"
             " the version that wrote it, or a newer one"
         )
+    for older in range(version, FORMAT_VERSION):
+        _upgrade(connection, older)
     if path.stat().st_size <= _CHECKED_AT_START:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
             raise sqlite3.DatabaseError(finding)
 
 
+def _upgrade(connection: sqlite3.Connection, version: int) -> None:
+    """Lead a file of this format to the next one, whole or not at all."""
+    statements = "; ".join(_UPGRADES[version])
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {statements}; PRAGMA user_version = {version + 1}; COMMIT;"
+    )
+
+
 def _insert(
     connection: sqlite3.Connection,
-    project: str,
+    sender: Sender,
     source: str,
     content_type: str,
     received_at: int,
     sealed: Sealed,
 ) -> Receipt:
     seq = connection.execute(
-        "INSERT INTO batch (digest, project, source, content_type, size, received_at, ciphertext)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO batch (digest, project, source, content_type, size, received_at, ciphertext,"
+        " sender_key, trusted) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             sealed.digest,
-            project,
+            sender.project,
             source,
             content_type,
             sealed.size,
             received_at,
             sealed.ciphertext,
+            sender.key,
+            sender.trusted,
         ),
     ).lastrowid
     secret = sealed.secret

@@ -28,6 +28,7 @@ from ingest.events import PRODUCT_SOURCE
 from ingest.posthog import SESSION_REPLAY, refusal_of
 from ingest.posthog_request import keys_named, parse
 from ingest.receivers import KEY_HEADER, ProblemReceiver, key_in_headers
+from ingest.sender import Sender
 
 EVENT_PATHS: Final = (
     "/batch/",
@@ -155,25 +156,25 @@ class PostHogReceiver(ProblemReceiver):
 
     async def _taken_in(self, request: Request) -> list[tuple[Any, str]]:
         """Keep the events of a request; each item, and why it is none (empty where it is one)."""
-        project, payload, items = await self._opened(request)
+        sender, payload, items = await self._opened(request)
         if not items:
             raise PayloadUndecodable("the body holds no event")
         reasons = Counter(map(refusal_of, items))
         if reasons[""]:
             # The decoder counts what it skips of a payload that is kept.
             media_type = text(request.headers.get("content-type", ""), MAX_NAME)
-            await self.keep(project, media_type, payload, reasons[""])
+            await self.keep(sender, media_type, payload, reasons[""])
         else:
             for reason, number in reasons.items():
                 self.drop(reason, number)
         return [(item, refusal_of(item)) for item in items]
 
-    async def _opened(self, request: Request) -> tuple[str, bytes, tuple[Any, ...]]:
-        """Project, payload and items of a request."""
+    async def _opened(self, request: Request) -> tuple[Sender, bytes, tuple[Any, ...]]:
+        """Sender, payload and items of a request."""
         key = key_in_headers(request)
         if key:
             # Then nothing of a stranger's is read.
-            self.project_of(key)
+            self.sender_of(request, key)
         payload = await self.read(request)
         asked = request.query_params.get("api_key", "") or request.query_params.get("token", "")
         if len(payload) > LARGE and not key:
@@ -182,7 +183,7 @@ class PostHogReceiver(ProblemReceiver):
             if not any(map(self.is_known, (*named, asked))):
                 raise self.key_refused()
         opened = await self.parsed(payload, parse)
-        return self.project_of(key or opened.key or asked), payload, opened.items
+        return self.sender_of(request, key or opened.key or asked), payload, opened.items
 
     async def _respond(
         self, request: Request, take: Callable[[Request], Awaitable[Response]]

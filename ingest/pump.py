@@ -12,6 +12,7 @@ import logging
 import threading
 from collections import Counter as TallyCounter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from prometheus_client import Counter, Gauge
@@ -172,7 +173,8 @@ class Pump:
                 if isinstance(item, Skipped):
                     SKIPPED.labels(batch.source, item.reason).inc()
                 else:
-                    yield classifier.classify(item)
+                    event = item if batch.trusted else replace(item, trusted=False)
+                    yield classifier.classify(event)
         except EvidenceErased:
             return
         except (PayloadError, BodyError, EvidenceCorrupt) as error:

@@ -22,6 +22,7 @@ from ingest.errors import IngestError, KeyRefused
 from ingest.events import SPAN_SOURCE
 from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF, empty_answer, encoding_of, parse, refusal, span_count
+from ingest.sender import FindSender, Sender
 
 KEY_HEADER: Final = "x-fractalops-key"
 
@@ -49,8 +50,7 @@ log = logging.getLogger(__name__)
 class Receiver:
     """The way of a request from the wire to the inbox; subclasses say what it looks like.
 
-    ``resolve_key`` gives the project's slug, ``None`` for a key that is not valid (any more).
-    ``max_body`` is in bytes, after decompression.
+    ``find_sender`` says whose an ingest key is. ``max_body`` is in bytes, after decompression.
     """
 
     signal: ClassVar[str]
@@ -67,12 +67,12 @@ class Receiver:
     def __init__(
         self,
         inbox: Inbox,
-        resolve_key: Callable[[str], str | None],
+        find_sender: FindSender,
         *,
         max_body: int = MAX_BODY,
     ) -> None:
         self._inbox = inbox
-        self._resolve_key = resolve_key
+        self._find_sender = find_sender
         self._max_body = max_body
 
     async def answer(
@@ -93,16 +93,16 @@ class Receiver:
         REQUESTS.labels(self.signal, "accepted").inc()
         return response
 
-    def project_of(self, key: str) -> str:
-        """The project that a key belongs to. Raises :class:`KeyRefused`."""
-        project = self._resolve_key(key) if key else None
-        if project is None:
+    def sender_of(self, request: Request, key: str) -> Sender:
+        """Who sends a request with this key. Raises :class:`KeyRefused`."""
+        sender = self._find_sender(key) if key else None
+        if sender is None:
             raise self.key_refused()
-        return project
+        return sender.from_page() if "origin" in request.headers else sender
 
     def is_known(self, key: str) -> bool:
         """Whether a key is valid now."""
-        return bool(key) and self._resolve_key(key) is not None
+        return bool(key) and self._find_sender(key) is not None
 
     def key_refused(self) -> IngestError:
         """Says where the sender's key goes."""
@@ -118,9 +118,9 @@ class Receiver:
             return parse(payload)
         return await asyncio.to_thread(parse, payload)
 
-    async def keep(self, project: str, content_type: str, payload: bytes, items: int) -> None:
+    async def keep(self, sender: Sender, content_type: str, payload: bytes, items: int) -> None:
         """Make a payload of so many items durable."""
-        await self._inbox.submit(project, self.source, content_type, payload)
+        await self._inbox.submit(sender, self.source, content_type, payload)
         ITEMS.labels(self.source).inc(items)
         BYTES.inc(len(payload))
 
@@ -149,12 +149,12 @@ class ProblemReceiver(Receiver):
     def __init__(
         self,
         inbox: Inbox,
-        resolve_key: Callable[[str], str | None],
+        find_sender: FindSender,
         problem: Callable[[IngestError], Response],
         *,
         max_body: int = MAX_BODY,
     ) -> None:
-        super().__init__(inbox, resolve_key, max_body=max_body)
+        super().__init__(inbox, find_sender, max_body=max_body)
         self._problem = problem
 
 
@@ -194,12 +194,12 @@ class TracesReceiver(Receiver):
 
         async def take(request: Request) -> Response:
             nonlocal encoding
-            project = self.project_of(self.key_of(request))
+            sender = self.sender_of(request, self.key_of(request))
             encoding = encoding_of(request.headers.get("content-type", ""))
             payload = await self.read(request)
             spans = await self.parsed(payload, lambda body: span_count(parse(body, encoding)))
             if spans:
-                await self.keep(project, encoding, payload, spans)
+                await self.keep(sender, encoding, payload, spans)
             return Response(empty_answer(encoding), media_type=encoding)
 
         def refuse(error: IngestError) -> Response:

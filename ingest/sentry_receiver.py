@@ -20,6 +20,7 @@ from ingest.cors import allowed, opened
 from ingest.errors import DsnRefused
 from ingest.events import ERROR_SOURCE
 from ingest.receivers import ProblemReceiver, TracesReceiver
+from ingest.sender import Sender
 from ingest.sentry import refusal_of
 from ingest.sentry_dsn import ingest_key, key_of
 from ingest.sentry_envelope import ENVELOPE, EVENT, Envelope, parse
@@ -67,11 +68,11 @@ class SentryReceiver(ProblemReceiver):
             key = key_of(request)
             if key:
                 # Then nothing of a stranger's is read.
-                self.project_of(key)
+                self.sender_of(request, key)
             payload = await self.read(request)
             envelope = await self.parsed(payload, lambda body: parse(body, content_type))
-            project = self.project_of(key or ingest_key(envelope.key))
-            await self._keep(project, content_type, payload, envelope)
+            sender = self.sender_of(request, key or ingest_key(envelope.key))
+            await self._keep(sender, content_type, payload, envelope)
             return JSONResponse({"id": envelope.event_id} if envelope.event_id else {})
 
         response = await self.answer(request, take, self._problem)
@@ -82,13 +83,13 @@ class SentryReceiver(ProblemReceiver):
         return opened(response, _EXPOSED)
 
     async def _keep(
-        self, project: str, content_type: str, payload: bytes, envelope: Envelope
+        self, sender: Sender, content_type: str, payload: bytes, envelope: Envelope
     ) -> None:
         """Keep the events of an envelope; one without any is counted alone."""
         reasons = Counter(map(refusal_of, envelope.items))
         if reasons[""]:
             # The decoder counts what it skips of a payload that is kept.
-            await self.keep(project, content_type, payload, reasons[""])
+            await self.keep(sender, content_type, payload, reasons[""])
         else:
             for reason, number in reasons.items():
                 if reason:

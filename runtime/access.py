@@ -22,6 +22,12 @@ from runtime.errors import AccessError
 TOKEN_PREFIX = "fot_"
 KEY_PREFIX = "foi_"
 INGEST = "ingest"
+"""The role of a key that servers send telemetry with."""
+
+BROWSER = "ingest-browser"
+"""The role of a key that stands in a page, and so is public."""
+
+INGEST_ROLES = frozenset({INGEST, BROWSER})
 
 _VERSION = 1
 _SCHEMA = f"""
@@ -37,7 +43,8 @@ COMMIT;
 
 @dataclass(frozen=True)
 class Credential:
-    """A token or an ingest key, without its secret. ``role`` is ``ingest`` for the latter."""
+    """A token or an ingest key, without its secret. ``role`` is one of
+    :data:`INGEST_ROLES` for the latter."""
 
     id: str
     name: str
@@ -114,10 +121,10 @@ class Access:
         credential = self._held.get(_digest(secret))
         return None if credential is None or credential.revoked_at else credential
 
-    def project_of_key(self, secret: str) -> str | None:
-        """The slug of the project an ingest key belongs to."""
+    def ingest_key(self, secret: str) -> Credential | None:
+        """The ingest key of this secret, unless it is revoked."""
         credential = self.find(secret)
-        return credential.project if credential and credential.role == INGEST else None
+        return credential if credential and credential.role in INGEST_ROLES else None
 
     def all(self) -> list[Credential]:
         """Every kept credential, oldest first, revoked ones too."""
@@ -161,7 +168,7 @@ class Access:
     def _make(
         self, name: str, role: str, principal: str, project: str | None
     ) -> tuple[Credential, str]:
-        prefix = KEY_PREFIX if role == INGEST else TOKEN_PREFIX
+        prefix = KEY_PREFIX if role in INGEST_ROLES else TOKEN_PREFIX
         secret = prefix + base64.urlsafe_b64encode(self._random(32)).rstrip(b"=").decode()
         identifier = self._random(6).hex()
         created = self._clock().isoformat()

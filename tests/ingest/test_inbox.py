@@ -21,12 +21,13 @@ from ingest.errors import (
     InboxUnusable,
 )
 from ingest.inbox import FORMAT_VERSION, Inbox, Receipt
+from ingest.sender import Sender
 
 TYPE = "application/x-protobuf"
 
 
 def put(inbox: Inbox, payload: bytes = b"payload", project: str = "shop") -> Receipt:
-    return inbox.submit_blocking(project, "otel.span", TYPE, payload)
+    return inbox.submit_blocking(Sender(project), "otel.span", TYPE, payload)
 
 
 def connecting(
@@ -76,7 +77,7 @@ def test_commits_are_fsynced(inbox: Inbox) -> None:
 def test_many_at_once_share_commits_and_all_are_there(inbox: Inbox) -> None:
     async def clients() -> list[Receipt]:
         return await asyncio.gather(
-            *(inbox.submit("shop", "otel.span", TYPE, b"%d" % n) for n in range(200))
+            *(inbox.submit(Sender("shop"), "otel.span", TYPE, b"%d" % n) for n in range(200))
         )
 
     receipts = asyncio.run(clients())
@@ -272,6 +273,34 @@ def test_another_database_is_refused(tmp_path: Path) -> None:
     other.close()
     with pytest.raises(InboxUnusable, match="not an inbox"):
         Inbox(path)
+
+
+def test_the_key_and_the_trust_of_a_sender_are_kept(tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path / "inbox.sqlite")
+    inbox.submit_blocking(Sender("shop", "k1").from_page(), "otel.span", TYPE, b"one")
+    put(inbox, b"two")
+    found = [(batch.key, batch.trusted) for batch in inbox.pending(0, 10)]
+    assert found == [("k1", False), ("", True)]
+    inbox.close()
+
+
+def test_an_inbox_of_the_first_format_is_taken_over(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.sqlite"
+    inbox = Inbox(path)
+    receipt = put(inbox, b"one")
+    inbox.close()
+    older = sqlite3.connect(path)
+    older.executescript(
+        "ALTER TABLE batch DROP COLUMN sender_key; ALTER TABLE batch DROP COLUMN trusted;"
+        " PRAGMA user_version = 1;"
+    )
+    older.close()
+    for _ in range(2):
+        inbox = Inbox(path)
+        (batch,) = inbox.pending(0, 10)
+        assert (batch.digest, batch.key, batch.trusted) == (receipt.digest, "", True)
+        assert inbox.payload(1) == b"one"
+        inbox.close()
 
 
 def test_a_newer_format_is_refused(tmp_path: Path) -> None:

@@ -24,8 +24,9 @@ from ingest.posthog import events_of
 from ingest.posthog_receiver import EVENT_PATHS, FLAGS_PATHS, RESULTS_PATH
 from ingest.pseudonyms import Pseudonyms
 from ingest.receivers import DROPPED, ITEMS, KEY_HEADER, REQUESTS
+from ingest.sender import Sender
 
-KEYS = {"foi_shop": "shop", "foi_other": "other"}
+KEYS = {"foi_shop": Sender("shop"), "foi_other": Sender("other")}
 SOURCE = "posthog.event"
 EVENT = {"event": "e", "api_key": "foi_shop"}
 TWO_KEYS = b'[{"event":"e","api_key":"foi_shop"},{"event":"e","api_key":"foi_other"}]'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import SKIPPED, Pump
+from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.library import rules_turtle
@@ -41,11 +42,43 @@ def pump(inbox: Inbox, warehouse: Warehouse, classifier: Classifier) -> Iterator
 
 
 def put(inbox: Inbox, payload: bytes, *, project: str = "shop", source: str = "otel.span") -> int:
-    return inbox.submit_blocking(project, source, PROTOBUF, payload).seq
+    return inbox.submit_blocking(Sender(project), source, PROTOBUF, payload).seq
 
 
 def events(warehouse: Warehouse) -> int:
     return warehouse.counts()["events"]
+
+
+class Kept:
+    """Keeps what is inserted, as it is inserted."""
+
+    identity = "kept"
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def insert(self, events: Sequence[Event]) -> None:
+        self.events += events
+
+
+def test_an_event_is_trusted_as_its_sender_is(
+    inbox: Inbox, classifier: Classifier, payload: Payload
+) -> None:
+    warehouse = Kept()
+    routed = {"http.request.method": "GET", "http.route": "/cart"}
+    page = Sender("shop").from_page()
+    inbox.submit_blocking(page, "otel.span", PROTOBUF, payload(1, attributes=routed))
+    inbox.submit_blocking(
+        Sender("shop"), "otel.span", PROTOBUF, payload(1, first=2, attributes=routed)
+    )
+    running = Pump(inbox, warehouse, lambda: classifier, DECODERS)  # type: ignore[arg-type]
+    running.start()
+    assert running.drain(30)
+    running.stop()
+    assert [(event.trusted, bool(event.event_class)) for event in warehouse.events] == [
+        (False, True),
+        (True, True),
+    ]
 
 
 def test_a_batch_becomes_classified_facts(
@@ -53,7 +86,7 @@ def test_a_batch_becomes_classified_facts(
 ) -> None:
     attributes = {"http.request.method": "GET", "http.route": "/cart"}
     receipt = inbox.submit_blocking(
-        "shop", "otel.span", PROTOBUF, payload(3, attributes=attributes)
+        Sender("shop"), "otel.span", PROTOBUF, payload(3, attributes=attributes)
     )
     assert pump.wait_for(receipt.seq, 30)
     result = warehouse.query("SELECT DISTINCT seq, batch, project, class, subject FROM events")
@@ -143,7 +176,7 @@ def test_a_damaged_or_erased_batch_does_not_stop_the_next(
 ) -> None:
     damaged = put(inbox, payload(1))
     inbox._writer.submit(lambda db: db.execute("UPDATE batch SET ciphertext = x'00'")).result()
-    erased = inbox.submit_blocking("shop", "otel.span", PROTOBUF, payload(1, first=2))
+    erased = inbox.submit_blocking(Sender("shop"), "otel.span", PROTOBUF, payload(1, first=2))
     inbox.destroy_key(erased.digest)
     put(inbox, payload(1, first=3))
     pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)

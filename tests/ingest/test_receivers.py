@@ -37,8 +37,9 @@ from starlette.routing import Route
 from ingest.inbox import Inbox
 from ingest.otlp import JSON, PROTOBUF, decode
 from ingest.receivers import KEY_HEADER, REQUESTS, TracesReceiver
+from ingest.sender import Sender
 
-KEYS = {"foi_shop": "shop", "foi_other": "other"}
+KEYS = {"foi_shop": Sender("shop"), "foi_other": Sender("other")}
 LIMIT = 200_000
 Payload = Callable[..., bytes]
 

@@ -23,13 +23,14 @@ from ingest.errors import InboxFull
 from ingest.events import Event
 from ingest.inbox import Inbox, Receipt
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
+from ingest.sender import Sender
 from ingest.sentry import events_of
 from ingest.sentry_dsn import dsn, ingest_key, public_key
 from ingest.sentry_envelope import dsn_key
 from runtime.access import KEY_PREFIX
 
 KEY = KEY_PREFIX + base64.urlsafe_b64encode(bytes([251, 255]) * 16).rstrip(b"=").decode()
-KEYS = {"foi_shop": "shop", KEY: "other"}
+KEYS = {"foi_shop": Sender("shop"), KEY: Sender("other")}
 SOURCE = "sentry.event"
 ID = "9ec79c33ec9942ab8353589fcb2e04dc"
 EVENT = b'{"event_id":"%s","message":"m"}' % ID.encode()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from runtime.access import INGEST, KEY_PREFIX, TOKEN_PREFIX, Access, Credential
+from runtime.access import BROWSER, INGEST, KEY_PREFIX, TOKEN_PREFIX, Access, Credential
 from runtime.errors import AccessError
 
 NOW = datetime(2026, 11, 22, 10, 0, tzinfo=UTC)
@@ -51,10 +51,13 @@ def test_an_ingest_key_belongs_to_its_project(access: Access) -> None:
     credential, key = access.issue("shop telemetry", INGEST, "http://e/shop", "shop")
     assert key.startswith(KEY_PREFIX)
     assert access.find(key) == credential
-    assert access.project_of_key(key) == "shop"
+    assert access.ingest_key(key) == credential
+    browsers, public = access.issue("shop pages", BROWSER, "http://e/shop", "shop")
+    assert public.startswith(KEY_PREFIX)
+    assert access.ingest_key(public) == browsers
     _, token = access.issue("steward-shop", "steward", "http://e/steward", "shop")
-    assert access.project_of_key(token) is None
-    assert access.project_of_key("foi_" + "x" * 43) is None
+    assert access.ingest_key(token) is None
+    assert access.ingest_key("foi_" + "x" * 43) is None
 
 
 def test_secrets_are_kept_hashed_in_a_file_of_ones_own(access: Access, path: Path) -> None:
