@@ -13,42 +13,35 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
 from typing import Any
 
+from ingest import sentry_stream
 from ingest.bounded_json import read_json
 from ingest.errors import BodyError, PayloadError
 from ingest.events import Event, Skipped
 from ingest.evidence import EvidenceBatch
-from ingest.personal import impersonal, is_personal, redacted
+from ingest.personal import redacted
 from ingest.posthog_request import object_of, text_of
 from ingest.sentry_envelope import UNREADABLE, Item, parse
 from ingest.sentry_event import (
-    SERVICE_KEYS,
+    ERROR_LEVELS,
     Sent,
     digest_of,
     event_id_of,
     event_of,
     id_of,
     instant_of,
+    outcome_of,
     seconds_of,
 )
 from ingest.sentry_issue import few_names, fingerprint_of, issue_of
 
-_MAX_ATTRIBUTES = 1_000
-# Of users, requests, machines and the words of the message; and what has columns of its own.
-_NO_LOG_ATTRIBUTES = re.compile(
-    r"(?:user|user_agent|url|http|client|server|process|thread)\..*|sentry\.(?!origin$|sdk\.).*"
-)
 _ROUTE = re.compile(r"(?:([A-Z]+) )?(/.*)", re.DOTALL)
-_ERROR_LEVELS = frozenset({"error", "fatal", "critical"})
-_SOUND_STATUSES = frozenset({"", "ok", "cancelled", "unknown"})
 _FAILED_CHECK_INS = frozenset({"error", "missed", "timeout"})
 _FAILED_SESSIONS = frozenset({"crashed", "abnormal"})
 
 _SKIPPED = {
     UNREADABLE: "unreadable-item-header",
-    "span": "span",
     "trace_metric": "metric",
     "statsd": "metric",
     "client_report": "client-report",
@@ -113,7 +106,7 @@ def _reported(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
         kind="error" if issue.is_exception else "message",
         event_id=event_id_of(said, sent),
         name=issue.name,
-        status="error" if issue.is_exception or level in _ERROR_LEVELS else "",
+        status="error" if issue.is_exception or level in ERROR_LEVELS else "",
         pairs=pairs | _request(said),
     )
 
@@ -128,7 +121,7 @@ def _transaction(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skippe
         kind="transaction",
         event_id=event_id_of(said, sent),
         name=few_names(text_of(said, "transaction")),
-        status="ok" if status == "ok" else "" if status in _SOUND_STATUSES else "error",
+        status=outcome_of(status),
         pairs={"op": text_of(trace, "op"), "status": status} | _request(said),
         happened=started or ended,
         duration=max(0, ended - started) if ended and started else 0,
@@ -189,50 +182,14 @@ def _sessions(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
         )
 
 
-def _logs(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
-    items = said.get("items")
-    for log in items if isinstance(items, list) else ():
-        if not isinstance(log, dict):
-            yield Skipped("not-an-object")
-            continue
-        values = {
-            key: object_of(value).get("value")
-            for key, value in islice(object_of(log.get("attributes")).items(), _MAX_ATTRIBUTES)
-        }
-        level = text_of(log, "level")
-        trace = {"trace_id": log.get("trace_id"), "span_id": log.get("span_id")}
-        template = text_of(values, "sentry.message.template")
-        around: dict[str, Any] = {
-            "timestamp": log.get("timestamp"),
-            "contexts": {"trace": trace},
-            "release": values.get("sentry.release"),
-            "environment": values.get("sentry.environment"),
-            "tags": {key: values[key] for key in SERVICE_KEYS if values.get(key)},
-        }
-        own = {
-            key: value if isinstance(value, str) else json.dumps(impersonal(value))
-            for key, value in values.items()
-            if value is not None and not _NO_LOG_ATTRIBUTES.fullmatch(key) and not is_personal(key)
-        }
-        yield event_of(
-            around,
-            sent,
-            kind="log",
-            event_id=digest_of(log),
-            # Without its template, a text is full of what it was put together from.
-            name=few_names(template or text_of(values, "logger.name")) or "log",
-            status="error" if level in _ERROR_LEVELS else "",
-            pairs={"level": level} | own,
-        )
-
-
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any], Sent], Iterator[Event | Skipped]]] = {
     "event": _reported,
     "transaction": _transaction,
     "check_in": _check_in,
     "session": _session,
     "sessions": _sessions,
-    "log": _logs,
+    "log": sentry_stream.logs,
+    "span": sentry_stream.spans,
 }
 
 

@@ -28,6 +28,9 @@ _MIN_DRIFT = 55 * 60 * 10**9
 _AHEAD = 60 * 10**9
 _MAX_TAGS = 1_000
 
+ERROR_LEVELS = frozenset({"error", "fatal", "critical"})
+_SOUND_STATUSES = frozenset({"", "ok", "cancelled", "unknown"})
+
 SERVICE_KEYS = ("service.name", "service")
 _SESSION_KEYS = ("session.id", "sessionId")
 # These have columns or attributes of their own, or name a machine.
@@ -140,6 +143,11 @@ def instant_of(value: Any) -> int | None:
         # What is beyond microseconds is not in the number, but in how it is kept.
         return round(value * 10**6) * 1000 if 0 < value < 2**33 else None
     return instant(value)
+
+
+def outcome_of(status: str) -> str:
+    """``ok``, ``error`` or, where a span's status says neither, nothing."""
+    return "ok" if status == "ok" else "" if status in _SOUND_STATUSES else "error"
 
 
 def seconds_of(value: Any) -> int:

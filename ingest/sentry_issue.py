@@ -1,9 +1,10 @@
 """What an error event of a Sentry client is about: title, culprit, and the issue it belongs to.
 
 Invariant: the issue is a function of the event, computed as GlitchTip does it, MD5 over title,
-culprit and type or over the parts of the fingerprint, with one difference: identifiers and mail
+culprit and type or over the parts of the fingerprint, but that identifiers and mail
 addresses are taken out of the texts first, for an issue may become a node of the graph, and the
-graph must not grow with traffic. Where a text holds none, the issue is GlitchTip's own.
+graph must not grow with traffic. Where a text holds none, the issue is GlitchTip's own. A message
+with a stack is grouped by its words, where GlitchTip takes it for an exception without a name.
 Source: https://gitlab.com/glitchtip/glitchtip-backend (apps/event_ingest/utils.py)
 """
 
@@ -46,12 +47,14 @@ def issue_of(event: Mapping[str, Any]) -> Issue:
     """What an event of type error or default is about."""
     exceptions = _values(event.get("exception"))
     culprit = _few(text_of(event, "culprit", "transaction") or _place(exceptions))
-    if not exceptions:
-        message = _few(_message(event)) or _UNTITLED
-        return Issue(message, _key(event, _title(message), culprit, False), culprit, False)
     # The last one is the one that was raised last.
-    raised = exceptions[-1]
+    raised = exceptions[-1] if exceptions else {}
     kind = text_of(raised, "type")
+    message = _few(_message(event) or ("" if kind else text_of(raised, "value")))
+    if not exceptions or (message and not kind):
+        # Without a type it is the stack of whoever reported the message.
+        message = message or _UNTITLED
+        return Issue(message, _key(event, _title(message), culprit, False), culprit, False)
     name = text(redacted(kind), MAX_NAME) or _function(raised) or "<unknown>"
     title = _title(_few(text_of(raised, "value"))) if kind else ""
     mechanism = object_of(raised.get("mechanism"))

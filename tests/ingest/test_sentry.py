@@ -192,6 +192,51 @@ def test_messages(members: dict[str, Any], name: str, status: str) -> None:
     assert "Ann" not in str(event)
 
 
+def test_a_message_with_a_stack_is_a_message() -> None:
+    frame = {"function": "warn", "module": "shop", "in_app": True}
+    stack = {"value": "stock is low", "stacktrace": {"frames": [frame]}}
+    event = one(exception={"values": [stack]}, level="error", message="stock is low")
+    assert (event.name, event.kind, event.status) == ("stock is low", "message", "error")
+    assert event.attributes["error.culprit"] == "shop in warn"
+    assert one(exception={"values": [stack]}, level="error").attributes == event.attributes
+    other = one(exception={"values": [stack | {"value": "stock is gone"}]}, level="error")
+    assert other.attributes["error.issue"] != event.attributes["error.issue"]
+
+
+def test_of_the_spans_that_stream_those_that_begin_a_segment_are_transactions() -> None:
+    def typed(**values: object) -> dict[str, object]:
+        return {key.replace("_", "."): {"value": value} for key, value in values.items()}
+
+    attributes = typed(
+        sentry_op="http.server",
+        sentry_release="shop@1.4.2",
+        sentry_environment="staging",
+        service_name="web",
+        http_route="/orders/:id",
+        user_email="ann@example.org",
+    ) | {"http.request.method": {"value": "GET"}}
+    segment = {
+        "name": "GET /orders/:id",
+        "is_segment": True,
+        "status": "error",
+        "start_timestamp": 1_795_839_990.5,
+        "end_timestamp": 1_795_839_991.0,
+        "attributes": attributes,
+    } | TRACE
+    found = items(envelope(("span", {"items": [segment, {"name": "inner"}, 7]})))
+    event = found[0]
+    assert isinstance(event, Event)
+    assert found[1:] == [Skipped("span"), Skipped("not-an-object")]
+    assert (event.kind, event.name, event.status) == ("transaction", "GET /orders/:id", "error")
+    assert (event.service, event.release, event.environment) == ("web", "1.4.2", "staging")
+    assert (event.time, event.duration_ns) == (1_795_839_990_500_000_000, SECOND // 2)
+    assert (event.trace_id, event.parent_span_id) == ("0a" * 16, "0c" * 8)
+    assert event.attributes["http.request.method"] == "GET"
+    assert event.attributes["http.route"] == "/orders/:id"
+    assert "ann@" not in str(event)
+    assert items(envelope(("span", segment))) == [event]
+
+
 def test_a_transaction_of_a_route_is_named_as_a_server_span() -> None:
     trace = TRACE | {"op": "http.server", "status": "ok"}
     event = one(
