@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import bench_collector
 import bench_gate
 import bench_proofs
 import bench_proposals
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "queries": bench_queries.measure,
     "proposals": bench_proposals.measure,
     "spans": bench_spans.measure,
+    "collector": bench_collector.measure,
     # Last: it stops the server that the others share.
     "proofs": bench_proofs.measure,
 }

@@ -71,7 +71,7 @@ def run_client(requests: Path, port: int, connections: int, seconds: float = 0) 
     return Load(found["seconds"], statuses, found["p50"], found["p99"])
 
 
-def _read_requests(path: Path) -> list[bytes]:
+def read_requests(path: Path) -> list[bytes]:
     data, place, found = path.read_bytes(), 0, []
     while place < len(data):
         start = place + _SIZE.size
@@ -146,7 +146,7 @@ def _drive(
 
 
 def _main(arguments: list[str]) -> None:
-    requests = _read_requests(Path(arguments[0]))
+    requests = read_requests(Path(arguments[0]))
     port, connections, seconds = int(arguments[1]), int(arguments[2]), float(arguments[3])
     started = time.perf_counter()
     if seconds:

@@ -41,12 +41,12 @@ def measure(context: Context) -> list[Figure]:
         # The server first: it makes the key that the requests carry.
         port = context.server.port
         requests = context.folder / "requests"
-        write_requests(requests, (_request(context.key, payload) for payload in payloads))
+        write_requests(requests, (otlp_request(context.key, payload) for payload in payloads))
         started = time.perf_counter()
         load = run_client(requests, port, CLIENTS).expect(200)
         stored.append(spans / load.seconds)
         note = load.times()
-        _drain(context)
+        drain(context)
         facts.append(spans / (time.perf_counter() - started))
         context.server.settle()
         decoded.append(spans / timed(_decode, payloads))
@@ -83,7 +83,7 @@ def _classifier(ids: Ids) -> Classifier:
     return Classifier(rules_from_quads(quads), ids)
 
 
-def _request(key: str, payload: bytes) -> bytes:
+def otlp_request(key: str, payload: bytes) -> bytes:
     head = (
         f"POST /v1/traces HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: {PROTOBUF}\r\nContent-Encoding: gzip\r\n"
@@ -92,7 +92,7 @@ def _request(key: str, payload: bytes) -> bytes:
     return head.encode() + payload
 
 
-def _drain(context: Context) -> None:
+def drain(context: Context) -> None:
     until = time.monotonic() + _DRAIN_SECONDS
     with context.server.client() as client:
         while client.status()["inbox"]["pending"]:
