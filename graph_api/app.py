@@ -136,6 +136,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
             stewards=assembly.stewards,
             status=status,
             url=lambda: assembly.url,
+            log=str(assembly.verifier),
             published=published,
             committed=assembly.committed,
         )

@@ -19,6 +19,7 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_ingest,
     cli_ontology,
     cli_projects,
     cli_proofs,
@@ -232,6 +233,7 @@ for _module in (
     cli_proofs,
     cli_ontology,
     cli_stewards,
+    cli_ingest,
     cli_backup,
 ):
     _module.register(app)

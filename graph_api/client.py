@@ -163,6 +163,10 @@ class Client:
     def create_key(self, slug: str) -> Json:
         return self.post(f"/projects/{segment(slug)}/keys")
 
+    def lend_key(self, slug: str) -> Json:
+        """An ingest key that ends with the server's process, and which log the server keeps."""
+        return self.post(f"/projects/{segment(slug)}/keys", parameters={"lent": "true"})
+
     def tokens(self) -> list[Json]:
         return items(self.get("/tokens"))
 

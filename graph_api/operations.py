@@ -63,10 +63,12 @@ def build_router(
     stewards: Callable[[], StewardRunner],
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
+    log: str,
     published: Callable[[], int],
     committed: Callable[[str, int], None],
 ) -> APIRouter:
-    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``."""
+    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``; ``log`` is the verifier key
+    of the proof log, by which no two servers are alike."""
     router = APIRouter(tags=["operations"])
     anybody = Depends(authenticator.require())
     operators = Depends(authenticator.require(OPERATOR))
@@ -201,9 +203,18 @@ def build_router(
         )
 
     @router.post("/projects/{slug}/keys", status_code=201)
-    def create_key(slug: str, caller: Caller = operators) -> Response:
-        """Another ingest key for a project; it is shown this once."""
-        return JSONResponse(new_key(project(slug).slug), 201, headers={"Cache-Control": "no-store"})
+    def create_key(slug: str, lent: bool = False, caller: Caller = operators) -> Response:
+        """Another ingest key for a project; it is shown this once.
+
+        One that is ``lent`` is kept nowhere and ends with the server's process.
+        """
+        slug = project(slug).slug
+        if lent:
+            key = access.lend(f"{slug} history", INGEST, ids.project(slug), slug)
+            answer = {"ingest_key": key, "log": log}
+        else:
+            answer = new_key(slug)
+        return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
 
     @router.get("/tokens")
     def list_tokens(caller: Caller = operators) -> dict[str, Any]:
