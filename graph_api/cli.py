@@ -25,6 +25,7 @@ from graph_api import (
     cli_proofs,
     cli_proposals,
     cli_propose,
+    cli_pull,
     cli_query,
     cli_server,
     cli_stewards,
@@ -234,6 +235,7 @@ for _module in (
     cli_ontology,
     cli_stewards,
     cli_ingest,
+    cli_pull,
     cli_backup,
 ):
     _module.register(app)

@@ -138,7 +138,7 @@ def ingest(
     \b
     Example:
         fractalops ingest traces.jsonl.gz events.parquet --project shop
-        zcat old.gz | fractalops ingest - --key foi_... --format posthog
+        fractalops ingest - --key foi_... --format posthog
     """
     shown = output_format(context, output)
     rows: list[dict[str, Any]] = []

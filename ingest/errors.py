@@ -29,6 +29,7 @@ path, a key or a payload's content.
     │   └── WarehouseUnavailable  503
     └── HistoryError              what was recorded elsewhere is being brought in
         ├── HistoryUnreadable     a file or an answer is damaged, or of no known format
+        │   └── AnswerTooLarge    a smaller page may be asked for
         ├── PeerRefused           a server refuses whatever we would send or ask next
         └── PeerUnavailable       a server did not answer in all the time it was given
 """
@@ -184,6 +185,10 @@ class HistoryError(IngestError):
 
 class HistoryUnreadable(HistoryError):
     title = "The history could not be read"
+
+
+class AnswerTooLarge(HistoryUnreadable):
+    title = "The answer is too large"
 
 
 class PeerRefused(HistoryError):

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import httpx
 
-from ingest.errors import HistoryUnreadable, PeerRefused, PeerUnavailable
+from ingest.errors import AnswerTooLarge, HistoryUnreadable, PeerRefused, PeerUnavailable
 
 PATIENCE: Final = 600.0
 """Seconds that one request may wait altogether between its attempts."""
@@ -105,7 +105,7 @@ class Peer:
     ) -> Answer:
         """The answer that is no request for patience, whatever else it says.
 
-        Raises :class:`PeerUnavailable` once patience is out, :class:`HistoryUnreadable` for an
+        Raises :class:`PeerUnavailable` once patience is out, :class:`AnswerTooLarge` for an
         answer beyond the limit and :class:`PeerRefused` for an address that is none.
         """
         headers = {} if content is None else {"Content-Type": media_type}
@@ -141,9 +141,7 @@ class Peer:
         for chunk in response.iter_bytes():
             content += chunk
             if len(content) > self._max_answer:
-                raise HistoryUnreadable(
-                    f"{self.url} answered with more than {self._max_answer} bytes"
-                )
+                raise AnswerTooLarge(f"{self.url} answered with more than {self._max_answer} bytes")
         return Answer(response.status_code, response.headers, bytes(content))
 
     def _retry_after(self, said: str) -> float | None:

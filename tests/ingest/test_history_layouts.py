@@ -26,7 +26,7 @@ from ingest.history_records import (
     requests_of,
 )
 
-SPAN = {"resourceSpans": [{"scopeSpans": []}]}
+SPAN: dict[str, object] = {"resourceSpans": [{"scopeSpans": []}]}
 EVENT = {"event": "a", "uuid": "u", "properties": {}}
 RUN = {"eventTime": "2024-01-01T00:00:00Z", "run": {"runId": "r"}, "job": {}}
 ERROR = {"event_id": "e" * 32, "platform": "python"}
@@ -81,24 +81,48 @@ def test_a_record_is_what_it_says(said: object, kind: Kind | None) -> None:
 @pytest.mark.parametrize(
     ("content", "layout", "found"),
     [
-        (line(SPAN) + line(EVENT) + b"\n" + line(RUN), Layout.LINES, ["traces", "product-event", "lineage"]),
+        (
+            line(SPAN) + line(EVENT) + b"\n" + line(RUN),
+            Layout.LINES,
+            ["traces", "product-event", "lineage"],
+        ),
         (line(EVENT).rstrip(), Layout.LINES, ["product-event"]),
         (b"\xef\xbb\xbf" + line(EVENT), Layout.LINES, ["product-event"]),
         (line(SPAN)[:20] + b"\n" + line(SPAN), Layout.LINES, [None, "traces"]),
-        (line(SPAN) + b"\x00\xff\n[1]\n" + line(SPAN), Layout.LINES, ["traces", None, None, "traces"]),
-        (b" [\n" + line(EVENT) + b"," + line(EVENT) + b"]", Layout.DOCUMENTS, ["product-event"] * 2),
+        (
+            line(SPAN) + b"\x00\xff\n[1]\n" + line(SPAN),
+            Layout.LINES,
+            ["traces", None, None, "traces"],
+        ),
+        (
+            b" [\n" + line(EVENT) + b"," + line(EVENT) + b"]",
+            Layout.DOCUMENTS,
+            ["product-event"] * 2,
+        ),
         (json.dumps([EVENT, EVENT], indent=2).encode(), Layout.DOCUMENTS, ["product-event"] * 2),
         (json.dumps(SPAN, indent=2).encode(), Layout.DOCUMENTS, ["traces"]),
-        (b'[{"event":"a","properties":{"a":"\\"}]\\\\"}},7,' + line(EVENT), Layout.DOCUMENTS, ["product-event", None]),
+        (
+            b'[{"event":"a","properties":{"a":"\\"}]\\\\"}},7,' + line(EVENT),
+            Layout.DOCUMENTS,
+            ["product-event", None],
+        ),
         (b"[]", Layout.DOCUMENTS, []),
         (HEADER + ITEM + ITEM + HEADER + ITEM, Layout.ENVELOPES, ["envelope", "envelope"]),
-        (HEADER + ITEM.replace(b"}\n", b',"length":999}\n', 1) + HEADER + ITEM, Layout.ENVELOPES, ["envelope"] * 2),
+        (
+            HEADER + ITEM.replace(b"}\n", b',"length":999}\n', 1) + HEADER + ITEM,
+            Layout.ENVELOPES,
+            ["envelope"] * 2,
+        ),
         (len(line(SPAN)).to_bytes(4) + line(SPAN), Layout.FRAMES, ["traces"]),
-        (len(zstandard.compress(line(SPAN))).to_bytes(4) + zstandard.compress(line(SPAN)), Layout.FRAMES, ["traces"]),
+        (
+            len(zstandard.compress(line(SPAN))).to_bytes(4) + zstandard.compress(line(SPAN)),
+            Layout.FRAMES,
+            ["traces"],
+        ),
         ((99).to_bytes(4) + line(SPAN), Layout.FRAMES, [None]),
         (b"", Layout.LINES, []),
     ],
-)  # fmt: skip
+)
 def test_a_layout_is_found_and_read(
     content: bytes, layout: Layout, found: list[str | None]
 ) -> None:

@@ -20,7 +20,7 @@ projects create, projects list, projects key, tokens create, tokens list, tokens
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,
 proofs verify, proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
-stewards list
+stewards list, ingest, pull posthog, pull glitchtip
 """
 
 
