@@ -258,8 +258,8 @@ def _through(
         if named <= MAX_NAMED:
             warn(f"{visible(name)}:{item.place}: {visible(item.reason)}")
 
-    with progress_bar(name, size) as bar:
-        history = HistoryFile(file, name, server.peer, kind=kind, tell=tell, advance=bar.advance)
+    with progress_bar(name, size) as advance:
+        history = HistoryFile(file, name, server.peer, kind=kind, tell=tell, advance=advance)
         try:
             outcome = history.bring_in(bookmark, identity)
         except HistoryUnreadable as error:

@@ -8,24 +8,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 from graph_api.cli_output import visible
 
 
-@dataclass(frozen=True)
-class Bar:
-    """``advance`` gets how much is done, ``describe`` what is being done."""
-
-    advance: Callable[[int], None]
-    describe: Callable[[str], None]
-
-
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator[Bar]:
-    """A bar from 0 to ``total``, one that only moves where that is unknown."""
+def progress_bar(what: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar from 0 to ``total``, one that only moves where that is unknown.
+
+    Yields what gets how much is done.
+    """
     if not sys.stderr.isatty():
-        yield Bar(lambda done: None, lambda text: None)
+        yield lambda done: None
         return
     from rich.console import Console
     from rich.progress import (
@@ -45,7 +39,4 @@ def progress_bar(what: str, total: int | None) -> Iterator[Bar]:
         transient=True,
     ) as progress:
         task = progress.add_task(visible(what), total=total)
-        yield Bar(
-            lambda done: progress.update(task, completed=done),
-            lambda text: progress.update(task, description=visible(text)),
-        )
+        yield lambda done: progress.update(task, completed=done)

@@ -110,11 +110,14 @@ def posthog(
         mark = mark_of(bookmark.read()) or Mark(_microseconds(_said(since)))
         end = _utc(until) if until else datetime.now(UTC)
         start, counts = mark.time, _Counts("PostHog")
-        with told_when_interrupted(), progress_bar("PostHog", _microseconds(end) - start) as bar:
+        with (
+            told_when_interrupted(),
+            progress_bar("PostHog", _microseconds(end) - start) as advance,
+        ):
             for page in pages(source, number, mark, end):
                 counts.add(server, page.records)
                 bookmark.keep(page.mark.document())
-                bar.advance(page.mark.time - start)
+                advance(page.mark.time - start)
     counts.show(shown)
 
 

@@ -1,7 +1,7 @@
 """Requests to another server, with the patience that it asks for.
 
 Invariant: a request is repeated only where that may help (429, 5xx, no connection, an answer that
-was cut off), never before the server's own Retry-After, and for no longer than the patience lasts;
+was cut off; but not a server that never answered at all), never before the server's own Retry-After, and for no longer than the patience lasts;
 redirects are not followed, so that a credential goes nowhere but to the server named; an answer is
 never held beyond its limit.
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
@@ -74,6 +74,7 @@ class Peer:
         self.url = url.rstrip("/")
         self._sleep, self._clock, self._tell = sleep, clock, tell
         self._patience, self._max_answer = patience, max_answer
+        self._known = False
         if not (bearer.isascii() and bearer.isprintable() and bearer.strip()):
             raise PeerRefused(f"the credential for {self.url} is empty or no credential")
         try:
@@ -120,8 +121,13 @@ class Peer:
             except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
                 raise PeerRefused(f"{self.url} is no URL of a server: {error}") from error
             except (httpx.TransportError, httpx.DecodingError) as error:
+                if isinstance(error, httpx.ConnectError) and not self._known:
+                    raise PeerUnavailable(
+                        f"no server answers at {self.url}: check the address, and that it runs"
+                    ) from error
                 why = f"{self.url} can't be reached ({type(error).__name__})"
             else:
+                self._known = True
                 if answer.status not in _ASKS_FOR_PATIENCE:
                     return answer
                 why = f"{self.url} answers {answer.status}"

@@ -21,7 +21,7 @@ from ingest.patience import Peer
 from ingest.pull_glitchtip import Place, place_of
 from ingest.pull_posthog import Mark, mark_of
 from ingest.sentry import events_of
-from tests.ingest.stand_in import Asked, Said, StandIn
+from tests.ingest.stand_in import Asked, Said, StandIn, standing_in
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 SINCE = datetime(2025, 1, 1, tzinfo=UTC)
@@ -160,6 +160,16 @@ def test_patience_ends_and_a_refusal_is_final(stand_in: StandIn, waited: Waited)
     stand_in.answer = lambda asked: Said(302, None, {"Location": "http://127.0.0.1:1/"})
     with pytest.raises(PeerRefused, match="302"):
         list(pull_posthog.pages(waited.peer, "17", START, NOW))
+
+
+def test_an_address_where_nobody_is_is_not_waited_for() -> None:
+    with standing_in() as gone:
+        url = gone.url
+    with (
+        Peer(url, "phx_theirs", sleep=pytest.fail, clock=lambda: NOW, proxies=False) as peer,
+        pytest.raises(PeerUnavailable, match="check the address"),
+    ):
+        peer.send("GET", "/")
 
 
 def error_event(number: int, **more: Any) -> dict[str, Any]:

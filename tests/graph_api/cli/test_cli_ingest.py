@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from starlette.responses import JSONResponse, Response
+
+from runtime.process_exec import spawn
 
 if TYPE_CHECKING:
     from tests.graph_api.cli.conftest import FakeServer, Result, Seen
@@ -105,6 +109,34 @@ def test_what_was_acknowledged_is_not_sent_again_after_a_refusal(
     fake.answers["POST /batch/"] = accept
     assert run(*arguments).code == 0
     assert taken == [f"u{number}" for number in range(1500)]
+
+
+def test_killed_between_two_requests_it_goes_on_behind_the_first(
+    run: Run, fake: FakeServer, data: Path, taken: list[str], tmp_path: Path, state: Path
+) -> None:
+    file = tmp_path / "events.jsonl"
+    write(file, *range(2500))
+    accept = fake.answers["POST /batch/"]
+    assert not isinstance(accept, Response)
+
+    def kill(seen: Seen) -> Response:
+        if len(taken) == 1000:
+            running.signal(signal.SIGKILL)
+        return accept(seen)
+
+    fake.answers["POST /batch/"] = kill
+    arguments = ("ingest", file, "--project", "shop", "--data", data)
+    with spawn(
+        [sys.executable, "-m", "graph_api.cli", *map(str, arguments)],
+        env={"XDG_STATE_HOME": str(state.parents[1])},
+        cwd=Path(__file__).parents[3],
+        log=tmp_path / "log",
+    ) as running:
+        assert running.wait(60) == -signal.SIGKILL
+    # The request that was under way may have been acknowledged to nobody.
+    assert len(taken) == 2000
+    assert run(*arguments).code == 0
+    assert taken[:1000] + taken[2000:] == [f"u{number}" for number in range(2500)]
 
 
 def test_what_can_not_be_read_is_said(
