@@ -137,6 +137,7 @@ def create_app(assembly: Assembly) -> ASGIApp:
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
+            glitchtip=assembly.glitchtip(),
             published=published,
             committed=assembly.committed,
         )

@@ -1,9 +1,9 @@
 """Requests to another server, with the patience that it asks for.
 
 Invariant: a request is repeated only where that may help (429, 5xx, no connection, an answer that
-was cut off; but not a server that never answered at all), never before the server's own Retry-After, and for no longer than the patience lasts;
-redirects are not followed, so that a credential goes nowhere but to the server named; an answer is
-never held beyond its limit.
+was cut off; but not a server that never answered at all), never before the server's own
+Retry-After, and for no longer than the patience lasts; redirects are not followed, so that a
+credential goes nowhere but to the server named; an answer is never held beyond its limit.
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
 """
 
@@ -56,6 +56,7 @@ class Peer:
 
     ``bearer`` is the credential. ``sleep`` gets seconds, ``tell`` what is waited for and how long,
     for a person. ``clock`` tells the time that a Retry-After with a date is measured against.
+    An attempt may take ``seconds`` without a sign of life.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Peer:
         tell: Callable[[str], None] = lambda text: None,
         proxies: bool = True,
         patience: float = PATIENCE,
+        seconds: float = 60.0,
         max_answer: int = MAX_ANSWER,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
@@ -81,7 +83,7 @@ class Peer:
             self._http = httpx.Client(
                 base_url=self.url,
                 headers={"Authorization": f"Bearer {bearer}", "User-Agent": "fractalops"},
-                timeout=httpx.Timeout(60.0, connect=10.0),
+                timeout=httpx.Timeout(seconds, connect=min(seconds, 10.0)),
                 follow_redirects=False,
                 trust_env=proxies,
                 transport=transport,

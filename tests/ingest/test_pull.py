@@ -166,7 +166,13 @@ def test_an_address_where_nobody_is_is_not_waited_for() -> None:
     with standing_in() as gone:
         url = gone.url
     with (
-        Peer(url, "phx_theirs", sleep=pytest.fail, clock=lambda: NOW, proxies=False) as peer,
+        Peer(
+            url,
+            "phx_theirs",
+            sleep=lambda _: pytest.fail("waited"),
+            clock=lambda: NOW,
+            proxies=False,
+        ) as peer,
         pytest.raises(PeerUnavailable, match="check the address"),
     ):
         peer.send("GET", "/")
