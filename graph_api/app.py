@@ -136,6 +136,8 @@ def create_app(assembly: Assembly) -> ASGIApp:
             stewards=assembly.stewards,
             status=status,
             url=lambda: assembly.url,
+            log=str(assembly.verifier),
+            glitchtip=assembly.glitchtip(),
             published=published,
             committed=assembly.committed,
         )

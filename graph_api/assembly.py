@@ -12,6 +12,7 @@ import os
 import secrets
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
@@ -29,7 +30,9 @@ from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
+from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.inbox import Inbox
+from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.sender import Sender
@@ -54,6 +57,7 @@ from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import INGEST, Access
 from runtime.data_folder import DataFolder, write_whole
+from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.sparql_process import RUNNER
@@ -68,6 +72,9 @@ USUAL_SHARE = 3
 
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
+
+# Seconds that making a project may wait for GlitchTip.
+_GLITCHTIP_PATIENCE = 5.0
 
 
 def utc_now() -> datetime:
@@ -157,6 +164,8 @@ class Assembly:
         folder.write_format(self.ids.base)
         self.access = Access(folder.access, utc_now, secrets.token_bytes)
         closing.callback(self.access.close)
+        self.held_secrets = HeldSecrets(folder.access)
+        closing.callback(self.held_secrets.close)
         self.authenticator = Authenticator(self.access, lambda: self.ledger.governance)
         self._operator_token()
         self.explainer = Explainer(
@@ -320,6 +329,26 @@ class Assembly:
         if key is None or key.project is None:
             return None
         return Sender(key.project, key.id, trusted=key.role == INGEST)
+
+    def glitchtip(self) -> GlitchTipProjects | None:
+        """Where projects are made in GlitchTip too; ``None`` unless all of it is configured."""
+        url, token = self.settings.glitchtip_url, self.settings.glitchtip_token
+        organisation, team = self.settings.glitchtip_organisation, self.settings.glitchtip_team
+        if not (url and token and organisation and team):
+            return None
+        return GlitchTipProjects(
+            lambda: Peer(
+                url,
+                token.get_secret_value(),
+                sleep=time.sleep,
+                clock=utc_now,
+                patience=_GLITCHTIP_PATIENCE,
+                seconds=_GLITCHTIP_PATIENCE,
+            ),
+            organisation,
+            team,
+            lambda slug, dsn: self.held_secrets.keep(f"glitchtip-dsn/{slug}", dsn),
+        )
 
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)

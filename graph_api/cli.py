@@ -19,11 +19,13 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_ingest,
     cli_ontology,
     cli_projects,
     cli_proofs,
     cli_proposals,
     cli_propose,
+    cli_pull,
     cli_query,
     cli_server,
     cli_stewards,
@@ -232,6 +234,8 @@ for _module in (
     cli_proofs,
     cli_ontology,
     cli_stewards,
+    cli_ingest,
+    cli_pull,
     cli_backup,
 ):
     _module.register(app)

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from graph_api.cli_output import Output, column, say, show_json, show_line, show_rows
+from graph_api.cli_output import Output, column, say, show_json, show_line, show_rows, warn
 from graph_api.cli_proposals import summary
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 
@@ -115,6 +115,24 @@ def key(
     _show_key(made, shown)
 
 
+@projects.command("glitchtip")
+def glitchtip(
+    context: typer.Context, slug: Slug, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """Make the project in the configured GlitchTip, unless it is there, and print its DSN.
+
+    `projects create` does it too; this is for when GlitchTip could not be reached then.
+
+    \b
+    Example:
+        fractalops projects glitchtip shop
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        made = client.provision_glitchtip(slug)
+    _show_key(made, shown)
+
+
 @tokens.command("create")
 def create_token(
     context: typer.Context,
@@ -189,15 +207,23 @@ def revoke_token(
 
 def _show_key(made: Mapping[str, Any], output: Output) -> None:
     variables, posthog = _settings(made, "environment"), _settings(made, "posthog")
-    sentry = _settings(made, "sentry")
+    sentry, glitchtip = _settings(made, "sentry"), _settings(made, "glitchtip")
+    if made.get("glitchtip_problem"):
+        warn(
+            f"the project was not made in GlitchTip: {made['glitchtip_problem']}. Try again with:"
+            f" fractalops projects glitchtip {shlex.quote(str(made['project']['slug']))}"
+        )
     if output is Output.JSON:
         show_json(made)
         return
     if output is Output.CSV:
-        every = variables | posthog | sentry
+        every = variables | posthog | sentry | glitchtip
         rows = [{"name": name, "value": value} for name, value in every.items()]
         show_rows(rows, (column("name"), column("value")), output)
         return
+    if glitchtip:
+        say("The project in GlitchTip has the DSN:")
+        _show_exports(glitchtip)
     if not variables:
         if made.get("ingest_key"):
             say("The ingest key; keep it, it is not shown again:")

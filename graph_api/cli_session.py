@@ -88,19 +88,24 @@ def connect(context: typer.Context, data: Path | None) -> Client:
     """A client of the server that the options and the environment name."""
     from graph_api.client import Client
 
-    said = choices(context)
-    named = data or said.data
-    address = find_server(
-        url=said.url or (None if named else os.environ.get("FRACTALOPS_URL") or None),
-        folder=data_folder(context, data),
-        environ=os.environ,
-    )
+    address = named_server(context, data)
     return Client(
         address.url,
         address.token,
         found=address.found,
         # A proxy of the environment must not come between this machine and itself.
         proxies=not is_loopback(address.url),
+    )
+
+
+def named_server(context: typer.Context, data: Path | None) -> Address:
+    """The server that the options and the environment name."""
+    said = choices(context)
+    named = data or said.data
+    return find_server(
+        url=said.url or (None if named else os.environ.get("FRACTALOPS_URL") or None),
+        folder=data_folder(context, data),
+        environ=os.environ,
     )
 
 

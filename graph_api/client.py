@@ -163,6 +163,14 @@ class Client:
     def create_key(self, slug: str) -> Json:
         return self.post(f"/projects/{segment(slug)}/keys")
 
+    def provision_glitchtip(self, slug: str) -> Json:
+        """The project's DSN in GlitchTip."""
+        return self.post(f"/projects/{segment(slug)}/glitchtip")
+
+    def lend_key(self, slug: str) -> Json:
+        """An ingest key that ends with the server's process, and which log the server keeps."""
+        return self.post(f"/projects/{segment(slug)}/keys", parameters={"lent": "true"})
+
     def tokens(self) -> list[Json]:
         return items(self.get("/tokens"))
 

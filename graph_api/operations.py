@@ -17,6 +17,8 @@ from starlette.responses import JSONResponse
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of, proposal_json
+from ingest.errors import HistoryError
+from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.sentry_dsn import dsn
 from ontology.ids import Ids
 from proofs.errors import Invalid, ProofError
@@ -63,10 +65,14 @@ def build_router(
     stewards: Callable[[], StewardRunner],
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
+    log: str,
+    glitchtip: GlitchTipProjects | None,
     published: Callable[[], int],
     committed: Callable[[str, int], None],
 ) -> APIRouter:
-    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``."""
+    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``; ``log`` is the verifier key
+    of the proof log, by which no two servers are alike,
+    ``glitchtip`` where projects are made too."""
     router = APIRouter(tags=["operations"])
     anybody = Depends(authenticator.require())
     operators = Depends(authenticator.require(OPERATOR))
@@ -194,6 +200,12 @@ def build_router(
             },
             "proposal": proposal_json(view, published()),
         }
+        if glitchtip is not None:
+            try:
+                answer["glitchtip"] = {"GLITCHTIP_DSN": glitchtip.dsn_of(body.slug)}
+            except HistoryError as error:
+                # The project is there: what lies outside can be asked for again.
+                answer["glitchtip_problem"] = error.detail
         return JSONResponse(
             {**answer, **new_key(body.slug)},
             201,
@@ -201,9 +213,39 @@ def build_router(
         )
 
     @router.post("/projects/{slug}/keys", status_code=201)
-    def create_key(slug: str, caller: Caller = operators) -> Response:
-        """Another ingest key for a project; it is shown this once."""
-        return JSONResponse(new_key(project(slug).slug), 201, headers={"Cache-Control": "no-store"})
+    def create_key(slug: str, lent: bool = False, caller: Caller = operators) -> Response:
+        """Another ingest key for a project; it is shown this once.
+
+        One that is ``lent`` is kept nowhere and ends with the server's process.
+        """
+        slug = project(slug).slug
+        if lent:
+            key = access.lend(f"{slug} history", INGEST, ids.project(slug), slug)
+            answer = {"ingest_key": key, "log": log}
+        else:
+            answer = new_key(slug)
+        return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
+
+    @router.post("/projects/{slug}/glitchtip")
+    def provision(slug: str, caller: Caller = operators) -> Response:
+        """The DSN of the project in GlitchTip, where it is made if it is missing."""
+        slug = project(slug).slug
+        if glitchtip is None:
+            raise Problem(
+                409,
+                "glitchtip-not-configured",
+                "No GlitchTip is configured",
+                "Start the server with FRACTALOPS_GLITCHTIP_URL, _ORGANISATION, _TEAM and _TOKEN.",
+            )
+        try:
+            found = glitchtip.dsn_of(slug)
+        except HistoryError as error:
+            raise Problem(
+                502, "glitchtip-unavailable", "GlitchTip did not do it", error.detail
+            ) from error
+        return JSONResponse(
+            {"glitchtip": {"GLITCHTIP_DSN": found}}, headers={"Cache-Control": "no-store"}
+        )
 
     @router.get("/tokens")
     def list_tokens(caller: Caller = operators) -> dict[str, Any]:

@@ -29,11 +29,19 @@ from ingest.sender import FindSender
 from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryReceiver, SentryTracesReceiver
 from ingest.sentry_receiver import TRACES_PATH as SENTRY_TRACES_PATH
 from ingest.sentry_receiver import preflight as sentry_preflight
+from ingest.webhook_receiver import (
+    GLITCHTIP_PATHS,
+    POSTHOG_PATHS,
+    GlitchTipWebhook,
+    PostHogWebhook,
+)
 
 TRACES_PATH: Final = "/v1/traces"
 _POSTHOG_PATHS = (*EVENT_PATHS, RESULTS_PATH, *FLAGS_PATHS, REPLAY_PATH)
 OWN_BODIES: Final = (
     TRACES_PATH,
+    *POSTHOG_PATHS,
+    *GLITCHTIP_PATHS,
     *(
         spelling
         for path in (*_POSTHOG_PATHS, ENVELOPE_PATH, STORE_PATH, SENTRY_TRACES_PATH)
@@ -120,6 +128,25 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
             response_class=Response,
             openapi_extra=_KEY_PARAMETER,
         )
+    _add_webhooks(app, inbox, find_sender)
+
+
+def _add_webhooks(app: FastAPI, inbox: Inbox, find_sender: FindSender) -> None:
+    """What other servers call; a key in the address is for those that send no headers."""
+    for paths, receiver, summary in (
+        (POSTHOG_PATHS, PostHogWebhook(inbox, find_sender, _answer), "A webhook of PostHog."),
+        (GLITCHTIP_PATHS, GlitchTipWebhook(inbox, find_sender, _answer), "GlitchTip's alerts."),
+    ):
+        for path in paths:
+            app.add_api_route(
+                path,
+                receiver.post,
+                methods=["POST"],
+                tags=["telemetry"],
+                summary=summary,
+                response_class=Response,
+                openapi_extra=_EVENTS_BODY | (_KEY_PARAMETER if "{" in path else {}),
+            )
 
 
 def _add(

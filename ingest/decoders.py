@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ingest import otlp, posthog, sentry
+from ingest import glitchtip_alert, otlp, posthog, sentry
 from ingest.events import ERROR_SOURCE, PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.pseudonyms import Pseudonyms
@@ -29,8 +29,14 @@ def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
     return {
         SPAN_SOURCE: _spans,
         PRODUCT_SOURCE: product_events,
-        ERROR_SOURCE: sentry.events_of,
+        ERROR_SOURCE: _errors,
     }
+
+
+def _errors(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    if batch.content_type == glitchtip_alert.ALERT:
+        return glitchtip_alert.events_of(payload, batch)
+    return sentry.events_of(payload, batch)
 
 
 def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event]:

@@ -21,12 +21,17 @@ path, a key or a payload's content.
     │   ├── InboxUnusable         at start: corrupt, foreign or made by a newer version
     │   ├── EvidenceCorrupt       a stored batch does not match its commitment
     │   └── EvidenceErased        its key was destroyed
-    └── WarehouseError            the facts
-        ├── QueryInvalid          400
-        ├── QueryRefused          403
-        ├── QueryLimitReached     503  time or memory
-        ├── WarehouseBusy         503
-        └── WarehouseUnavailable  503
+    ├── WarehouseError            the facts
+    │   ├── QueryInvalid          400
+    │   ├── QueryRefused          403
+    │   ├── QueryLimitReached     503  time or memory
+    │   ├── WarehouseBusy         503
+    │   └── WarehouseUnavailable  503
+    └── HistoryError              what was recorded elsewhere is being brought in
+        ├── HistoryUnreadable     a file or an answer is damaged, or of no known format
+        │   └── AnswerTooLarge    a smaller page may be asked for
+        ├── PeerRefused           a server refuses whatever we would send or ask next
+        └── PeerUnavailable       a server did not answer in all the time it was given
 """
 
 from __future__ import annotations
@@ -170,3 +175,25 @@ class WarehouseUnavailable(WarehouseError):
     status = 503
     kind = "facts-unavailable"
     title = "The facts can't be reached"
+
+
+class HistoryError(IngestError):
+    """What was recorded elsewhere could not be brought in; what was acknowledged so far stays."""
+
+    title = "The history could not be brought in"
+
+
+class HistoryUnreadable(HistoryError):
+    title = "The history could not be read"
+
+
+class AnswerTooLarge(HistoryUnreadable):
+    title = "The answer is too large"
+
+
+class PeerRefused(HistoryError):
+    title = "The server refuses this"
+
+
+class PeerUnavailable(HistoryError):
+    title = "The server did not answer"

@@ -3,7 +3,8 @@
 Invariant: `parse` is a function of the bytes; what it takes of memory is bounded, and it raises
 nothing but `PayloadError`.
 
-One body holds one event, a list of them, or an object with ``batch``; old clients send any of these
+One body holds one event, a list of them, or an object with ``batch``; a webhook's call holds one
+event as ``event`` beside the person, who stays outside. Old clients send any of these
 as a form's ``data`` field, plain or in base64. Clients name content types that don't fit, so only
 the bytes are looked at.
 Source: https://posthog.com/docs/api/capture
@@ -55,6 +56,8 @@ def parse(payload: bytes) -> Request:
         items = tuple(document["batch"])
     elif isinstance(document, list):
         items, document = tuple(document), {}
+    elif isinstance(document, dict) and isinstance(document.get("event"), dict):
+        items = (_called(document["event"]),)
     elif isinstance(document, dict):
         items = (document,)
     else:
@@ -120,6 +123,14 @@ def _key(document: Mapping[str, Any], items: tuple[Any, ...]) -> str:
     if len(named) > 1:
         raise PayloadUndecodable("the events name different keys; send one request for each key")
     return named.pop() if named else ""
+
+
+def _called(event: Mapping[str, Any]) -> dict[str, Any]:
+    """The event of a webhook's call, whose key is that of a project in PostHog."""
+    properties = dict(object_of(event.get("properties")))
+    for name in ("token", "api_key"):
+        properties.pop(name, None)
+    return {**event, "properties": properties}
 
 
 def _short(holder: Mapping[str, Any], *keys: str) -> str:

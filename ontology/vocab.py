@@ -220,6 +220,7 @@ class Fo:
     rule_product_web_vitals: Final = FO + "rule-product-web-vitals"
     rule_product_standard: Final = FO + "rule-product-standard"
     rule_product_custom: Final = FO + "rule-product-custom"
+    rule_error_alert: Final = FO + "rule-error-alert"
     rule_error_exception: Final = FO + "rule-error-exception"
     rule_error_message: Final = FO + "rule-error-message"
     rule_transaction_route: Final = FO + "rule-transaction-route"

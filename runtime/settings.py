@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pyoxigraph import NamedNode
 
 from ontology.ids import DEFAULT_BASE, Ids
@@ -50,6 +50,11 @@ class Settings(BaseModel):
     proposal_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
     steward_seconds: float = Field(default=5.0, gt=0)
+    glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
+    glitchtip_organisation: str | None = None
+    glitchtip_team: str | None = None
+    glitchtip_token: SecretStr | None = None
+
     facts_seconds: float = Field(default=20.0, gt=0)
 
     @field_validator("base")

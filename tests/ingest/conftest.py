@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
+from tests.ingest.stand_in import StandIn, standing_in
 
 START = 1_700_000_000_000_000_000
 
@@ -69,3 +70,10 @@ def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
     house = Warehouse(tmp_path / "facts")
     yield house
     house.close()
+
+
+@pytest.fixture
+def stand_in() -> Iterator[StandIn]:
+    """Stands in for a server that is not to be had here."""
+    with standing_in() as found:
+        yield found

@@ -25,10 +25,12 @@ pytestmark = pytest.mark.live
 
 TURTLE = {"Content-Type": "text/turtle"}
 OPEN = ("/healthz", "/readyz", "/array/{key}/config", "/array/{key}/config.js")
-# What PostHog's clients send to, who know keys and no tokens.
+# What PostHog's clients and webhooks send to, who know keys and no tokens.
 KEYED = (
     *("/batch/", "/e/", "/i/v0/e/", "/capture/", "/track/", "/engage/", "/i/v0/ai/batch/"),
     *("/i/v1/analytics/events", "/flags/", "/decide/", "/s/"),
+    *("/webhooks/posthog", "/webhooks/posthog/{key}"),
+    *("/webhooks/glitchtip", "/webhooks/glitchtip/{key}"),
 )
 # What Sentry's clients send to.
 BY_DSN = (

@@ -16,11 +16,12 @@ from graph_api.cli_document import commands, document, example_lines
 COMMANDS = dict(commands())
 CONTRACT = """
 up, demo, status, query, propose, validate, backup, restore,
-projects create, projects list, projects key, tokens create, tokens list, tokens revoke,
+projects create, projects list, projects key, projects glitchtip,
+tokens create, tokens list, tokens revoke,
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,
 proofs verify, proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
-stewards list
+stewards list, ingest, pull posthog, pull glitchtip
 """
 
 
