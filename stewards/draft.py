@@ -20,7 +20,7 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import to_nquads
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
-from stewards.claims import OPERATIONS, Claim
+from stewards.claim_set import OPERATIONS, Claim
 
 SINGLE_VALUED = frozenset(
     {
@@ -208,7 +208,7 @@ def _rationale(claims: Sequence[Claim], batches: int) -> str:
         found.append(f"{links} {'link' if links == 1 else 'links'}")
     seen = ", ".join(found) or f"{len(claims)} further details of what is known"
     where = "1 evidence batch" if batches == 1 else f"{batches} evidence batches"
-    return f"First seen in the traces of {where}: {seen}."
+    return f"First seen in {where}: {seen}."
 
 
 def _subject(claim: Claim) -> str:

@@ -1,4 +1,4 @@
-"""What a page of facts says about the architecture.
+"""What the spans of a page of facts say about the architecture.
 
 Invariant: :func:`observations` is a pure function of the rows, and what two pages show together is
 what they show apart, in any order. Each thing carries the batches that showed it first, as its
@@ -12,16 +12,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from posixpath import basename
-from typing import Literal, TypeVar
+from typing import Literal
 
 from ontology.vocab import Fo
+from stewards.evidence import Evidence, see
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME, is_named, shown
-
-Evidence = tuple[tuple[int, str], ...]
-"""``(seq, digest)`` of the batches that show a thing, oldest first."""
-
-Key = TypeVar("Key")
 
 NO_SERVICE_NAME = "spans without a service name: set OTEL_SERVICE_NAME"
 LONG_NAME = f"names of more than {MAX_NAME} characters"
@@ -138,12 +134,12 @@ class _Observer:
 
     def _span(self, row: SpanRow) -> None:
         evidence = ((row.first_seq, row.first_batch),)
-        _see(self.services, row.service, evidence)
+        see(self.services, row.service, evidence)
         for found, value in ((self.environments, row.environment), (self.releases, row.release)):
             if len(value) > MAX_NAME:
                 self.set_aside[LONG_NAME] += row.spans
             elif shown(value):
-                _see(found, (row.service, value), evidence)
+                see(found, (row.service, value), evidence)
         if not row.subject:
             return
         self._operation(row.service, row.subject, row.event_class, row.kind, evidence)
@@ -157,7 +153,7 @@ class _Observer:
         self, service: str, subject: str, event_class: str, kind: str, evidence: Evidence
     ) -> None:
         operation = Operation(service, subject, role(event_class, kind), event_class)
-        _see(self.operations, operation, evidence)
+        see(self.operations, operation, evidence)
 
     def _database(self, row: SpanRow, evidence: Evidence) -> None:
         # The SQL parser takes as long to import as the rest of this floor: not while one starts.
@@ -196,7 +192,7 @@ class _Observer:
             if max(len(name), len(store.address), len(store.namespace)) > MAX_NAME:
                 self.set_aside[LONG_NAME] += 1
             elif shown(name):
-                _see(
+                see(
                     self.accesses,
                     Access(row.service, row.subject, way, kind, store, name),
                     evidence,
@@ -213,14 +209,14 @@ class _Observer:
             (row.from_service, row.from_subject, row.from_class, row.from_kind, start),
             (row.to_service, row.to_subject, row.to_class, row.to_kind, end),
         ):
-            _see(self.services, service, (seen,))
+            see(self.services, service, (seen,))
             if subject:
                 self._operation(service, subject, event_class, kind, (seen,))
         evidence = tuple(sorted({start, end, between}))
         if row.relation == "invocation":
             if row.from_subject and row.to_subject:
                 invocation = Invocation(row.to_service, row.from_subject, row.to_subject)
-                _see(self.invocations, invocation, evidence)
+                see(self.invocations, invocation, evidence)
             return
         ends_at_operation = row.from_class in _CALLS and row.to_class in _CALLED
         call = Call(
@@ -229,7 +225,7 @@ class _Observer:
             row.from_subject if ends_at_operation else "",
             row.to_subject,
         )
-        _see(self.calls, call, evidence)
+        see(self.calls, call, evidence)
 
 
 def role(event_class: str, kind: str) -> Literal["offers", "performs"]:
@@ -295,10 +291,3 @@ def _store(system: str, address: str, port: str, namespace: str) -> Store:
     if address and port and port != _OWN_PORTS.get(system):
         address = f"{address}:{port}"
     return Store(system, address, namespace)
-
-
-def _see(found: dict[Key, Evidence], key: Key, evidence: Evidence) -> None:
-    """Keep the evidence that was complete first."""
-    known = found.get(key)
-    if known is None or (evidence[-1][0], evidence) < (known[-1][0], known):
-        found[key] = evidence

@@ -6,9 +6,11 @@ from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
-from stewards.claims import FOREIGN_SUBJECT, Claims, claims
+from stewards.claim_set import Claims
+from stewards.claims import FOREIGN_SUBJECT, claims
 from stewards.draft import TOO_MANY_OPERATIONS, Drafts, Held, Limits, drafts
-from stewards.observe import Access, Call, Evidence, Invocation, Observations, Operation, Store
+from stewards.evidence import Evidence
+from stewards.observe import Access, Call, Invocation, Observations, Operation, Store
 
 IDS = Ids()
 PROJECT = "shop"
@@ -102,7 +104,7 @@ def test_everything_that_was_seen_is_said_once() -> None:
 def test_one_draft_with_reason_and_evidence() -> None:
     (draft,) = drafts(of(SEEN).claims, Held(), Limits()).drafts
     assert draft.rationale == (
-        "First seen in the traces of 2 evidence batches: 1 data store, 1 deployment environment,"
+        "First seen in 2 evidence batches: 1 data store, 1 deployment environment,"
         " 1 release, 2 services, 1 dataset, 4 operations, 1 dependency, 15 links."
     )
     assert draft.evidence == (batch(1)[0][1], batch(2)[0][1])
@@ -127,7 +129,7 @@ def test_what_the_graph_holds_is_not_proposed_again() -> None:
     link = quad(WEB, Fo.calls, ORDERS)
     left = drafts(of(SEEN).claims, Held(quads=frozenset(quads - {link})), Limits())
     assert proposed(left) == {link}
-    assert left.drafts[0].rationale == "First seen in the traces of 2 evidence batches: 1 link."
+    assert left.drafts[0].rationale == "First seen in 2 evidence batches: 1 link."
 
 
 def test_what_people_wrote_stays() -> None:
