@@ -15,9 +15,10 @@ from pyoxigraph import NamedNode
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
-from stewards.claim_set import DATA, DETAILS, LINKS, OPERATIONS, PLACES, Claims, ClaimSet
+from stewards.claim_set import DETAILS, LINKS, OPERATIONS, PLACES, Claims, ClaimSet
+from stewards.data_claims import claim_asset
 from stewards.evidence import Evidence
-from stewards.observe import Access, Call, Observations, Operation, Store
+from stewards.observe import Access, Call, Observations, Operation
 
 MAX_IRI = 2048
 
@@ -111,35 +112,9 @@ class _Claimer:
     def _access(self, access: Access, evidence: Evidence) -> None:
         if access.subject not in self._operations:
             return
-        store = access.store
-        # Without an address of its own a store is known within the project only.
-        address = store.address or f"project:{self._project}"
-        holder = self._ids.data_store(store.system, address, store.namespace)
-        if access.kind == "topic":
-            asset = self._ids.topic(store.system, address, access.name)
-            kind = Fo.Topic
-        else:
-            asset = self._ids.dataset(store.system, address, store.namespace, access.name)
-            kind = Fo.Dataset
-        self._store(holder, store, evidence)
-        self._quads.thing(asset, kind, access.name, evidence, DATA, needs=frozenset({holder}))
-        self._quads.text(asset, Fo.system, store.system, evidence, DATA)
-        if store.namespace:
-            self._quads.text(asset, Fo.namespace, store.namespace, evidence, DATA)
-        self._quads.node(asset, Fo.storedIn, holder, evidence, DATA)
+        asset = claim_asset(self._quads, self._ids, self._project, access.asset, evidence)
         predicate = Fo.reads if access.way == "reads" else Fo.writes
         self._quads.link(access.subject, predicate, asset, evidence)
-
-    def _store(self, holder: str, store: Store, evidence: Evidence) -> None:
-        where = " at ".join(filter(None, (store.namespace, store.address))) or self._project
-        self._quads.thing(
-            holder, Fo.DataStore, f"{store.system} {where}", evidence, PLACES, store.namespace
-        )
-        self._quads.text(holder, Fo.system, store.system, evidence, PLACES)
-        if store.namespace:
-            self._quads.text(holder, Fo.namespace, store.namespace, evidence, PLACES)
-        if store.address:
-            self._quads.text(holder, Fo.address, store.address, evidence, PLACES)
 
     # --- what is said between them
 

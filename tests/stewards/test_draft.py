@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pyoxigraph import Literal, NamedNode, Quad
 
+from ontology.dataset_names import DataName, Store, dataset, topic
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
 from stewards.claim_set import Claims
 from stewards.claims import FOREIGN_SUBJECT, claims
 from stewards.draft import TOO_MANY_OPERATIONS, Drafts, Held, Limits, drafts
 from stewards.evidence import Evidence
-from stewards.observe import Access, Call, Invocation, Observations, Operation, Store
+from stewards.observe import Access, Call, Invocation, Observations, Operation
 
 IDS = Ids()
 PROJECT = "shop"
@@ -44,7 +45,7 @@ SEEN = Observations(
         Operation("orders", PLACE, "offers", Fo.HttpRoute): batch(2),
         Operation("orders", INSERT, "performs", Fo.DatabaseOperation): batch(2),
     },
-    accesses={Access("orders", INSERT, "writes", "dataset", STORE, "orders"): batch(2)},
+    accesses={Access("orders", INSERT, "writes", DataName("dataset", STORE, "orders")): batch(2)},
     calls={Call("web", "orders", CALLING, PLACE): (*batch(1), *batch(2))},
     invocations={
         Invocation("web", CHECKOUT, CALLING): batch(1),
@@ -249,8 +250,8 @@ def test_a_name_is_shown_as_one_line_and_kept_whole_in_the_key() -> None:
 
 def test_what_has_no_address_is_known_within_the_project_only() -> None:
     accesses = {
-        Access("orders", INSERT, "reads", "dataset", Store("sqlite", "", "a.db"), "t"): batch(2),
-        Access("orders", PLACE, "writes", "topic", Store("celery", "", ""), "q"): batch(2),
+        Access("orders", INSERT, "reads", dataset(Store("sqlite", "", "a.db"), "t")): batch(2),
+        Access("orders", PLACE, "writes", topic("celery", "", "", "q")): batch(2),
     }
     seen = Observations(services=SEEN.services, operations=SEEN.operations, accesses=accesses)
     quads = proposed(drafts(of(seen).claims, Held(), Limits()))
