@@ -45,6 +45,8 @@ _NOUNS = {
     Fo.Dataset: ("dataset", "datasets"),
     Fo.Topic: ("topic", "topics"),
     Fo.DataStore: ("data store", "data stores"),
+    Fo.Job: ("job", "jobs"),
+    Fo.Column: ("column", "columns"),
     Fo.Dependency: ("dependency", "dependencies"),
     Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
     Fo.Release: ("release", "releases"),

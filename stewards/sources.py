@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from ontology.ids import Ids
 from stewards import claims as span_claims
+from stewards import job_claims, job_queries
 from stewards.claim_set import Claims, ClaimSet
 from stewards.fact_queries import Page
 from stewards.fact_rows import Ask, read
@@ -27,7 +28,12 @@ def spans(page: Page, ask: Ask, ids: Ids) -> Claims:
     return span_claims.claims(observations(read(page, ask)), ids, page.project)
 
 
-SOURCES: tuple[Source, ...] = (spans,)
+def runs(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """OpenLineage: jobs, what they read and write, and what came from what."""
+    return job_claims.claims(job_queries.read(page, ask), ids, page.project)
+
+
+SOURCES: tuple[Source, ...] = (spans, runs)
 
 
 def claims(page: Page, ask: Ask, ids: Ids) -> Claims:
