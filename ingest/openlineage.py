@@ -112,8 +112,6 @@ def _of_job(item: Mapping[str, Any], batch: EvidenceBatch) -> Iterator[Event | S
         {"job.namespace": job[0], "job.name": job[1], **named},
     )
     producer = {"producer": text_of(item, "producer")}
-    # What is a property of every run stands with each of its datasets too.
-    lasting = {"job.processing": of_job["job.processing"]}
     yield _event(around, kind, key, job[1], producer | of_job | of_run)
     entries = {way: item.get(f"{way}s") for way in ("input", "output")}
     canonical = _canonical(*entries.values())
@@ -123,7 +121,7 @@ def _of_job(item: Mapping[str, Any], batch: EvidenceBatch) -> Iterator[Event | S
             if number >= MAX_DATASETS:
                 yield Skipped(TOO_MANY_DATASETS)
                 continue
-            yield _dataset(around, way, entry, lasting)
+            yield _dataset(around, way, entry, {})
             if way == "output":
                 yield from columns.of(entry)
 

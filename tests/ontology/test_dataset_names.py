@@ -131,8 +131,16 @@ def test_one_dataset_has_one_name(named: Any, same: DataName) -> None:
             "table/shop/orders",
             ("aws.glue", "arn:aws:glue:eu-west-1:17", "shop", "orders"),
         ),
-        ("awsathena://athena.eu.amazonaws.com", "c.d.t", ("aws.athena", "athena.eu.amazonaws.com", "c", "d.t")),
-        ("azurekusto://k.kusto.windows.net", "shop/orders", ("azure.kusto", "k.kusto.windows.net", "shop", "orders")),
+        (
+            "awsathena://athena.eu.amazonaws.com",
+            "c.d.t",
+            ("aws.athena", "athena.eu.amazonaws.com", "c", "d.t"),
+        ),
+        (
+            "azurekusto://k.kusto.windows.net",
+            "shop/orders",
+            ("azure.kusto", "k.kusto.windows.net", "shop", "orders"),
+        ),
         ("spanner://acme:main", "shop.s.orders", ("gcp.spanner", "acme:main", "shop", "s.orders")),
         ("mongodb://db.shop:27017", "shop.fs.chunks", ("mongodb", "db.shop", "shop", "fs.chunks")),
         ("postgres://[::1]:5432", "shop.public.orders", ("postgresql", "", "shop", "orders")),
@@ -142,7 +150,7 @@ def test_one_dataset_has_one_name(named: Any, same: DataName) -> None:
         ("", "orders", ("openlineage", "", "", "orders")),
         ("postgres://a b", "x", ("postgresql", "a b", "", "x")),
     ],
-)  # fmt: skip
+)
 def test_names_that_only_lineage_has(
     namespace: str, name: str, expected: tuple[str, str, str, str]
 ) -> None:
