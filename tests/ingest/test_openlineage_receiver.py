@@ -23,6 +23,7 @@ from ingest.inbox import Inbox, Receipt
 from ingest.openlineage import events_of
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
+from ingest.sender import Sender
 
 SOURCE = "openlineage.event"
 EVENT: dict[str, Any] = {
@@ -61,7 +62,7 @@ class Box:
 @pytest.fixture(scope="module")
 def listening() -> Iterator[tuple[Box, int]]:
     app, box = FastAPI(), Box()
-    telemetry.add_routes(app, box, {"foi_shop": "shop"}.get, otlp_bytes=1024)  # type: ignore[arg-type]
+    telemetry.add_routes(app, box, {"foi_shop": Sender("shop")}.get, otlp_bytes=1024)  # type: ignore[arg-type]
     limited = BodyLimit(app, telemetry.OWN_BODIES, limit=10)
     running = uvicorn.Server(uvicorn.Config(limited, host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=running.run)
