@@ -24,6 +24,7 @@ from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf
 
 MAX_NAME = 200
+MAX_IRI = 2_000
 # Answers kept at a time; when there are more kinds of events, the memory starts anew.
 _REMEMBERED = 4096
 
@@ -83,19 +84,26 @@ def _error_issue(ids: Ids, event: Event, rule: Rule, name: str) -> str:
 
 def _job(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     attributes = event.attributes
-    return ids.job(
-        event.project, attributes.get("job.namespace", ""), attributes.get("job.name") or name
+    return _short(
+        ids.job(
+            event.project, attributes.get("job.namespace", ""), attributes.get("job.name") or name
+        )
     )
 
 
 def _data_asset(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     asset = _asset_of(event)
-    return asset.iri(ids, event.project) if asset else ""
+    return _short(asset.iri(ids, event.project)) if asset else ""
 
 
 def _column(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     asset, column = _asset_of(event), event.attributes.get("column.name", "")
-    return asset.column(ids, event.project, column) if asset and column else ""
+    return _short(asset.column(ids, event.project, column)) if asset and column else ""
+
+
+def _short(iri: str) -> str:
+    """An identity is never cut: one that is too long for a node of the graph has none."""
+    return iri if len(iri) < MAX_IRI else ""
 
 
 def _asset_of(event: Event) -> DataName | None:

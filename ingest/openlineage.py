@@ -28,6 +28,7 @@ from ingest.openlineage_facets import (
     environment_of,
     identities,
     job_facets,
+    names_in,
     run_facets,
 )
 from ingest.openlineage_request import (
@@ -146,7 +147,7 @@ def _dataset(around: _Around, kind: str, entry: Any, more: Mapping[str, str]) ->
     if named is None:
         return Skipped(TEMPORARY)
     if aliases:
-        named["dataset.aliases"] = json.dumps(aliases, ensure_ascii=False)
+        named["dataset.aliases"] = names_in(aliases)
     event_id = f"{around.key}-{kind}-{_digest(identity)}"
     return _event(around, kind, event_id, identity[1], {**more, **dataset_facets(entry)}, named)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
@@ -94,7 +94,7 @@ def dataset_facets(entry: Mapping[str, Any]) -> dict[str, str]:
     change = object_of(found.get("lifecycleStateChange"))
     return {
         "schema.fields": str(len(columns)) if columns else "",
-        "schema.columns": _names(columns),
+        "schema.columns": names_in(columns),
         "assertions.passed": str(outcomes.count(True)) if outcomes else "",
         "assertions.failed": str(outcomes.count(False)) if outcomes else "",
         "output.rows": text_of(written, "rowCount"),
@@ -167,11 +167,11 @@ def _ownership(facets: Mapping[str, Any]) -> dict[str, str]:
     )
     return {
         "ownership.owners": str(len(owners)) if owners else "",
-        "ownership.teams": _names(teams),
+        "ownership.teams": names_in(teams),
     }
 
 
-def _names(names: list[str]) -> str:
+def names_in(names: Iterable[str | Identity]) -> str:
     """As many of these names as an attribute has room for, as a JSON list."""
     room, kept = MAX_VALUE - 2, []
     for name in names:

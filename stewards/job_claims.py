@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from ingest.classify import MAX_IRI
 from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
 from ontology.vocab import Fo, Skos
@@ -23,7 +24,6 @@ from stewards.names import MAX_NAME, shown
 LONG_NAME = f"jobs, datasets and columns with names of more than {MAX_NAME} characters"
 NAMELESS = "jobs, datasets and columns with names that show nothing"
 TOO_WIDE = "runs with too many inputs and outputs to tell what came from what: send column lineage"
-_MAX_IRI = 2048
 
 
 def claims(rows: LineageRows, ids: Ids, project: str) -> Claims:
@@ -146,7 +146,7 @@ class _Claimer:
         return True
 
     def _is_short(self, iri: str) -> bool:
-        if len(iri) > _MAX_IRI:
+        if len(iri) >= MAX_IRI:
             self._set_aside[LONG_NAME] += 1
             return False
         return True
