@@ -61,7 +61,8 @@ def create(
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Create a project and print the settings of its OpenTelemetry SDK, PostHog and Sentry clients.
+    """Create a project and print the settings of its OpenTelemetry, PostHog, Sentry and OpenLineage
+    clients.
 
     It is a proposal like any other. The ingest key is printed this once.
 
@@ -208,6 +209,7 @@ def revoke_token(
 def _show_key(made: Mapping[str, Any], output: Output) -> None:
     variables, posthog = _settings(made, "environment"), _settings(made, "posthog")
     sentry, glitchtip = _settings(made, "sentry"), _settings(made, "glitchtip")
+    openlineage = _settings(made, "openlineage")
     if made.get("glitchtip_problem"):
         warn(
             f"the project was not made in GlitchTip: {made['glitchtip_problem']}. Try again with:"
@@ -217,7 +219,7 @@ def _show_key(made: Mapping[str, Any], output: Output) -> None:
         show_json(made)
         return
     if output is Output.CSV:
-        every = variables | posthog | sentry | glitchtip
+        every = variables | posthog | sentry | glitchtip | openlineage
         rows = [{"name": name, "value": value} for name, value in every.items()]
         show_rows(rows, (column("name"), column("value")), output)
         return
@@ -243,6 +245,9 @@ def _show_key(made: Mapping[str, Any], output: Output) -> None:
             " Sentry.init({dsn: DSN}):"
         )
         _show_exports(sentry)
+    if openlineage:
+        say("OpenLineage's clients, such as those in Airflow, Spark and dbt, read:")
+        _show_exports(openlineage)
 
 
 def _settings(made: Mapping[str, Any], part: str) -> dict[str, Any]:

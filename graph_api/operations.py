@@ -143,6 +143,7 @@ def build_router(
             "environment": _environment(url(), slug, key),
             "posthog": _posthog(url(), key),
             "sentry": {"SENTRY_DSN": dsn(url(), key)},
+            "openlineage": {"OPENLINEAGE_URL": url(), "OPENLINEAGE_API_KEY": key},
         }
 
     @router.get("/status")

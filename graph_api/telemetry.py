@@ -16,6 +16,7 @@ from starlette.responses import Response
 from graph_api.problems import of_ingest
 from ingest.errors import IngestError
 from ingest.inbox import Inbox
+from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH, LineageReceiver
 from ingest.posthog_receiver import (
     CONFIG_PATH,
     EVENT_PATHS,
@@ -42,6 +43,8 @@ OWN_BODIES: Final = (
     TRACES_PATH,
     *POSTHOG_PATHS,
     *GLITCHTIP_PATHS,
+    LINEAGE_PATH,
+    BATCH_PATH,
     *(
         spelling
         for path in (*_POSTHOG_PATHS, ENVELOPE_PATH, STORE_PATH, SENTRY_TRACES_PATH)
@@ -94,6 +97,20 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
         response_class=Response,
         openapi_extra=_TRACES_BODY,
     )
+    lineage = LineageReceiver(inbox, find_sender, _answer)
+    for path, endpoint, summary in (
+        (LINEAGE_PATH, lineage.post, "Take an event in from an OpenLineage client."),
+        (BATCH_PATH, lineage.post_batch, "Take a list of them in; says which are none."),
+    ):
+        app.add_api_route(
+            path,
+            endpoint,
+            methods=["POST"],
+            tags=["telemetry"],
+            summary=summary,
+            response_class=Response,
+            openapi_extra=_EVENTS_BODY,
+        )
     posthog = PostHogReceiver(inbox, find_sender, _answer)
     for path, endpoint, summary in (
         *((path, posthog.capture, _CAPTURE) for path in EVENT_PATHS),

@@ -19,10 +19,12 @@ from pyoxigraph import Literal, NamedNode, Quad
 
 from ingest.events import UNKNOWN_SERVICE, Event
 from ingest.names import DERIVED_FROM, derived, low_cardinality
+from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf
 
 MAX_NAME = 200
+MAX_IRI = 2_000
 # Answers kept at a time; when there are more kinds of events, the memory starts anew.
 _REMEMBERED = 4096
 
@@ -80,14 +82,55 @@ def _error_issue(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     return ids.error_issue(event.project, name)
 
 
+def _job(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    attributes = event.attributes
+    return _short(
+        ids.job(
+            event.project, attributes.get("job.namespace", ""), attributes.get("job.name") or name
+        )
+    )
+
+
+def _data_asset(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    asset = _asset_of(event)
+    return _short(asset.iri(ids, event.project)) if asset else ""
+
+
+def _column(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    asset, column = _asset_of(event), event.attributes.get("column.name", "")
+    return _short(asset.column(ids, event.project, column)) if asset and column else ""
+
+
+def _short(iri: str) -> str:
+    """An identity is never cut: one that is too long for a node of the graph has none."""
+    return iri if len(iri) < MAX_IRI else ""
+
+
+def _asset_of(event: Event) -> DataName | None:
+    attributes = event.attributes
+    return of_openlineage(
+        attributes.get("dataset.namespace", ""), attributes.get("dataset.name", "")
+    )
+
+
 OPERATION = "operation"
 SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     OPERATION: _operation,
     "product-event-type": _product_event_type,
     "page": _page,
     "error-issue": _error_issue,
+    "job": _job,
+    "data-asset": _data_asset,
+    "column": _column,
 }
 """How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
+
+# These are identities: the subject follows from the attributes and not from the rule's name for it.
+_IDENTIFYING = {
+    "job": ("job.namespace", "job.name"),
+    "data-asset": ("dataset.namespace", "dataset.name"),
+    "column": ("dataset.namespace", "dataset.name", "column.name"),
+}
 
 
 def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
@@ -181,7 +224,8 @@ class _Candidates:
 def _keys(rule: Rule) -> set[str]:
     groups = (*rule.present, *(keys for keys, _ in rule.equal))
     in_name = (part.split("|") for part in _PLACEHOLDER.findall(rule.name_template))
-    return {key.strip() for keys in (*groups, *in_name) for key in keys}
+    named = _IDENTIFYING.get(rule.subject_kind, ())
+    return {key.strip() for keys in (*groups, *in_name, named) for key in keys}
 
 
 def _is_named(rule: Rule, name: str) -> bool:

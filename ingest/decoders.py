@@ -12,8 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from ingest import glitchtip_alert, otlp, posthog, sentry
-from ingest.events import ERROR_SOURCE, PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
+from ingest import glitchtip_alert, openlineage, otlp, posthog, sentry
+from ingest.events import (
+    ERROR_SOURCE,
+    LINEAGE_SOURCE,
+    PRODUCT_SOURCE,
+    SPAN_SOURCE,
+    Event,
+    Skipped,
+)
 from ingest.evidence import EvidenceBatch
 from ingest.pseudonyms import Pseudonyms
 
@@ -30,6 +37,7 @@ def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
         SPAN_SOURCE: _spans,
         PRODUCT_SOURCE: product_events,
         ERROR_SOURCE: _errors,
+        LINEAGE_SOURCE: openlineage.events_of,
     }
 
 

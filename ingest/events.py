@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 SPAN_SOURCE = "otel.span"
 PRODUCT_SOURCE = "posthog.event"
 ERROR_SOURCE = "sentry.event"
+LINEAGE_SOURCE = "openlineage.event"
 
 # DateTime64(9) ends here (2262-04-11); the wire format's unsigned 64 bits reach further.
 LATEST_TIME = 2**63 - 1

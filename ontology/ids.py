@@ -69,6 +69,16 @@ class Ids:
     def topic(self, system: str, address: str, name: str) -> str:
         return self.instance("topic", system, address or "-", name)
 
+    def column(
+        self, kind: str, system: str, address: str, namespace: str, asset: str, name: str
+    ) -> str:
+        """A column of the data asset of this kind (``dataset`` or ``topic``) and key."""
+        return self.instance("column", kind, system, address or "-", namespace or "-", asset, name)
+
+    def job(self, project: str, namespace: str, name: str) -> str:
+        """A job; projects don't share one, for schedulers call their namespaces alike."""
+        return self.instance("job", project, namespace or "-", name)
+
     def product_event_type(self, project: str, name: str) -> str:
         return self.instance("product-event-type", project, name)
 

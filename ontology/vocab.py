@@ -80,6 +80,7 @@ class Fo:
     Topic: Final = FO + "Topic"
     Job: Final = FO + "Job"
     Run: Final = FO + "Run"
+    Column: Final = FO + "Column"
     # --- classes: product, errors, evidence, classification
     ProductEventType: Final = FO + "ProductEventType"
     Feature: Final = FO + "Feature"
@@ -154,6 +155,8 @@ class Fo:
     storedIn: Final = FO + "storedIn"
     stores: Final = FO + "stores"
     derivedFrom: Final = FO + "derivedFrom"
+    columnOf: Final = FO + "columnOf"
+    derivedFromColumn: Final = FO + "derivedFromColumn"
     parentJob: Final = FO + "parentJob"
     runOf: Final = FO + "runOf"
     parentRun: Final = FO + "parentRun"
@@ -224,6 +227,10 @@ class Fo:
     rule_error_exception: Final = FO + "rule-error-exception"
     rule_error_message: Final = FO + "rule-error-message"
     rule_transaction_route: Final = FO + "rule-transaction-route"
+    rule_lineage_job: Final = FO + "rule-lineage-job"
+    rule_lineage_dataset: Final = FO + "rule-lineage-dataset"
+    rule_lineage_topic: Final = FO + "rule-lineage-topic"
+    rule_lineage_column: Final = FO + "rule-lineage-column"
 
 
 class Rdf:

@@ -20,7 +20,7 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import to_nquads
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
-from stewards.claims import OPERATIONS, Claim
+from stewards.claim_set import OPERATIONS, Claim
 
 SINGLE_VALUED = frozenset(
     {
@@ -45,6 +45,8 @@ _NOUNS = {
     Fo.Dataset: ("dataset", "datasets"),
     Fo.Topic: ("topic", "topics"),
     Fo.DataStore: ("data store", "data stores"),
+    Fo.Job: ("job", "jobs"),
+    Fo.Column: ("column", "columns"),
     Fo.Dependency: ("dependency", "dependencies"),
     Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
     Fo.Release: ("release", "releases"),
@@ -208,7 +210,7 @@ def _rationale(claims: Sequence[Claim], batches: int) -> str:
         found.append(f"{links} {'link' if links == 1 else 'links'}")
     seen = ", ".join(found) or f"{len(claims)} further details of what is known"
     where = "1 evidence batch" if batches == 1 else f"{batches} evidence batches"
-    return f"First seen in the traces of {where}: {seen}."
+    return f"First seen in {where}: {seen}."
 
 
 def _subject(claim: Claim) -> str:

@@ -1,4 +1,4 @@
-"""The questions that a steward asks of the facts, as SQL.
+"""The questions that a steward asks of the facts, as SQL: which there are, and about spans.
 
 Invariant: each answer grows with the distinct things in a page of facts, not with the number of
 spans: the warehouse joins and groups, and only its groups travel. Two spans of one trace may arrive
@@ -46,12 +46,12 @@ _OUTGOING = "('client', 'producer')"
 
 @dataclass(frozen=True)
 class Page:
-    """The facts of one project in the inbox batches ``after < seq <= until``: so many spans."""
+    """The facts of one project in the inbox batches ``after < seq <= until``, of every source."""
 
     project: str
     after: int
     until: int
-    spans: int
+    facts: int
 
 
 def text(value: str) -> str:
@@ -60,16 +60,17 @@ def text(value: str) -> str:
 
 
 def batches(project: str, after: int, limit: int) -> str:
-    """Columns: seq, spans. The next batches of the project, in order."""
+    """Columns: seq, facts. The next batches of the project, in order."""
     return (
-        f"SELECT seq, count() AS spans FROM events WHERE {_of(project)} AND seq > {after:d}"
+        f"SELECT seq, count() AS facts FROM events WHERE project = {text(project)}"
+        f" AND seq > {after:d}"
         f" GROUP BY seq ORDER BY seq LIMIT {limit:d}"
     )
 
 
 def newest(project: str) -> str:
     """Columns: seq. The newest batch of the project, 0 when there is none."""
-    return f"SELECT max(seq) AS newest FROM events WHERE {_of(project)}"
+    return f"SELECT max(seq) AS newest FROM events WHERE project = {text(project)}"
 
 
 def spans(page: Page) -> str:
@@ -80,6 +81,7 @@ def spans(page: Page) -> str:
     one reply, are no lasting topics. Addresses are looked at for these two alone: a server's
     callers have as many as there are connections.
     """
+    messaging = first_of("messaging.system")
     columns = {
         "service": "service",
         "environment": "environment",
@@ -87,13 +89,13 @@ def spans(page: Page) -> str:
         "subject": "subject",
         "class": "class",
         "kind": "kind",
-        "database": _first("db.system.name", "db.system"),
-        "messaging": f"multiIf({_first('messaging.system')} != '', {_first('messaging.system')},"
+        "database": first_of("db.system.name", "db.system"),
+        "messaging": f"multiIf({messaging} != '', {messaging},"
         " mapContains(attributes, 'celery.action'), 'celery', '')",
         "destination": "if("
         "attributes['messaging.destination.temporary'] IN ('true', 'True', '1')"
         " OR attributes['messaging.destination.anonymous'] IN ('true', 'True', '1'), '', "
-        + _first(
+        + first_of(
             "messaging.destination.template", "messaging.destination.name", "messaging.destination"
         )
         + ")",
@@ -117,7 +119,7 @@ def spans(page: Page) -> str:
 WITH {statement} AS text
 SELECT {selected},
        min(seq) AS first_seq, argMin(batch, seq) AS first_batch, count() AS spans
-FROM events WHERE {_in(page)}
+FROM events WHERE {within(page, SOURCE)}
 GROUP BY {names} ORDER BY {names}"""
 
 
@@ -236,21 +238,23 @@ def _whole_traces(page: Page) -> str:
     return f"""
 spans AS (
   SELECT trace_id, span_id, parent_span_id, service, subject, class, kind, seq, batch FROM events
-  WHERE {_of(page.project)} AND seq <= {page.until:d} AND trace_id != '' AND span_id != ''
-    AND trace_id IN (SELECT trace_id FROM events WHERE {_in(page)})
-  ORDER BY seq DESC, span_id LIMIT {page.spans + MAX_TRACE_SPANS:d} BY trace_id
+  WHERE {of(page.project, SOURCE)} AND seq <= {page.until:d} AND trace_id != '' AND span_id != ''
+    AND trace_id IN (SELECT trace_id FROM events WHERE {within(page, SOURCE)})
+  ORDER BY seq DESC, span_id LIMIT {page.facts + MAX_TRACE_SPANS:d} BY trace_id
 )"""
 
 
-def _of(project: str) -> str:
-    return f"project = {text(project)} AND source = {text(SOURCE)}"
+def of(project: str, source: str) -> str:
+    """The condition for every fact of one source."""
+    return f"project = {text(project)} AND source = {text(source)}"
 
 
-def _in(page: Page) -> str:
-    return f"{_of(page.project)} AND seq > {page.after:d} AND seq <= {page.until:d}"
+def within(page: Page, source: str) -> str:
+    """The condition for the facts of one source in this page."""
+    return f"{of(page.project, source)} AND seq > {page.after:d} AND seq <= {page.until:d}"
 
 
-def _first(*keys: str, limit: int = MAX_NAME) -> str:
+def first_of(*keys: str, limit: int = MAX_NAME) -> str:
     """The first of these attributes that has a value, cut to ``limit`` characters."""
     options = ", ".join(f"nullIf(attributes[{text(key)}], '')" for key in keys)
     return f"leftUTF8(coalesce({options}, ''), {limit:d})"
@@ -258,4 +262,4 @@ def _first(*keys: str, limit: int = MAX_NAME) -> str:
 
 def _of_data(*keys: str, limit: int = MAX_NAME) -> str:
     """The same, for operations on databases and destinations only."""
-    return f"if(database != '' OR destination != '', {_first(*keys, limit=limit)}, '')"
+    return f"if(database != '' OR destination != '', {first_of(*keys, limit=limit)}, '')"

@@ -1,8 +1,8 @@
 """The rows in which the warehouse answers a steward.
 
-Invariant: one class for each question of :mod:`stewards.fact_queries`, its fields being the columns
-of that question in their order. A row stands for all spans that agree in it, and names the batch
-that showed them first.
+Invariant: one class for each question about spans of :mod:`stewards.fact_queries`, its fields being
+the columns of that question in their order. A row stands for all spans that agree in it, and names
+the batch that showed them first.
 """
 
 from __future__ import annotations
@@ -81,16 +81,17 @@ Ask = Callable[[str], Sequence[Sequence[Any]]]
 
 def read(page: Page, ask: Ask) -> PageRows:
     """Ask every question about this page. Raises :class:`stewards.errors.UnexpectedAnswer`."""
-    relations = _rows(RelationRow, ask(fact_queries.relations(page)))
+    relations = rows(RelationRow, ask(fact_queries.relations(page)))
     if any(row.relation == "long" for row in relations):
         relations = (
             *(row for row in relations if row.relation != "long"),
-            *_rows(RelationRow, ask(fact_queries.long_relations(page))),
+            *rows(RelationRow, ask(fact_queries.long_relations(page))),
         )
-    return PageRows(_rows(SpanRow, ask(fact_queries.spans(page))), relations)
+    return PageRows(rows(SpanRow, ask(fact_queries.spans(page))), relations)
 
 
-def _rows(kind: type[Row], answer: Sequence[Sequence[Any]]) -> tuple[Row, ...]:
+def rows(kind: type[Row], answer: Sequence[Sequence[Any]]) -> tuple[Row, ...]:
+    """The rows of an answer. Raises :class:`stewards.errors.UnexpectedAnswer`."""
     types = get_type_hints(kind).values()
     try:
         return tuple(

@@ -30,7 +30,7 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.ids import Ids
 from stewards import fact_queries
-from stewards.claims import Claims, claims
+from stewards.claim_set import Claims
 from stewards.draft import Draft, Drafts, Limits, drafts
 from stewards.errors import (
     DraftRefused,
@@ -42,11 +42,10 @@ from stewards.errors import (
     report_results,
 )
 from stewards.fact_queries import Page
-from stewards.fact_rows import read
 from stewards.gate_client import GateClient
-from stewards.observe import observations
 from stewards.outcome import Outcome, Tally
 from stewards.settled import Settled
+from stewards.sources import claims
 from stewards.watermark import Record, WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
@@ -67,9 +66,9 @@ PASSED_OVER = "batches passed over after repeated refusals"
 
 @dataclass(frozen=True)
 class Pacing:
-    """How much is read at a time. A page is whole batches, at least one, up to ``page_spans``."""
+    """How much is read at a time. A page is whole batches, at least one, up to ``page_facts``."""
 
-    page_spans: int = 20_000
+    page_facts: int = 20_000
     cycle_pages: int = 100
     page_batches: int = 1_000
 
@@ -207,17 +206,17 @@ class TelemetrySteward:
         # A large batch becomes facts in parts: of the one at work a part may be there already.
         whole = self._client.progress().cursor
         # After a refusal, smaller steps find the batch that is refused.
-        room = self._pacing.page_spans >> (4 * self._record.refusals)
-        until, spans = after, 0
+        room = self._pacing.page_facts >> (4 * self._record.refusals)
+        until, facts = after, 0
         for seq, count in found:
-            if int(seq) > whole or (spans and spans + int(count) > room):
+            if int(seq) > whole or (facts and facts + int(count) > room):
                 break
-            until, spans = int(seq), spans + int(count)
-        tally.spans += spans
-        return Page(self.project, after, until, spans) if until > after else None
+            until, facts = int(seq), facts + int(count)
+        tally.facts += facts
+        return Page(self.project, after, until, facts) if until > after else None
 
     def _propose_page(self, page: Page, tally: Tally) -> None:
-        wanted = claims(observations(read(page, self._client.all_facts)), self._ids, self.project)
+        wanted = claims(page, self._client.all_facts, self._ids)
         for reason, count in wanted.set_aside.items():
             tally.set_aside[reason] += count
         if not wanted.claims:

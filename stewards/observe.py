@@ -1,4 +1,4 @@
-"""What a page of facts says about the architecture.
+"""What the spans of a page of facts say about the architecture.
 
 Invariant: :func:`observations` is a pure function of the rows, and what two pages show together is
 what they show apart, in any order. Each thing carries the batches that showed it first, as its
@@ -9,19 +9,15 @@ Source: https://opentelemetry.io/docs/specs/semconv/
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from posixpath import basename
-from typing import Literal, TypeVar
+from typing import Literal
 
+from ontology.dataset_names import DataName, dataset, store, system_name, topic
 from ontology.vocab import Fo
+from stewards.evidence import Evidence, see
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME, is_named, shown
-
-Evidence = tuple[tuple[int, str], ...]
-"""``(seq, digest)`` of the batches that show a thing, oldest first."""
-
-Key = TypeVar("Key")
 
 NO_SERVICE_NAME = "spans without a service name: set OTEL_SERVICE_NAME"
 LONG_NAME = f"names of more than {MAX_NAME} characters"
@@ -39,25 +35,13 @@ class Operation:
 
 
 @dataclass(frozen=True, order=True)
-class Store:
-    """Where data is kept. ``address`` is ``host`` or ``host:port``, or empty: then the store is
-    known within its project only, as an embedded database is."""
-
-    system: str
-    address: str
-    namespace: str
-
-
-@dataclass(frozen=True, order=True)
 class Access:
-    """An operation that reads or writes a dataset or a topic called ``name``."""
+    """An operation that reads or writes a dataset or a topic."""
 
     service: str
     subject: str
     way: Literal["reads", "writes"]
-    kind: Literal["dataset", "topic"]
-    store: Store
-    name: str
+    asset: DataName
 
 
 @dataclass(frozen=True, order=True)
@@ -138,12 +122,12 @@ class _Observer:
 
     def _span(self, row: SpanRow) -> None:
         evidence = ((row.first_seq, row.first_batch),)
-        _see(self.services, row.service, evidence)
+        see(self.services, row.service, evidence)
         for found, value in ((self.environments, row.environment), (self.releases, row.release)):
             if len(value) > MAX_NAME:
                 self.set_aside[LONG_NAME] += row.spans
             elif shown(value):
-                _see(found, (row.service, value), evidence)
+                see(found, (row.service, value), evidence)
         if not row.subject:
             return
         self._operation(row.service, row.subject, row.event_class, row.kind, evidence)
@@ -157,21 +141,23 @@ class _Observer:
         self, service: str, subject: str, event_class: str, kind: str, evidence: Evidence
     ) -> None:
         operation = Operation(service, subject, role(event_class, kind), event_class)
-        _see(self.operations, operation, evidence)
+        see(self.operations, operation, evidence)
 
     def _database(self, row: SpanRow, evidence: Evidence) -> None:
         # The SQL parser takes as long to import as the rest of this floor: not while one starts.
         from stewards.statements import tables
 
-        system = _NEW_SPELLING.get(row.database.lower(), row.database.lower())
+        system = system_name(row.database)
         touched = tables(system, row.statement, row.collection, row.verb)
         if touched is None:
             self.set_aside[NOT_UNDERSTOOD] += 1
             return
         # A connection, a transaction or a ping touches no table.
-        store = _store(system, row.address, row.port, row.namespace)
-        self._access(row, "reads", "dataset", store, touched.reads, evidence)
-        self._access(row, "writes", "dataset", store, touched.writes, evidence)
+        holder = store(system, row.address, row.port, row.namespace)
+        for name in touched.reads:
+            self._access(row, "reads", dataset(holder, name), evidence)
+        for name in touched.writes:
+            self._access(row, "writes", dataset(holder, name), evidence)
 
     def _message(self, row: SpanRow, evidence: Evidence) -> None:
         if row.event_class == Fo.PublishOperation:
@@ -180,27 +166,18 @@ class _Observer:
             way = "reads"
         else:
             way = "writes" if row.kind == "producer" else "reads"
-        store = _store(row.messaging.lower() or "messaging", row.address, row.port, "")
-        self._access(row, way, "topic", store, {row.destination}, evidence)
+        system = row.messaging.lower() or "messaging"
+        asset = topic(system, row.address, row.port, row.destination)
+        self._access(row, way, asset, evidence)
 
     def _access(
-        self,
-        row: SpanRow,
-        way: Literal["reads", "writes"],
-        kind: Literal["dataset", "topic"],
-        store: Store,
-        names: Iterable[str],
-        evidence: Evidence,
+        self, row: SpanRow, way: Literal["reads", "writes"], asset: DataName, evidence: Evidence
     ) -> None:
-        for name in names:
-            if max(len(name), len(store.address), len(store.namespace)) > MAX_NAME:
-                self.set_aside[LONG_NAME] += 1
-            elif shown(name):
-                _see(
-                    self.accesses,
-                    Access(row.service, row.subject, way, kind, store, name),
-                    evidence,
-                )
+        names = (asset.name, asset.store.address, asset.store.namespace)
+        if max(map(len, names)) > MAX_NAME:
+            self.set_aside[LONG_NAME] += 1
+        elif shown(asset.name):
+            see(self.accesses, Access(row.service, row.subject, way, asset), evidence)
 
     def _relation(self, row: RelationRow) -> None:
         start, end, between = (
@@ -213,14 +190,14 @@ class _Observer:
             (row.from_service, row.from_subject, row.from_class, row.from_kind, start),
             (row.to_service, row.to_subject, row.to_class, row.to_kind, end),
         ):
-            _see(self.services, service, (seen,))
+            see(self.services, service, (seen,))
             if subject:
                 self._operation(service, subject, event_class, kind, (seen,))
         evidence = tuple(sorted({start, end, between}))
         if row.relation == "invocation":
             if row.from_subject and row.to_subject:
                 invocation = Invocation(row.to_service, row.from_subject, row.to_subject)
-                _see(self.invocations, invocation, evidence)
+                see(self.invocations, invocation, evidence)
             return
         ends_at_operation = row.from_class in _CALLS and row.to_class in _CALLED
         call = Call(
@@ -229,7 +206,7 @@ class _Observer:
             row.from_subject if ends_at_operation else "",
             row.to_subject,
         )
-        _see(self.calls, call, evidence)
+        see(self.calls, call, evidence)
 
 
 def role(event_class: str, kind: str) -> Literal["offers", "performs"]:
@@ -245,60 +222,3 @@ _CALLS = frozenset({Fo.HttpCall, Fo.RpcCall})
 _CALLED = frozenset({Fo.HttpRoute, Fo.RpcMethod})
 _MESSAGES = frozenset({Fo.PublishOperation, Fo.ConsumeOperation, Fo.MessageOperation})
 _CARRIED_OUT = _CALLS | {Fo.DatabaseOperation, Fo.PublishOperation, Fo.InternalOperation}
-
-# `db.system` values that `db.system.name` spells differently.
-_NEW_SPELLING = {
-    "mssql": "microsoft.sql_server",
-    "oracle": "oracle.db",
-    "cosmosdb": "azure.cosmosdb",
-    "dynamodb": "aws.dynamodb",
-    "redshift": "aws.redshift",
-    "spanner": "gcp.spanner",
-    "db2": "ibm.db2",
-    "hanadb": "sap.hana",
-    "maxdb": "sap.maxdb",
-    "h2": "h2database",
-}
-
-# A server that answers at its system's own port may be named with it or without it.
-_OWN_PORTS = {
-    "postgresql": "5432",
-    "cockroachdb": "26257",
-    "mysql": "3306",
-    "mariadb": "3306",
-    "microsoft.sql_server": "1433",
-    "oracle.db": "1521",
-    "mongodb": "27017",
-    "cassandra": "9042",
-    "elasticsearch": "9200",
-    "redis": "6379",
-    "rabbitmq": "5672",
-    "kafka": "9092",
-}
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "0.0.0.0"})
-
-# These have no server: the namespace is a file, and its folder differs from machine to machine.
-_EMBEDDED = frozenset({"sqlite", "duckdb", "h2database", "derby", "hsqldb"})
-
-
-def _store(system: str, address: str, port: str, namespace: str) -> Store:
-    """The store an operation named, by what stays the same wherever it runs."""
-    address = address.strip()
-    if system in _EMBEDDED:
-        return Store(system, "", basename(namespace.replace("\\", "/").rstrip("/")))
-    if address.lower() in _LOOPBACK or address.startswith("/"):
-        # On another machine the same address is another server.
-        address = ""
-    # Host names are the same in any case (RFC 4343).
-    address = address.lower()
-    if address and port and port != _OWN_PORTS.get(system):
-        address = f"{address}:{port}"
-    return Store(system, address, namespace)
-
-
-def _see(found: dict[Key, Evidence], key: Key, evidence: Evidence) -> None:
-    """Keep the evidence that was complete first."""
-    known = found.get(key)
-    if known is None or (evidence[-1][0], evidence) < (known[-1][0], known):
-        found[key] = evidence

@@ -24,7 +24,7 @@ class Outcome:
 
     state: State
     watermark: int
-    spans: int = 0
+    facts: int = 0
     proposals: tuple[str, ...] = ()
     awaiting: int = 0
     quads: int = 0
@@ -34,7 +34,7 @@ class Outcome:
     def __str__(self) -> str:
         if self.state == "idle":
             return "no new facts"
-        parts = [f"read {_count(self.spans, 'span')}"]
+        parts = [f"read {_count(self.facts, 'fact')}"]
         if self.proposals:
             made = _count(len(self.proposals), "proposal")
             parts.append(f"proposed {_count(self.quads, 'quad')} in {made}")
@@ -52,7 +52,7 @@ class Outcome:
 class Tally:
     """Counts up while a cycle runs."""
 
-    spans: int = 0
+    facts: int = 0
     quads: int = 0
     awaiting: int = 0
     proposals: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Tally:
         return Outcome(
             state,
             watermark,
-            self.spans,
+            self.facts,
             tuple(self.proposals),
             self.awaiting,
             self.quads,

@@ -17,7 +17,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 from ontology.ids import Ids
 from ontology.terms import from_nquads
 from ontology.vocab import Fo
-from stewards.claims import OPERATIONS, Claim
+from stewards.claim_set import OPERATIONS, Claim
 from stewards.draft import SINGLE_VALUED, Held, unsettled
 from stewards.errors import UnexpectedAnswer
 from stewards.gate_client import GateClient

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,15 @@ from ingest.attributes import MAX_ATTRIBUTES, MAX_KEY, MAX_VALUE
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import BodyError, PayloadError
-from ingest.events import ERROR_SOURCE, LATEST_TIME, PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
+from ingest.events import (
+    ERROR_SOURCE,
+    LATEST_TIME,
+    LINEAGE_SOURCE,
+    PRODUCT_SOURCE,
+    SPAN_SOURCE,
+    Event,
+    Skipped,
+)
 from ingest.evidence import EvidenceBatch
 from ingest.otlp import JSON, PROTOBUF
 from ingest.pseudonyms import Pseudonyms
@@ -69,6 +78,8 @@ def seeds() -> Iterator[Seed]:
             yield PRODUCT_SOURCE, "application/json", line
     for text in (golden / "sentry-python.jsonl").read_text().splitlines():
         yield ERROR_SOURCE, ENVELOPE, json.loads(text).encode()
+    for line in (golden / "openlineage-python.jsonl").read_bytes().splitlines():
+        yield LINEAGE_SOURCE, "application/json", line
     yield SPAN_SOURCE, JSON, json.dumps(OTLP_JSON).encode()
     for place in sorted((HERE.parent / "stewards" / "golden").glob("*.pb")):
         yield SPAN_SOURCE, PROTOBUF, place.read_bytes()[:20_000]
@@ -174,6 +185,11 @@ def extremes() -> Iterator[tuple[str, Seed, int]]:
         for document in (tagged, {"message": "good"}):
             text = json.dumps(document)
             lines += [json.dumps({"type": "event", "length": len(text.encode())}), text]
+        tags = [{"key": key, "value": value} for key, value in islice(values.items(), 100_000)]
+        facets = {"tags": {"tags": tags}, "errorMessage": {"message": str(values.get("a"))}}
+        job = {"namespace": odd[:50], "name": name * 40, "facets": values | facets}
+        runs = [{"job": {"name": name}, "run": {"runId": name, "facets": facets}}, {"job": job}]
+        yield f"openlineage {name}", (LINEAGE_SOURCE, "", json.dumps(runs).encode()), 2
         yield f"sentry {name}", (ERROR_SOURCE, ENVELOPE, "\n".join(lines).encode()), 2
 
 

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from prometheus_client import REGISTRY
 
-from ingest import attributes, bodies, bounded_json, otlp, posthog, posthog_request, warehouse
+from ingest import (
+    attributes,
+    bodies,
+    bounded_json,
+    openlineage,
+    openlineage_facets,
+    openlineage_request,
+    otlp,
+    posthog,
+    posthog_request,
+    warehouse,
+)
 from ingest.errors import (
     QueryInvalid,
     QueryLimitReached,
@@ -17,6 +28,7 @@ from ingest.errors import (
     WarehouseBusy,
     WarehouseError,
 )
+from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH
 from ingest.posthog_receiver import (
     CONFIG_PATH,
     EVENT_PATHS,
@@ -72,6 +84,17 @@ def test_the_limits_are_those_of_the_code(page: str) -> None:
         64 * 2**20,
     )
     assert "more than 30 seconds, 512 MiB of memory or 64 MiB of answer" in page
+    for path in (LINEAGE_PATH, BATCH_PATH):
+        assert f"| `POST {path}` |" in page
+    for limit in (
+        openlineage.MAX_DATASETS,
+        openlineage.MAX_COLUMN_PAIRS,
+        openlineage_request.MAX_EVENTS,
+        openlineage_request.MAX_NAME,
+    ):
+        assert f"{limit:,}" in page
+    for key in openlineage_facets.ENVIRONMENT_KEYS:
+        assert f"`{key}`" in page
     for encoding in bodies.ENCODINGS:
         assert encoding in page
 

@@ -178,6 +178,7 @@ DEPENDENCY = "ex:x a fo:Dependency ; fo:caller ex:web ; fo:callee ex:orders"
 PAGE = 'ex:x a fo:Page ; rdfs:label "x" ; fo:inProject ex:shop'
 EVENT_TYPE = 'ex:x a fo:ProductEventType ; rdfs:label "x" ; fo:inProject ex:shop'
 ISSUE = 'ex:x a fo:ErrorIssue ; rdfs:label "x" ; fo:inProject ex:shop'
+COLUMN = 'ex:x a fo:Column ; rdfs:label "x" ; fo:columnOf ex:table'
 JOB = 'ex:x a fo:Job ; rdfs:label "x"'
 RUN = "ex:x a fo:Run ; fo:runOf ex:job"
 EVIDENCE = f'ex:x a fo:EvidenceBatch ; fo:digest "sha256:{"0a" * 32}"'
@@ -268,6 +269,9 @@ UNSOUND = [
     ("DataAsset", 'ex:x a fo:DataAsset ; rdfs:label "x" .'),
     ("DataAsset-storedIn", f"{DATASET} ; fo:storedIn ex:orders ."),
     ("DataAsset-derivedFrom", f"{DATASET} ; fo:derivedFrom ex:job ."),
+    ("Column-columnOf", 'ex:x a fo:Column ; rdfs:label "x" .'),
+    ("Column-derivedFromColumn", f"{COLUMN} ; fo:derivedFromColumn ex:table ."),
+    ("only-of-columns", "ex:x fo:columnOf ex:table ."),
     ("only-of-data-assets", "ex:x fo:storedIn ex:store ."),
     ("only-of-operations-and-jobs", f"{SERVICE} ; fo:writes ex:table ."),
     ("Job-reads", f"{JOB} ; fo:reads ex:web ."),

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from pyoxigraph import Literal, NamedNode, Quad
 
+from ontology.dataset_names import DataName, Store, dataset, topic
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
-from stewards.claims import FOREIGN_SUBJECT, Claims, claims
+from stewards.claim_set import Claims
+from stewards.claims import FOREIGN_SUBJECT, claims
 from stewards.draft import TOO_MANY_OPERATIONS, Drafts, Held, Limits, drafts
-from stewards.observe import Access, Call, Evidence, Invocation, Observations, Operation, Store
+from stewards.evidence import Evidence
+from stewards.observe import Access, Call, Invocation, Observations, Operation
 
 IDS = Ids()
 PROJECT = "shop"
@@ -42,7 +45,7 @@ SEEN = Observations(
         Operation("orders", PLACE, "offers", Fo.HttpRoute): batch(2),
         Operation("orders", INSERT, "performs", Fo.DatabaseOperation): batch(2),
     },
-    accesses={Access("orders", INSERT, "writes", "dataset", STORE, "orders"): batch(2)},
+    accesses={Access("orders", INSERT, "writes", DataName("dataset", STORE, "orders")): batch(2)},
     calls={Call("web", "orders", CALLING, PLACE): (*batch(1), *batch(2))},
     invocations={
         Invocation("web", CHECKOUT, CALLING): batch(1),
@@ -102,7 +105,7 @@ def test_everything_that_was_seen_is_said_once() -> None:
 def test_one_draft_with_reason_and_evidence() -> None:
     (draft,) = drafts(of(SEEN).claims, Held(), Limits()).drafts
     assert draft.rationale == (
-        "First seen in the traces of 2 evidence batches: 1 data store, 1 deployment environment,"
+        "First seen in 2 evidence batches: 1 data store, 1 deployment environment,"
         " 1 release, 2 services, 1 dataset, 4 operations, 1 dependency, 15 links."
     )
     assert draft.evidence == (batch(1)[0][1], batch(2)[0][1])
@@ -127,7 +130,7 @@ def test_what_the_graph_holds_is_not_proposed_again() -> None:
     link = quad(WEB, Fo.calls, ORDERS)
     left = drafts(of(SEEN).claims, Held(quads=frozenset(quads - {link})), Limits())
     assert proposed(left) == {link}
-    assert left.drafts[0].rationale == "First seen in the traces of 2 evidence batches: 1 link."
+    assert left.drafts[0].rationale == "First seen in 2 evidence batches: 1 link."
 
 
 def test_what_people_wrote_stays() -> None:
@@ -247,8 +250,8 @@ def test_a_name_is_shown_as_one_line_and_kept_whole_in_the_key() -> None:
 
 def test_what_has_no_address_is_known_within_the_project_only() -> None:
     accesses = {
-        Access("orders", INSERT, "reads", "dataset", Store("sqlite", "", "a.db"), "t"): batch(2),
-        Access("orders", PLACE, "writes", "topic", Store("celery", "", ""), "q"): batch(2),
+        Access("orders", INSERT, "reads", dataset(Store("sqlite", "", "a.db"), "t")): batch(2),
+        Access("orders", PLACE, "writes", topic("celery", "", "", "q")): batch(2),
     }
     seen = Observations(services=SEEN.services, operations=SEEN.operations, accesses=accesses)
     quads = proposed(drafts(of(seen).claims, Held(), Limits()))

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from ontology.dataset_names import DataName, Store
 from ontology.vocab import Fo
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME
@@ -18,7 +19,6 @@ from stewards.observe import (
     Call,
     Invocation,
     Operation,
-    Store,
     observations,
     role,
 )
@@ -182,13 +182,13 @@ def test_the_role_of_an_operation(event_class: str, kind: str, expected: str) ->
 def test_a_store_is_known_by_what_stays_the_same(changes: dict[str, Any], store: Store) -> None:
     row = replace(STATEMENT, statement="SELECT * FROM t", **changes)
     seen = observations(PageRows(spans=[row]))
-    assert list(seen.accesses) == [Access("web", "op", "reads", "dataset", store, "t")]
+    assert list(seen.accesses) == [Access("web", "op", "reads", DataName("dataset", store, "t"))]
 
 
 def test_a_statement_that_reads_and_writes() -> None:
     row = replace(STATEMENT, statement="INSERT INTO t SELECT * FROM s")
     seen = observations(PageRows(spans=[row]))
-    assert {(access.way, access.name) for access in seen.accesses} == {
+    assert {(access.way, access.asset.name) for access in seen.accesses} == {
         ("reads", "s"),
         ("writes", "t"),
     }
@@ -214,11 +214,11 @@ def test_publishing_writes_and_consuming_reads_the_same_topic() -> None:
     # A class of somebody's own tells nothing; the kind of the span does.
     own = replace(MESSAGE, subject="own", event_class="https://example.org/Own")
     seen = observations(PageRows(spans=[MESSAGE, consumed, own]))
-    topic = Store("kafka", "broker.shop", "")
+    orders = DataName("topic", Store("kafka", "broker.shop", ""), "orders")
     assert set(seen.accesses) == {
-        Access("web", "op", "writes", "topic", topic, "orders"),
-        Access("mail", "op", "reads", "topic", topic, "orders"),
-        Access("web", "own", "writes", "topic", topic, "orders"),
+        Access("web", "op", "writes", orders),
+        Access("mail", "op", "reads", orders),
+        Access("web", "own", "writes", orders),
     }
 
 
@@ -228,7 +228,7 @@ def test_a_queue_in_a_database_is_a_message_or_a_database_operation_never_both()
     )
     inserted = replace(published, subject="other", event_class=Fo.DatabaseOperation)
     seen = observations(PageRows(spans=[published, inserted]))
-    assert {(access.subject, access.kind) for access in seen.accesses} == {
+    assert {(access.subject, access.asset.kind) for access in seen.accesses} == {
         ("op", "topic"),
         ("other", "dataset"),
     }

@@ -54,11 +54,11 @@ def test_facts_become_a_proposal_and_steady_traffic_becomes_none(
     seq = traffic.send(*traffic.order("t1"))
     steward = hire()
     first = steward.run_once()
-    assert (first.state, first.watermark, first.spans, first.set_aside) == ("proposed", seq, 8, ())
+    assert (first.state, first.watermark, first.facts, first.set_aside) == ("proposed", seq, 8, ())
     (made,) = gate.made()
     assert made["state"] == "applied"
     assert made["evidence"] == [f"sha256:{seq:064x}"]
-    assert made["rationale"].startswith("First seen in the traces of 1 evidence batch: ")
+    assert made["rationale"].startswith("First seen in 1 evidence batch: ")
     graph = f"<{ids.lineage_graph(project)}>"
     assert gate.select(f"SELECT ?a ?b {{ GRAPH {graph} {{ ?a <{Fo.calls}> ?b }} }}") == [
         (f"<{ids.service(project, 'web')}>", f"<{ids.service(project, 'orders')}>")
@@ -71,7 +71,7 @@ def test_facts_become_a_proposal_and_steady_traffic_becomes_none(
         seq = traffic.send(*traffic.order(f"t{number}"))
         gate.requests.clear()
         again = steward.run_once()
-        assert (again.state, again.watermark, again.spans) == ("unchanged", seq, 8)
+        assert (again.state, again.watermark, again.facts) == ("unchanged", seq, 8)
         assert "POST /proposals" not in gate.requests
         # Nothing but one question about what is known already.
         assert gate.requests.count("POST /sparql") == 1
@@ -83,7 +83,7 @@ def test_facts_become_a_proposal_and_steady_traffic_becomes_none(
     status = steward.status()
     assert status["proposals"] == 1
     assert status["runs"] == 5
-    assert status["last_outcome"] == "read 8 spans; nothing that the graph doesn't hold"
+    assert status["last_outcome"] == "read 8 facts; nothing that the graph doesn't hold"
 
 
 def test_no_statement_and_no_secret_in_one_reaches_the_graph(
@@ -167,12 +167,12 @@ def test_pages_are_whole_batches_and_each_moves_the_watermark(
 ) -> None:
     for number in range(5):
         traffic.send(*traffic.order(f"t{number}"))
-    steward = hire(pacing=Pacing(page_spans=16))
+    steward = hire(pacing=Pacing(page_facts=16))
     stops = iter([False, True])
     outcome = steward.run_once(lambda: next(stops))
-    assert (outcome.watermark, outcome.spans) == (2, 16)
+    assert (outcome.watermark, outcome.facts) == (2, 16)
     outcome = steward.run_once()
-    assert (outcome.watermark, outcome.spans) == (5, 24)
+    assert (outcome.watermark, outcome.facts) == (5, 24)
 
 
 def test_a_batch_that_is_there_in_part_waits(
@@ -224,7 +224,7 @@ def test_a_lost_watermark_costs_a_second_reading_and_nothing_else(
     hire().run_once()
     watermarks.save(type(watermarks.record("x", "x"))("shop-steward", project))
     outcome = hire().run_once()
-    assert (outcome.state, outcome.spans) == ("unchanged", 8)
+    assert (outcome.state, outcome.facts) == ("unchanged", 8)
     assert len(gate.made()) == 1
 
 
@@ -393,7 +393,7 @@ def test_facts_that_cannot_be_read_are_passed_over_in_the_end_and_counted(
         return limit if path == "/facts" and b"argMin" in body else None
 
     gate.rules.append(limited)
-    steward = hire(pacing=Pacing(page_spans=24))
+    steward = hire(pacing=Pacing(page_facts=24))
     assert steward.run_once().state == "refused"
     assert steward.status()["watermark"] == 0
     assert steward.run_once().state == "refused"

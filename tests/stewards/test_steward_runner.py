@@ -108,7 +108,7 @@ def test_a_cycle_on_demand(gate: PlayedGate, traffic: Traffic, make: Make) -> No
     status = runner.trigger("shop-steward")
     assert (status["watermark"], status["runs"], status["proposals"]) == (1, 1, 1)
     assert status["last_run_at"] == "2026-11-22T12:00:00+00:00"
-    assert str(status["last_outcome"]).startswith("read 8 spans; proposed 100 quads in 1 proposal")
+    assert str(status["last_outcome"]).startswith("read 8 facts; proposed 100 quads in 1 proposal")
     with pytest.raises(UnknownSteward, match="'nobody'; at work: shop-steward"):
         runner.trigger("nobody")
 

@@ -1,0 +1,48 @@
+"""The sources of facts, and what a steward makes of a page of them.
+
+Invariant: each source asks its own questions and makes its own claims; what several of them claim
+of one thing is one claim, with the evidence that was complete first, so their order says nothing.
+A new source is a module of questions and rows, one that turns rows into claims, and a line in
+``SOURCES``.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ontology.ids import Ids
+from stewards import claims as span_claims
+from stewards import job_claims, job_queries
+from stewards.claim_set import Claims, ClaimSet
+from stewards.fact_queries import Page
+from stewards.fact_rows import Ask, read
+from stewards.observe import observations
+
+Source = Callable[[Page, Ask, Ids], Claims]
+"""Asks for what the page holds of one source, and says what the graph ought to hold."""
+
+
+def spans(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """Traces: services, their operations, and what these call, read and write."""
+    return span_claims.claims(observations(read(page, ask)), ids, page.project)
+
+
+def runs(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """OpenLineage: jobs, what they read and write, and what came from what."""
+    return job_claims.claims(job_queries.read(page, ask), ids, page.project)
+
+
+SOURCES: tuple[Source, ...] = (spans, runs)
+
+
+def claims(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """What the project's lineage graph ought to hold after this page."""
+    merged = ClaimSet(ids.lineage_graph(page.project))
+    set_aside: Counter[str] = Counter()
+    for source in SOURCES:
+        found = source(page, ask, ids)
+        set_aside.update(found.set_aside)
+        for claim in found.claims:
+            merged.add(claim)
+    return Claims(merged.ordered(), dict(set_aside))
