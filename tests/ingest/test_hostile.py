@@ -20,7 +20,16 @@ from ingest.attributes import MAX_ATTRIBUTES, MAX_KEY, MAX_VALUE
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import BodyError, PayloadError
-from ingest.events import ERROR_SOURCE, LATEST_TIME, PRODUCT_SOURCE, SPAN_SOURCE, Event, Skipped
+from ingest.events import (
+    ERROR_SOURCE,
+    LATEST_TIME,
+    LOG_SOURCE,
+    METRIC_SOURCE,
+    PRODUCT_SOURCE,
+    SPAN_SOURCE,
+    Event,
+    Skipped,
+)
 from ingest.evidence import EvidenceBatch
 from ingest.otlp import JSON, PROTOBUF
 from ingest.pseudonyms import Pseudonyms
@@ -72,6 +81,9 @@ def seeds() -> Iterator[Seed]:
     yield SPAN_SOURCE, JSON, json.dumps(OTLP_JSON).encode()
     for place in sorted((HERE.parent / "stewards" / "golden").glob("*.pb")):
         yield SPAN_SOURCE, PROTOBUF, place.read_bytes()[:20_000]
+    for source, name in ((LOG_SOURCE, "logs"), (METRIC_SOURCE, "metrics")):
+        yield source, JSON, (HERE / "corpus" / source / f"{name}.json").read_bytes()
+        yield source, PROTOBUF, (HERE / "corpus" / source / f"{name}.bin").read_bytes()
 
 
 SEEDS = tuple(seeds())
