@@ -37,7 +37,7 @@ from graph_api.status import Status, version
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
 from runtime.errors import RuntimeFloorError
-from runtime.settings import Settings
+from runtime.settings import GRPC_PORT, Settings
 from shapes.errors import ValidationFailed
 
 LOGGER = logging.getLogger(__name__)
@@ -56,12 +56,16 @@ _HINTS = {
 }
 
 
-def create_app(assembly: Assembly) -> ASGIApp:
-    """The application over what an assembly has opened."""
+def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
+    """The application over what an assembly has opened. With a ``grpc_port``, 0 for any free one,
+    OTLP/gRPC is served for as long as the application runs."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with reading.running(assembly.workers, assembly.reading):
+        async with (
+            reading.running(assembly.workers, assembly.reading),
+            _otlp_grpc(assembly, grpc_port),
+        ):
             yield
 
     app = FastAPIOffline(
@@ -148,6 +152,28 @@ def create_app(assembly: Assembly) -> ASGIApp:
     _add_health(app, assembly, status)
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
     return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
+
+
+@asynccontextmanager
+async def _otlp_grpc(assembly: Assembly, port: int | None) -> AsyncIterator[None]:
+    """OTLP/gRPC on this port, in the event loop that serves everything else."""
+    if port is None:
+        yield
+        return
+    # Takes time to import, and not every server needs it.
+    from ingest.otlp_grpc import serving
+
+    limit = assembly.settings.otlp_bytes
+    receivers = telemetry.otlp_receivers(assembly.inbox, assembly.sender_of, otlp_bytes=limit)
+    async with serving(
+        receivers,
+        assembly.settings.host,
+        port,
+        max_message=limit,
+        grace=SHUTDOWN_SECONDS,
+    ) as assembly.grpc_address:
+        assembly.announce(f"OTLP/gRPC at {assembly.grpc_address}")
+        yield
 
 
 def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
@@ -249,43 +275,76 @@ def serve(settings: Settings, announce: Announce) -> int:
     announced, and the code is 1.
     """
     try:
-        listening = _listen(settings)
+        listening = _listen(settings.host, settings.port)
     except OSError as error:
-        announce(
-            f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}. Give"
-            " another port with --port, or 0 for any free one"
-        )
+        announce(_no_port("--port", settings.host, settings.port, error))
+        return 1
+    try:
+        grpc_port = _grpc_port(settings, announce)
+    except OSError as error:
+        listening.close()
+        announce(_no_port("--grpc-port", settings.host, settings.grpc_port, error))
         return 1
     # A service manager's way to end it; the folder is closed as after Ctrl-C.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with listening:
         try:
             with Assembly(settings, announce) as assembly:
-                return _run(assembly, listening, announce)
+                return _run(assembly, listening, grpc_port, announce)
         except (ProofError, OntologyError, RuntimeFloorError, ValueError, OSError) as error:
             LOGGER.debug("the server did not start", exc_info=error)
             announce(f"cannot start: {error}")
             return 1
 
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+def _no_port(option: str, host: str, port: object, error: OSError) -> str:
+    return (
+        f"cannot listen on {host}:{port}: {error.strerror or error}. Give another port with"
+        f" {option}, or 0 for any free one"
+    )
+
+
+def _grpc_port(settings: Settings, announce: Announce) -> int | None:
+    """The port for OTLP/gRPC, ``None`` for none. Raises :class:`OSError` where one was asked for
+    that can't be had; that the usual one is taken is only said."""
+    wanted = settings.grpc_port
+    if wanted == "off":
+        return None
+    port = GRPC_PORT if wanted is None else wanted
+    try:
+        # Released again: the library that serves it takes an address and no socket.
+        _listen(settings.host, port).close()
+    except OSError:
+        if wanted is not None:
+            raise
+        announce(
+            f"OTLP/gRPC is off, because port {port} is taken: name another with --grpc-port, or 0"
+            " for any free one"
+        )
+        return None
+    return port
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(family)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listening.bind((settings.host, settings.port))
+        listening.bind((host, port))
     except OSError:
         listening.close()
         raise
     return listening
 
 
-def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> int:
+def _run(
+    assembly: Assembly, listening: socket.socket, grpc_port: int | None, announce: Announce
+) -> int:
     host, port = listening.getsockname()[:2]
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     url = f"http://{shown}:{port}"
     config = uvicorn.Config(
-        create_app(assembly),
+        create_app(assembly, grpc_port),
         http=query_protocol(SparqlEndpoint(assembly.reading, assembly.authenticator)),
         log_config=None,
         access_log=False,
@@ -297,6 +356,9 @@ def _run(assembly: Assembly, listening: socket.socket, announce: Announce) -> in
     # uvicorn has answered what was open and closed its sockets when it hands the signal on to us.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
+    if server.lifespan.should_exit and not server.started:
+        announce("cannot start: the log says why")
+        return 1
     assembly.folder.retire()
     announce("stopped")
     return 0

@@ -101,6 +101,7 @@ class Assembly:
         self.folder = DataFolder(settings.data.resolve())
         self.announce = announce
         self.url = ""
+        self.grpc_address = ""
         self._closing = ExitStack()
         self._committed: dict[str, int] = {}
         self._steward_tokens: dict[str, str] = {}

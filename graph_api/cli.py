@@ -114,6 +114,14 @@ def up(
         int | None,
         typer.Option("--port", min=0, max=65535, help="0 picks a free one (default: 8080)."),
     ] = None,
+    grpc_port: Annotated[
+        str | None,
+        typer.Option(
+            "--grpc-port",
+            metavar="N|off",
+            help="Where OTLP/gRPC is taken in; 0 picks a free port (default: 4317 if it is free).",
+        ),
+    ] = None,
     base: Annotated[
         str | None,
         typer.Option(
@@ -194,6 +202,7 @@ def up(
                 "data": folder,
                 "host": host,
                 "port": port,
+                "grpc_port": grpc_port,
                 "base": base,
                 "organisation": organisation,
                 "operator": operator,

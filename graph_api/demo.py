@@ -145,6 +145,8 @@ def _platform(data: Path, log: Path) -> Iterator[Client]:
         data,
         "--port",
         "0",
+        "--grpc-port",
+        "off",
     ]
     with _stopped(spawn(command, env=own, log=log)) as process:
         with working("Starting the platform"):
@@ -165,14 +167,12 @@ def _shop(
     }
     settings.update(
         {
-            # Only traces are received so far.
-            "OTEL_TRACES_EXPORTER": "otlp",
-            "OTEL_METRICS_EXPORTER": "none",
-            "OTEL_LOGS_EXPORTER": "none",
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=demo",
             # Milliseconds. The usual 5 s would only make the demonstration slower.
             "OTEL_BSP_SCHEDULE_DELAY": "250",
             **environment,
+            # What is shown is in the traces; measurements would only add to the numbers of facts.
+            "OTEL_METRICS_EXPORTER": "none",
         }
     )
     # Each process of the shop has its own name.

@@ -333,8 +333,8 @@ def _environment(url: str, slug: str, key: str) -> dict[str, str]:
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=" + quote(f"Bearer {key}", safe=""),
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         "OTEL_TRACES_EXPORTER": "otlp",
-        "OTEL_METRICS_EXPORTER": "none",
-        "OTEL_LOGS_EXPORTER": "none",
+        "OTEL_METRICS_EXPORTER": "otlp",
+        "OTEL_LOGS_EXPORTER": "otlp",
     }
 
 

@@ -29,6 +29,7 @@ class Status:
             "version": version(),
             "base": self._assembly.ids.base,
             "url": self._assembly.url,
+            "otlp_grpc": self._assembly.grpc_address or "off",
             "head": self._assembly.ledger.head,
             "published": self._assembly.publisher.size,
             "snapshot": self._assembly.snapshots.current().head,

@@ -17,6 +17,8 @@ from graph_api.problems import of_ingest
 from ingest.errors import IngestError
 from ingest.inbox import Inbox
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH, LineageReceiver
+from ingest.otlp import LOGS, METRICS, TRACES, Signal
+from ingest.otlp_receiver import OtlpReceiver, PostHogOtlpReceiver
 from ingest.posthog_receiver import (
     CONFIG_PATH,
     EVENT_PATHS,
@@ -25,9 +27,8 @@ from ingest.posthog_receiver import (
     RESULTS_PATH,
     PostHogReceiver,
 )
-from ingest.receivers import TracesReceiver
 from ingest.sender import FindSender
-from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryReceiver, SentryTracesReceiver
+from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryOtlpReceiver, SentryReceiver
 from ingest.sentry_receiver import TRACES_PATH as SENTRY_TRACES_PATH
 from ingest.sentry_receiver import preflight as sentry_preflight
 from ingest.webhook_receiver import (
@@ -37,23 +38,28 @@ from ingest.webhook_receiver import (
     PostHogWebhook,
 )
 
-TRACES_PATH: Final = "/v1/traces"
+SIGNALS: Final[tuple[Signal[Any], ...]] = (TRACES, LOGS, METRICS)
+OTLP_PATHS: Final = tuple(f"/v1/{signal.name}" for signal in SIGNALS)
+POSTHOG_OTLP_PATHS: Final = tuple(f"/i{path}" for path in OTLP_PATHS)
 _POSTHOG_PATHS = (*EVENT_PATHS, RESULTS_PATH, *FLAGS_PATHS, REPLAY_PATH)
 OWN_BODIES: Final = (
-    TRACES_PATH,
+    *OTLP_PATHS,
     *POSTHOG_PATHS,
     *GLITCHTIP_PATHS,
     LINEAGE_PATH,
     BATCH_PATH,
     *(
         spelling
-        for path in (*_POSTHOG_PATHS, ENVELOPE_PATH, STORE_PATH, SENTRY_TRACES_PATH)
+        for path in (
+            *(*_POSTHOG_PATHS, *POSTHOG_OTLP_PATHS),
+            *(ENVELOPE_PATH, STORE_PATH, SENTRY_TRACES_PATH),
+        )
         for spelling in (path, path.rstrip("/"))
     ),
 )
 """Paths, or templates of paths, whose receivers bound what they read themselves."""
 
-_TRACES_BODY = {
+_OTLP_BODY = {
     "requestBody": {
         "required": True,
         "content": {
@@ -85,18 +91,31 @@ _CAPTURE = "Take product events in from a PostHog client."
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
+def otlp_receivers(
+    inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int
+) -> tuple[OtlpReceiver, ...]:
+    """The receivers of the three signals, whatever they are reached by."""
+    return tuple(
+        OtlpReceiver(signal, inbox, find_sender, max_body=otlp_bytes) for signal in SIGNALS
+    )
+
+
 def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int) -> None:
     """Let the receivers answer. ``find_sender`` says whose an ingest key is."""
-    traces = TracesReceiver(inbox, find_sender, max_body=otlp_bytes)
-    app.add_api_route(
-        TRACES_PATH,
-        traces.post,
-        methods=["POST"],
-        tags=["telemetry"],
-        summary="Take OTLP traces in; the ingest key is the bearer token.",
-        response_class=Response,
-        openapi_extra=_TRACES_BODY,
-    )
+    for otlp in otlp_receivers(inbox, find_sender, otlp_bytes=otlp_bytes):
+        app.add_api_route(
+            f"/v1/{otlp.signal}",
+            otlp.post,
+            methods=["POST"],
+            tags=["telemetry"],
+            summary=f"Take OTLP {otlp.signal} in; the ingest key is the bearer token.",
+            response_class=Response,
+            openapi_extra=_OTLP_BODY,
+        )
+    for signal, path in zip(SIGNALS, POSTHOG_OTLP_PATHS, strict=True):
+        receiver = PostHogOtlpReceiver(signal, inbox, find_sender, max_body=otlp_bytes)
+        summary = f"Take OTLP {signal.name} in from a PostHog client."
+        _add(app, path, receiver.post, receiver.preflight, summary, _OTLP_BODY)
     lineage = LineageReceiver(inbox, find_sender, _answer)
     for path, endpoint, summary in (
         (LINEAGE_PATH, lineage.post, "Take an event in from an OpenLineage client."),
@@ -120,7 +139,7 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
     ):
         _add(app, path, endpoint, posthog.preflight, summary, _EVENTS_BODY)
     sentry = SentryReceiver(inbox, find_sender, _answer)
-    traces = SentryTracesReceiver(inbox, find_sender, max_body=otlp_bytes)
+    traces = SentryOtlpReceiver(TRACES, inbox, find_sender, max_body=otlp_bytes)
     for path, endpoint, summary, body in (
         (
             ENVELOPE_PATH,
@@ -129,7 +148,7 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
             _ENVELOPE_BODY,
         ),
         (STORE_PATH, sentry.store, "Take one event in, as older clients send it.", _EVENTS_BODY),
-        (SENTRY_TRACES_PATH, traces.post, "Take OTLP traces in; the DSN is the key.", _TRACES_BODY),
+        (SENTRY_TRACES_PATH, traces.post, "Take OTLP traces in; the DSN is the key.", _OTLP_BODY),
     ):
         _add(app, path, endpoint, sentry_preflight, summary, body | _NUMBER_PARAMETER)
     for path, endpoint in (

@@ -11,17 +11,30 @@ A new source is a line here, a module that reads its bytes, and a receiver that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import repeat
 
-from ingest import glitchtip_alert, openlineage, otlp, posthog, sentry
+from ingest import (
+    glitchtip_alert,
+    openlineage,
+    otlp,
+    otlp_logs,
+    otlp_metrics,
+    otlp_spans,
+    posthog,
+    sentry,
+)
 from ingest.events import (
     ERROR_SOURCE,
     LINEAGE_SOURCE,
+    LOG_SOURCE,
+    METRIC_SOURCE,
     PRODUCT_SOURCE,
     SPAN_SOURCE,
     Event,
     Skipped,
 )
 from ingest.evidence import EvidenceBatch
+from ingest.otlp_entities import entities_of
 from ingest.pseudonyms import Pseudonyms
 
 Decoder = Callable[[bytes, EvidenceBatch], Iterator[Event | Skipped]]
@@ -35,6 +48,8 @@ def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
 
     return {
         SPAN_SOURCE: _spans,
+        LOG_SOURCE: _log_records,
+        METRIC_SOURCE: _data_points,
         PRODUCT_SOURCE: product_events,
         ERROR_SOURCE: _errors,
         LINEAGE_SOURCE: openlineage.events_of,
@@ -47,6 +62,29 @@ def _errors(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
     return sentry.events_of(payload, batch)
 
 
-def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event]:
-    request = otlp.parse(payload, batch.content_type)
-    return otlp.events_of(request, project=batch.project, seq=batch.seq, batch=batch.digest)
+def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    read = otlp.read(payload, batch.content_type, otlp.TRACES)
+    yield from _left_out(read.rejected)
+    yield from entities_of(read.request.resource_spans, batch)
+    yield from otlp_spans.events_of(
+        read.request, project=batch.project, seq=batch.seq, batch=batch.digest
+    )
+
+
+def _log_records(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    read = otlp.read(payload, batch.content_type, otlp.LOGS)
+    yield from _left_out(read.rejected)
+    yield from entities_of(read.request.resource_logs, batch)
+    yield from otlp_logs.events_of(read.request, batch)
+
+
+def _data_points(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    read = otlp.read(payload, batch.content_type, otlp.METRICS)
+    yield from _left_out(read.rejected)
+    yield from entities_of(read.request.resource_metrics, batch)
+    yield from otlp_metrics.events_of(read.request, batch)
+
+
+def _left_out(rejected: int) -> Iterator[Skipped]:
+    """What the sender was told of as rejected."""
+    return repeat(Skipped("malformed-item"), rejected)

@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SPAN_SOURCE = "otel.span"
+LOG_SOURCE = "otel.log"
+METRIC_SOURCE = "otel.metric"
+ENTITY_SOURCE = "otel.entity"
 PRODUCT_SOURCE = "posthog.event"
 ERROR_SOURCE = "sentry.event"
 LINEAGE_SOURCE = "openlineage.event"

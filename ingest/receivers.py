@@ -1,9 +1,9 @@
-"""What all receivers do alike, and the OTLP/HTTP one: ``POST /v1/traces``.
+"""What all receivers do alike.
 
 Invariant: 2xx is answered only after the payload was parsed and is durable in the inbox; every
 refusal says in the sender's own terms what to do, and stores nothing. Statuses that tell a sender
 to try again are used only where that helps.
-Specification: https://opentelemetry.io/docs/specs/otlp/#otlphttp
+Source: https://www.rfc-editor.org/rfc/rfc9110#name-status-codes
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from starlette.responses import Response
 
 from ingest.bodies import MAX_BODY, read_body
 from ingest.errors import IngestError, KeyRefused
-from ingest.events import SPAN_SOURCE
 from ingest.inbox import Inbox
-from ingest.otlp import PROTOBUF, empty_answer, encoding_of, parse, refusal, span_count
 from ingest.sender import FindSender, Sender
 
 KEY_HEADER: Final = "x-fractalops-key"
@@ -53,10 +51,10 @@ class Receiver:
     ``find_sender`` says whose an ingest key is. ``max_body`` is in bytes, after decompression.
     """
 
-    signal: ClassVar[str]
+    signal: str
     """What is received, as metrics and log name it."""
 
-    source: ClassVar[str]
+    source: str
     """The source that the inbox notes, for which there is a decoder."""
 
     key_hint: ClassVar[str]
@@ -90,15 +88,30 @@ class Receiver:
             return Response(status_code=400)
         except IngestError as error:
             return self._refused(error, refuse(error))
-        REQUESTS.labels(self.signal, "accepted").inc()
+        self.note_success()
         return response
+
+    def note_success(self) -> None:
+        """Count a request that was taken in."""
+        REQUESTS.labels(self.signal, "accepted").inc()
+
+    def note_refusal(self, error: IngestError) -> None:
+        """Count a request that was refused; what is our own fault is logged."""
+        REQUESTS.labels(self.signal, error.kind).inc()
+        if error.status >= 500:
+            log.warning("%s refused: %s: %s", self.signal, error.title, error.detail)
 
     def sender_of(self, request: Request, key: str) -> Sender:
         """Who sends a request with this key. Raises :class:`KeyRefused`."""
+        sender = self.holder_of(key)
+        return sender.from_page() if "origin" in request.headers else sender
+
+    def holder_of(self, key: str) -> Sender:
+        """Whose a key is, wherever it came. Raises :class:`KeyRefused`."""
         sender = self._find_sender(key) if key else None
         if sender is None:
             raise self.key_refused()
-        return sender.from_page() if "origin" in request.headers else sender
+        return sender
 
     def is_known(self, key: str) -> bool:
         """Whether a key is valid now."""
@@ -129,11 +142,10 @@ class Receiver:
         DROPPED.labels(self.source, reason).inc(items)
 
     def _refused(self, error: IngestError, response: Response) -> Response:
-        REQUESTS.labels(self.signal, error.kind).inc()
-        if error.status >= 500:
-            log.warning("%s refused: %s: %s", self.signal, error.title, error.detail)
-        if error.retry_after is not None or error.status == 503:
-            response.headers["Retry-After"] = str(error.retry_after or _RETRY_AFTER)
+        self.note_refusal(error)
+        seconds = delay_of(error)
+        if seconds is not None:
+            response.headers["Retry-After"] = str(seconds)
         if error.status == 401:
             response.headers["WWW-Authenticate"] = 'Bearer realm="ingest"'
         if error.status in (401, 403, 413, 415):
@@ -158,54 +170,20 @@ class ProblemReceiver(Receiver):
         self._problem = problem
 
 
+def delay_of(error: IngestError) -> int | None:
+    """After how many seconds a sender may try again, ``None`` where that would not help."""
+    if error.retry_after is None and error.status != 503:
+        return None
+    return error.retry_after or _RETRY_AFTER
+
+
 def key_in_headers(request: Request) -> str:
     """The ingest key of a Bearer token or of our own header, empty without either."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    key = token.strip() if scheme.lower() == "bearer" else ""
+    key = bearer_of(request.headers.get("authorization", ""))
     return key or request.headers.get(KEY_HEADER, "").strip()
 
 
-# google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE; INTERNAL for
-# all others.
-_CODES = {400: 3, 401: 16, 403: 7, 413: 3, 415: 3, 503: 14}
-_INTERNAL = 13
-
-
-class TracesReceiver(Receiver):
-    """Takes OTLP traces in for the project that the request's ingest key belongs to:
-    ``app.add_route("/v1/traces", TracesReceiver(...).post, methods=["POST"])``.
-    """
-
-    signal = "traces"
-    source = SPAN_SOURCE
-    key_hint = (
-        "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS as `fractalops projects"
-        f" create` printed it, or to {KEY_HEADER}=KEY"
-    )
-
-    def key_of(self, request: Request) -> str:
-        """The ingest key that a request names."""
-        return key_in_headers(request)
-
-    async def post(self, request: Request) -> Response:
-        """Answer one request, as a Starlette endpoint."""
-        # Until the key is known to be good, what is wrong with the type is nobody's business.
-        encoding = PROTOBUF
-
-        async def take(request: Request) -> Response:
-            nonlocal encoding
-            sender = self.sender_of(request, self.key_of(request))
-            encoding = encoding_of(request.headers.get("content-type", ""))
-            payload = await self.read(request)
-            spans = await self.parsed(payload, lambda body: span_count(parse(body, encoding)))
-            if spans:
-                await self.keep(sender, encoding, payload, spans)
-            return Response(empty_answer(encoding), media_type=encoding)
-
-        def refuse(error: IngestError) -> Response:
-            """A ``google.rpc.Status`` in the encoding of the request."""
-            code = _CODES.get(error.status, _INTERNAL)
-            body = refusal(code, f"{error.title}: {error.detail}", encoding)
-            return Response(body, status_code=error.status, media_type=encoding)
-
-        return await self.answer(request, take, refuse)
+def bearer_of(authorization: str) -> str:
+    """The token of an ``Authorization`` header, empty for another scheme."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""

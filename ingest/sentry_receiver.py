@@ -19,7 +19,8 @@ from starlette.responses import JSONResponse, Response
 from ingest.cors import allowed, opened
 from ingest.errors import DsnRefused
 from ingest.events import ERROR_SOURCE
-from ingest.receivers import ProblemReceiver, TracesReceiver
+from ingest.otlp_receiver import OtlpReceiver
+from ingest.receivers import ProblemReceiver
 from ingest.sender import Sender
 from ingest.sentry import refusal_of
 from ingest.sentry_dsn import ingest_key, key_of
@@ -96,8 +97,8 @@ class SentryReceiver(ProblemReceiver):
                     self.drop(reason, number)
 
 
-class SentryTracesReceiver(TracesReceiver):
-    """``/v1/traces`` for clients that know a DSN, as the OTLP integration of Sentry's clients."""
+class SentryOtlpReceiver(OtlpReceiver):
+    """OTLP for clients that know a DSN, as the OTLP integration of Sentry's clients."""
 
     key_hint = _KEY_HINT
     key_error = DsnRefused

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pyoxigraph import NamedNode
@@ -21,12 +21,16 @@ ENVIRONMENT_PREFIX = "FRACTALOPS_"
 
 MEBIBYTE = 1024 * 1024
 
+GRPC_PORT: Final = 4317
+"""Where clients expect OTLP/gRPC: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port"""
+
 
 class Settings(BaseModel):
     """What a server is started with. Sizes are bytes, times seconds.
 
     ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
-    starts take them from the journal and the graph.
+    starts take them from the journal and the graph. Without ``grpc_port``, OTLP/gRPC is served on
+    :data:`GRPC_PORT` where that is free.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,6 +38,7 @@ class Settings(BaseModel):
     data: Path = Path("data")
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] | Literal["off"] | None = None
     base: str = DEFAULT_BASE
     organisation: str = Field(default="organisation", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     operator: str = Field(default="operator", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")

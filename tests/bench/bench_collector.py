@@ -28,7 +28,7 @@ from bench_figures import Baseline, Figure
 from bench_server import free_port, tree
 from bench_spans import drain, otlp_request
 
-from ingest.otlp import PROTOBUF, parse, span_count
+from ingest.otlp import PROTOBUF, TRACES, read
 
 PROJECT = Path(__file__).with_name("go")
 CLIENTS = 8
@@ -43,7 +43,7 @@ class Unavailable(Exception):
 def measure(context: Context) -> list[Figure]:
     sizes = context.sizes
     payloads = [traces(place, sizes.spans) for place in range(sizes.payloads)]
-    spans = sum(span_count(parse(gzip.decompress(payload), PROTOBUF)) for payload in payloads)
+    spans = sum(read(gzip.decompress(payload), PROTOBUF, TRACES).items for payload in payloads)
     ours, bare = [], []
     port = context.server.port
     requests = context.folder / "requests"
@@ -70,7 +70,7 @@ def _bare(payloads: Sequence[bytes]) -> float:
     """CPU seconds of a loop that makes a row of each span, and does nothing with it."""
     started = time.process_time()
     for payload in payloads:
-        request = parse(gzip.decompress(payload), PROTOBUF)
+        request = read(gzip.decompress(payload), PROTOBUF, TRACES).request
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
                 for span in scope.spans:
@@ -160,7 +160,7 @@ def _wait_for(written: Path, spans: int) -> None:
 
 def _spans_of(requests: Path) -> int:
     return sum(
-        span_count(parse(gzip.decompress(request.partition(b"\r\n\r\n")[2]), PROTOBUF))
+        read(gzip.decompress(request.partition(b"\r\n\r\n")[2]), PROTOBUF, TRACES).items
         for request in read_requests(requests)
     )
 

@@ -40,7 +40,7 @@ class Server:
             self._process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "graph_api.cli", "up"),
-                    *("--data", str(self.data), "--port", "0"),
+                    *("--data", str(self.data), "--port", "0", "--grpc-port", "off"),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

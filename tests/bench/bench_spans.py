@@ -19,7 +19,8 @@ from bench_figures import Baseline, Figure
 from pyoxigraph import NamedNode, RdfFormat
 
 from ingest.classify import Classifier, rules_from_quads
-from ingest.otlp import PROTOBUF, decode, parse, span_count
+from ingest.otlp import PROTOBUF, TRACES, read
+from ingest.otlp_spans import decode
 from ontology.ids import Ids
 from ontology.library import rules_turtle
 from ontology.terms import in_named_graph
@@ -64,7 +65,7 @@ def measure(context: Context) -> list[Figure]:
 
 def _decode(payloads: Sequence[bytes]) -> int:
     """Reads requests; gives how many spans they hold."""
-    return sum(span_count(parse(gzip.decompress(payload), PROTOBUF)) for payload in payloads)
+    return sum(read(gzip.decompress(payload), PROTOBUF, TRACES).items for payload in payloads)
 
 
 def _classify(classifier: Classifier, payloads: Sequence[bytes]) -> None:

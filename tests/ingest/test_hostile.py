@@ -25,6 +25,8 @@ from ingest.events import (
     ERROR_SOURCE,
     LATEST_TIME,
     LINEAGE_SOURCE,
+    LOG_SOURCE,
+    METRIC_SOURCE,
     PRODUCT_SOURCE,
     SPAN_SOURCE,
     Event,
@@ -83,6 +85,9 @@ def seeds() -> Iterator[Seed]:
     yield SPAN_SOURCE, JSON, json.dumps(OTLP_JSON).encode()
     for place in sorted((HERE.parent / "stewards" / "golden").glob("*.pb")):
         yield SPAN_SOURCE, PROTOBUF, place.read_bytes()[:20_000]
+    for source, name in ((LOG_SOURCE, "logs"), (METRIC_SOURCE, "metrics")):
+        yield source, JSON, (HERE / "corpus" / source / f"{name}.json").read_bytes()
+        yield source, PROTOBUF, (HERE / "corpus" / source / f"{name}.bin").read_bytes()
 
 
 SEEDS = tuple(seeds())

@@ -18,11 +18,12 @@ from opentelemetry.proto.common.v1.common_pb2 import (
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from opentelemetry.proto.trace.v1.trace_pb2 import Status as SpanStatus
 
-from ingest import otlp
+from ingest import otlp, otlp_values
 from ingest.attributes import DROPPED, MAX_ATTRIBUTES, MAX_VALUE, REDACTED
 from ingest.errors import BodyTooLarge, ContentTypeUnsupported, IngestError, PayloadUndecodable
 from ingest.events import LATEST_TIME, Event
-from ingest.otlp import JSON, PROTOBUF, decode
+from ingest.otlp import JSON, PROTOBUF, TRACES
+from ingest.otlp_spans import decode
 
 TRACE, SPAN = bytes(range(16)), bytes(range(1, 9))
 
@@ -203,7 +204,10 @@ def test_huge_values_are_cut_with_a_mark() -> None:
 def test_what_every_span_repeats_is_bounded() -> None:
     resource = [attribute(f"k{n}", text("v" * 8_000)) for n in range(100)]
     attributes = one(Span(), resource=resource).attributes
-    assert sum(len(key) + len(value) for key, value in attributes.items()) < otlp.MAX_SHARED + 100
+    assert (
+        sum(len(key) + len(value) for key, value in attributes.items())
+        < otlp_values.MAX_SHARED + 100
+    )
     assert attributes[DROPPED] == "98"
 
 
@@ -250,14 +254,24 @@ def test_damaged_protobuf_is_refused(damage) -> None:  # type: ignore[no-untyped
 
 
 def test_too_many_spans_are_refused_before_they_are_parsed() -> None:
-    def field(number: int, content: bytes) -> bytes:
-        return bytes([number << 3 | 2]) + otlp._to_varint(len(content)) + content
+    def size(number: int) -> bytes:
+        return (
+            size_below_128(number)
+            if number < 128
+            else bytes([number & 127 | 128]) + size(number >> 7)
+        )
 
-    spans = b"\x12\x00" * (otlp.MAX_SPANS + 1)
+    def size_below_128(number: int) -> bytes:
+        return bytes([number])
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2]) + size(len(content)) + content
+
+    spans = b"\x12\x00" * (otlp.MAX_ITEMS + 1)
     with pytest.raises(BodyTooLarge, match="OTEL_BSP_MAX_EXPORT_BATCH_SIZE"):
-        otlp.parse(field(1, field(2, spans)), PROTOBUF)
-    whole = otlp.parse(field(1, field(2, spans[2:])), PROTOBUF)
-    assert otlp.span_count(whole) == otlp.MAX_SPANS
+        otlp.read(field(1, field(2, spans)), PROTOBUF, TRACES)
+    # With those that hold them, no more than the limit.
+    assert otlp.read(field(1, field(2, spans[8:])), PROTOBUF, TRACES).items == otlp.MAX_ITEMS - 3
 
 
 @pytest.mark.parametrize(

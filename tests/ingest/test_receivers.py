@@ -35,8 +35,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from ingest.inbox import Inbox
-from ingest.otlp import JSON, PROTOBUF, decode
-from ingest.receivers import KEY_HEADER, REQUESTS, TracesReceiver
+from ingest.otlp import JSON, PROTOBUF, TRACES
+from ingest.otlp_receiver import OtlpReceiver
+from ingest.otlp_spans import decode
+from ingest.receivers import KEY_HEADER, REQUESTS
 from ingest.sender import Sender
 
 KEYS = {"foi_shop": Sender("shop"), "foi_other": Sender("other")}
@@ -71,7 +73,7 @@ def listening(request: pytest.FixtureRequest) -> Iterator[tuple[Starlette, int]]
     app = Starlette()
 
     async def post(http_request: Request) -> Response:
-        receiver: TracesReceiver = app.state.receiver
+        receiver: OtlpReceiver = app.state.receiver
         return await receiver.post(http_request)
 
     app.add_route("/v1/traces", post, methods=["POST"])
@@ -90,7 +92,7 @@ def listening(request: pytest.FixtureRequest) -> Iterator[tuple[Starlette, int]]
 @pytest.fixture
 def server(listening: tuple[Starlette, int], inbox: Inbox) -> Iterator[Server]:
     app, port = listening
-    app.state.receiver = TracesReceiver(inbox, KEYS.get, max_body=LIMIT)
+    app.state.receiver = OtlpReceiver(TRACES, inbox, KEYS.get, max_body=LIMIT)
     with httpx.Client(timeout=20) as client:
         yield Server(inbox, port, client)
 
@@ -341,7 +343,7 @@ def test_a_client_that_hangs_up_leaves_nothing_behind(
 def test_a_queue_that_is_too_long_asks_for_patience(tmp_path: Path, payload: Payload) -> None:
     box = Inbox(tmp_path / "small.sqlite", max_backlog=10)
     app = Starlette(
-        routes=[Route("/v1/traces", TracesReceiver(box, KEYS.get).post, methods=["POST"])]
+        routes=[Route("/v1/traces", OtlpReceiver(TRACES, box, KEYS.get).post, methods=["POST"])]
     )
     headers = {"content-type": PROTOBUF, KEY_HEADER: "foi_shop"}
 

@@ -17,6 +17,10 @@ from ingest import (
     openlineage_facets,
     openlineage_request,
     otlp,
+    otlp_entities,
+    otlp_logs,
+    otlp_metrics,
+    otlp_values,
     posthog,
     posthog_request,
     warehouse,
@@ -38,6 +42,7 @@ from ingest.posthog_receiver import (
 )
 from ingest.pump import EVENTS
 from ingest.receivers import REQUESTS
+from runtime.settings import GRPC_PORT
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +79,14 @@ def test_the_limits_are_those_of_the_code(page: str) -> None:
     for key in posthog.SERVICE_KEYS + posthog.RELEASE_KEYS + posthog.ENVIRONMENT_KEYS:
         assert f"`{key}`" in page
     assert f"`{posthog.PERSON}`" in page
-    for limit in (otlp.MAX_SPANS, attributes.MAX_VALUE, otlp.MAX_SHARED, warehouse.MAX_ROWS):
+    for limit in (otlp.MAX_ITEMS, attributes.MAX_VALUE, otlp_values.MAX_SHARED, warehouse.MAX_ROWS):
         assert f"{limit:,}" in page
+    assert f"no more than {otlp_metrics.MAX_BUCKETS} of them" in page
+    assert f"`entity_refs`, {otlp_entities.MAX_REFERENCES} at" in page
+    for severity in otlp_logs.SEVERITIES:
+        assert f"`{severity}`" in page
+    assert f"severity number {otlp_logs.ERROR_NUMBER}" in page
+    assert f"port {GRPC_PORT}" in page
     assert bodies.MAX_BODY == 20 * 2**20
     assert "more than 20 MiB" in page
     assert (warehouse.MAX_SECONDS, warehouse.MAX_MEMORY, warehouse.MAX_RESULT_BYTES) == (

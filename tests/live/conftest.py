@@ -88,6 +88,9 @@ class Server:
     output: Path
     options: Sequence[str] = ()
     settings: Mapping[str, str] = field(default_factory=dict)
+    grpc: Sequence[str] = ("--grpc-port", "off")
+    """Without the usual port, which only one of many servers could have."""
+
     prefix: Sequence[str] = ()
     """The beginning of a command that prepares something and then becomes the server."""
 
@@ -104,7 +107,9 @@ class Server:
             self.process = subprocess.Popen(
                 [
                     *(*self.prefix, *COMMAND, "up"),
-                    *("--data", str(self.data), "--port", "0", *self.options),
+                    *("--data", str(self.data), "--port", "0"),
+                    *self.grpc,
+                    *self.options,
                 ],
                 env=own_environment(**self.settings),
                 stdin=subprocess.DEVNULL,

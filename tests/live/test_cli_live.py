@@ -55,6 +55,7 @@ def cli(checkout: Path) -> Cli:
 @contextmanager
 def server(data: Path, checkout: Path, log: Path) -> Iterator[Running]:
     command: list[str | Path] = [*COMMAND, "up", "--data", data, "--port", "0"]
+    command += ["--grpc-port", "off"]
     with spawn([*command, "--time-lock", "0"], env=CLEAN, cwd=checkout, log=log) as running:
         deadline = time.monotonic() + 120
         while f"ready at {running_server(data)}" not in log.read_text():

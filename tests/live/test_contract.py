@@ -32,6 +32,11 @@ KEYED = (
     *("/webhooks/posthog", "/webhooks/posthog/{key}"),
     *("/webhooks/glitchtip", "/webhooks/glitchtip/{key}"),
 )
+# OTLP's own errors are no problem documents.
+OTLP = (
+    *("/v1/traces", "/v1/logs", "/v1/metrics"),
+    *("/i/v1/traces", "/i/v1/logs", "/i/v1/metrics"),
+)
 # What Sentry's clients send to.
 BY_DSN = (
     *("/api/{number}/envelope/", "/api/{number}/store/"),
@@ -55,6 +60,11 @@ CONTRACT = """
 /proofs/bundle/{} GET
 /facts GET POST
 /v1/traces POST
+/v1/logs POST
+/v1/metrics POST
+/i/v1/traces POST
+/i/v1/logs POST
+/i/v1/metrics POST
 /batch/ POST
 /e/ POST
 /i/v0/e/ POST
@@ -160,7 +170,7 @@ def test_no_token_no_answer(platform: Platform, routes: dict[str, set[str]]) -> 
                 assert answer.headers["www-authenticate"].startswith("Bearer")
                 if path in KEYED:
                     problem(answer, 401, "ingest-key-refused")
-                elif path != "/v1/traces":
+                elif path not in OTLP:
                     problem(answer, 401, "token-missing")
         for path in ("/docs", "/openapi.json"):
             assert client.get(path).is_success

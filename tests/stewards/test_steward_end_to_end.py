@@ -33,7 +33,8 @@ class Platform:
         self._process = subprocess.Popen(
             [
                 Path(sys.executable).with_name("fractalops"),
-                *("up", "--data", self.folder, "--port", "0", "--steward-seconds", "600"),
+                *("up", "--data", self.folder, "--port", "0", "--grpc-port", "off"),
+                *("--steward-seconds", "600"),
             ],
             stdout=self._log,
             stderr=self._log,

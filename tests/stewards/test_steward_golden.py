@@ -20,7 +20,8 @@ from pyoxigraph import Quad
 
 from ingest.classify import Classifier
 from ingest.events import Event
-from ingest.otlp import PROTOBUF, decode
+from ingest.otlp import PROTOBUF
+from ingest.otlp_spans import decode
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.terms import to_nquads
