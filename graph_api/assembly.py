@@ -260,7 +260,11 @@ class Assembly:
         closing = self._closing
         self.inbox = Inbox(self.folder.inbox, fatal=end_process)
         closing.callback(self.inbox.close)
-        self.warehouse = Warehouse(self.folder.facts)
+        self.warehouse = Warehouse(
+            self.settings.facts or self.folder.facts,
+            days=self.settings.facts_days,
+            by_month=self.settings.facts_by_month,
+        )
         closing.callback(self.warehouse.close)
         self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
@@ -378,7 +382,7 @@ class Assembly:
         if held is None or held[0] != version:
             graph = NamedNode(self.ids.graph("rules"))
             rules = rules_from_quads(self.store.match(graph=graph))
-            held = self._classifier = (version, Classifier(rules, self.ids))
+            held = self._classifier = (version, Classifier(rules, self.ids, version or ""))
         return held[1]
 
     def committed(self, principal: str, head: int) -> None:

@@ -158,10 +158,12 @@ class Classifier:
     """Applies rules; safe to use from any thread.
 
     Events that agree in everything the rules look at get the same answer, which is remembered:
-    steady traffic asks the same few questions again and again.
+    steady traffic asks the same few questions again and again. ``version`` names the rules, so that
+    it is known which events were classified by others.
     """
 
-    def __init__(self, rules: Sequence[Rule], ids: Ids) -> None:
+    def __init__(self, rules: Sequence[Rule], ids: Ids, version: str = "") -> None:
+        self.version = version
         self._ids = ids
         self._rules = tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
         self._by_kind: dict[tuple[str, str], _Candidates] = {}

@@ -38,9 +38,11 @@ EVENT = Event(
 
 
 def test_an_event_comes_back_as_it_was(warehouse: Warehouse) -> None:
-    warehouse.insert([EVENT])
+    warehouse.insert([EVENT], {EVENT.seq: EVENT.time + 1}, "sha256:rules")
     result = warehouse.query("SELECT * FROM events")
     row = dict(zip(result.columns, result.rows[0], strict=True))
+    assert row.pop("rules") == "sha256:rules"
+    assert row.pop("received") == "2023-11-14T22:13:20.000000002Z"
     assert row.pop("class") == EVENT.event_class
     assert row.pop("time") == "2023-11-14T22:13:20.000000001Z"
     assert row == {name: getattr(EVENT, name) for name in row}
@@ -60,6 +62,16 @@ def test_extreme_values_are_held(warehouse: Warehouse) -> None:
     assert rows["early"][:2] == ("1970-01-01T00:00:00.000000000Z", 0)
     assert rows["late"][:2] == ("2262-04-11T23:47:16.854775807Z", 2**64 - 1)
     assert rows[strange][2:] == (strange, {strange: strange})
+
+
+def test_events_are_read_back_as_they_were_written(warehouse: Warehouse) -> None:
+    strange = replace(EVENT, event_id="1'\\", attributes={}, duration_ns=2**64 - 1, trusted=False)
+    warehouse.insert([EVENT, replace(strange, time=LATEST_TIME)], {EVENT.seq: 7})
+    found, received = warehouse.read_events("project = 'shop'", 10)
+    assert found == [EVENT, replace(strange, time=LATEST_TIME)]
+    assert received == [7, 7]
+    assert warehouse.read_events("event_id > '0'", 1)[0] == found[1:]
+    assert warehouse.read_events("event_id = 'none'", 1) == ([], [])
 
 
 def test_equal_keys_count_once_and_the_newest_batch_wins(warehouse: Warehouse) -> None:
