@@ -19,6 +19,7 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_facts,
     cli_ingest,
     cli_ontology,
     cli_projects,
@@ -228,6 +229,7 @@ for _module in (
     cli_server,
     cli_projects,
     cli_query,
+    cli_facts,
     cli_propose,
     cli_validate,
     cli_proposals,
