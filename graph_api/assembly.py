@@ -7,13 +7,14 @@ order, however the start ends.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -35,6 +36,7 @@ from ingest.inbox import Inbox
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.reclassify import Reclassification, Reclassifier
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
@@ -69,6 +71,8 @@ LOGGER = logging.getLogger(__name__)
 
 USUAL_SHARE = 3
 """A query gets the longest time divided by this, unless it asks for more."""
+
+_CHANGED_FACTS = "facts changed under the stewards"
 
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
@@ -268,15 +272,19 @@ class Assembly:
         closing.callback(self.warehouse.close)
         self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
+        self.decoders = decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes))
         self.pump = Pump(
             self.inbox,
             self.warehouse,
             self.classifier,
-            decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes)),
+            self.decoders,
             on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)
+        self.reclassifier = Reclassifier(self.warehouse, self.classifier)
+        self._stopping = threading.Event()
+        closing.callback(self._stopping.set)
         self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
         self.proof_facts.start()
         closing.callback(self.proof_facts.stop)
@@ -294,6 +302,7 @@ class Assembly:
             utc_now,
             interval=self.settings.steward_seconds,
         )
+        self._read_again(self._changed_facts())
         self.runner.start()
         self._closing.callback(marks.close)
         self._closing.callback(self.runner.stop)
@@ -356,6 +365,40 @@ class Assembly:
 
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)
+
+    def reclassify(self, project: str | None, since: int, *, dry_run: bool) -> Reclassification:
+        """Classifies stored facts again; the stewards read those that changed once more.
+
+        Which ones those are is noted before they are written, and the note stays until the stewards
+        will read them: a crash in between loses no change.
+        """
+        found = self.reclassifier.run(
+            project=project,
+            since=since,
+            dry_run=dry_run,
+            on_change=self._note_changed_facts,
+            stopping=self._stopping.is_set,
+        )
+        if not dry_run:
+            self._read_again(found.first_changed)
+        return found
+
+    def _note_changed_facts(self, changed: Mapping[str, int]) -> None:
+        noted = self._changed_facts()
+        for project, seq in changed.items():
+            noted[project] = min(seq, noted.get(project, seq))
+        if noted != self._changed_facts():
+            self.inbox.set_state(_CHANGED_FACTS, json.dumps(noted))
+
+    def _changed_facts(self) -> dict[str, int]:
+        noted: dict[str, int] = json.loads(self.inbox.state(_CHANGED_FACTS) or "{}")
+        return noted
+
+    def _read_again(self, changed: Mapping[str, int]) -> None:
+        if changed and self.runner is not None:
+            for project, seq in changed.items():
+                self.runner.read_again(project, seq)
+            self.inbox.set_state(_CHANGED_FACTS, "{}")
 
     def _wake_stewards(self) -> None:
         if self.runner is not None:

@@ -19,6 +19,7 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_classify,
     cli_facts,
     cli_ingest,
     cli_ontology,
@@ -230,6 +231,7 @@ for _module in (
     cli_projects,
     cli_query,
     cli_facts,
+    cli_classify,
     cli_propose,
     cli_validate,
     cli_proposals,

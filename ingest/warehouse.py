@@ -274,7 +274,7 @@ class Warehouse:
         if "\x00" in sql:
             raise QueryInvalid("the query holds a NUL character; leave it out")
         try:
-            parsed = client.raw_query(f"SELECT parseQueryToJSON({_text(sql)})", fmt="RawBLOB")
+            parsed = client.raw_query(f"SELECT parseQueryToJSON({text(sql)})", fmt="RawBLOB")
         except ClickHouseError as error:
             if "not supported by parseQueryToJSON" in str(error):
                 raise not_a_select() from error
@@ -284,7 +284,7 @@ class Warehouse:
         except UnicodeDecodeError:
             raise QueryInvalid("write bytes that are not UTF-8 with unhex('...')") from None
         check(json.loads(tree), opened.functions, opened.database, TABLES)
-        written = client.raw_query(f"SELECT formatQueryFromJSON({_text(tree)})", fmt="RawBLOB")
+        written = client.raw_query(f"SELECT formatQueryFromJSON({text(tree)})", fmt="RawBLOB")
         return written.decode()
 
     @contextmanager
@@ -379,15 +379,15 @@ def _functions(client: Client) -> Functions:
 
 
 def _filters(database: str, hidden: Collection[str]) -> str:
-    condition = f"project NOT IN ({', '.join(_text(slug) for slug in sorted(hidden))})"
-    tables = (f"{_text(f'{database}.{table}')}: {_text(condition)}" for table in sorted(TABLES))
+    condition = f"project NOT IN ({', '.join(text(slug) for slug in sorted(hidden))})"
+    tables = (f"{text(f'{database}.{table}')}: {text(condition)}" for table in sorted(TABLES))
     return "{" + ", ".join(tables) + "}"
 
 
 def _clause(settings: dict[str, str | float]) -> str:
-    return ", ".join(f"{name} = {_text(str(value))}" for name, value in settings.items())
+    return ", ".join(f"{name} = {text(str(value))}" for name, value in settings.items())
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     """A string literal."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
