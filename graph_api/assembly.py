@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -31,19 +32,22 @@ from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
+from ingest.errors import IngestError
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.inbox import Inbox
+from ingest.marks import Marks
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.reclassify import Reclassification, Reclassifier
+from ingest.reconcile import reconcile
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
-from proofs.audit import AuditReport
+from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
@@ -273,16 +277,18 @@ class Assembly:
         self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
         self.decoders = decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes))
+        self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
         self.pump = Pump(
             self.inbox,
             self.warehouse,
             self.classifier,
             self.decoders,
+            marks=self.marks,
             on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)
-        self.reclassifier = Reclassifier(self.warehouse, self.classifier)
+        self.reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
         self._stopping = threading.Event()
         closing.callback(self._stopping.set)
         self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
@@ -446,8 +452,26 @@ class Assembly:
             return self.ledger.head
 
     def audit(self) -> AuditReport:
-        """Audits everything, the derived graphs against a store built anew."""
-        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        """Audits everything, the derived graphs against a store built anew, the facts against what
+        the inbox noted of each batch."""
+        report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        return replace(report, checks=(*report.checks, self._audit_facts()))
+
+    def _audit_facts(self) -> AuditCheck:
+        check = AuditCheck("facts")
+        try:
+            found = reconcile(
+                self.inbox, self.warehouse, self.marks, time.time_ns(), self.settings.facts_days
+            )
+        except IngestError as error:
+            check.find(f"the facts could not be compared: {error.detail}")
+            return check
+        check.detail = f"{found.compared} facts of {found.batches} batches" + (
+            f", {found.unnoted} older batches not compared" if found.unnoted else ""
+        )
+        for finding in found.findings():
+            check.find(finding)
+        return check
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

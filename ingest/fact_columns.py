@@ -12,9 +12,13 @@ from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from ingest.events import Event
+
+Checksums = npt.NDArray[np.uint64]
 
 _MOMENT: Final = pa.timestamp("ns", "UTC")
 _TYPES: Final = {
@@ -47,13 +51,15 @@ _ATTRIBUTE_OF: Final = {
     "parent_span_id": "parent_span_id",
     "trusted": "trusted",
 }
-COLUMNS: Final = (*_ATTRIBUTE_OF, "attributes", "received", "rules")
+COLUMNS: Final = (*_ATTRIBUTE_OF, "attributes", "received", "rules", "checksum")
 """The columns of an event, as they are written."""
 
 _VALUES = attrgetter(*_ATTRIBUTE_OF.values())
 
 
-def to_columns(events: Sequence[Event], received: Sequence[int], rules: str) -> pa.Table:
+def to_columns(
+    events: Sequence[Event], received: Sequence[int], rules: str, checksums: Checksums
+) -> pa.Table:
     """The columns of these events; ``received`` has the receipt of each (nanoseconds since 1970),
     ``rules`` is the version of the rules that all of them were classified by."""
     values = dict(zip(_ATTRIBUTE_OF, zip(*map(_VALUES, events), strict=True), strict=True))
@@ -65,6 +71,7 @@ def to_columns(events: Sequence[Event], received: Sequence[int], rules: str) -> 
     columns.append(pa.MapArray.from_arrays(offsets, keys, texts))
     columns.append(pa.array(received, pa.int64()).cast(_MOMENT))
     columns.append(pa.repeat(rules, len(events)))
+    columns.append(pa.array(checksums, pa.uint64()))
     return pa.Table.from_arrays(columns, names=list(COLUMNS))
 
 
@@ -75,7 +82,7 @@ def from_columns(table: pa.Table) -> tuple[list[Event], list[int]]:
         if name in ("time", "received")
         else table.column(name).to_pylist()
         for name in COLUMNS
-        if name != "rules"
+        if name not in ("rules", "checksum")
     }
     received = columns.pop("received")
     attributes = [dict(pairs) for pairs in columns.pop("attributes")]

@@ -32,6 +32,7 @@ from ingest.errors import (
 from ingest.events import Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.inbox import Inbox
+from ingest.marks import UNKEYED, Marks, note
 from ingest.warehouse import Warehouse
 
 # Many small batches go into one insert, because each costs about the same; a large one is inserted
@@ -58,8 +59,8 @@ class Pump:
 
     ``decoders`` has the decoder of each source. ``rules()`` gives the classifier to use now; it is
     asked before every group of batches, so that a change of the rules takes effect with the next
-    one. ``on_facts(seq)`` is told, on the pump's thread, after facts up to this batch became
-    readable.
+    one. ``marks`` mark what is stored and what is noted of it. ``on_facts(seq)`` is told, on the
+    pump's thread, after facts up to this batch became readable.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class Pump:
         rules: Callable[[], Classifier],
         decoders: Mapping[str, Decoder],
         *,
+        marks: Marks = UNKEYED,
         on_facts: Callable[[int], None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
         self._rules = rules
         self._decoders = decoders
+        self._marks = marks
         self._on_facts = on_facts
         self._met = False
         self._stopping = threading.Event()
@@ -150,12 +153,15 @@ class Pump:
         last = self._inbox.cursor
         waiting: list[Event] = []
         received: dict[int, int] = {}
+        brought: dict[int, list[int]] = {}
         tally: TallyCounter[tuple[str, bool]] = TallyCounter()
         taken = 0
 
         def store(events: list[Event]) -> int:
             """Make facts of what waits, and empty it."""
-            self._warehouse.insert(events, received, classifier.version)
+            keys = self._warehouse.insert(events, received, classifier.version, self._marks)
+            for event, key in zip(events, keys.tolist(), strict=True):
+                brought[event.seq].append(key)
             tally.update((event.project, bool(event.event_class)) for event in events)
             stored = len(events)
             events.clear()
@@ -163,6 +169,7 @@ class Pump:
 
         for batch in self._inbox.pending(last, _MAX_BATCHES):
             received[batch.seq] = batch.received_at
+            brought[batch.seq] = []
             for event in self._events_of(batch, classifier):
                 waiting.append(event)
                 if len(waiting) >= _CHUNK:
@@ -171,7 +178,7 @@ class Pump:
             if taken or self._stopping.is_set():
                 break
         store(waiting)
-        self._inbox.advance(last)
+        self._inbox.advance(last, {seq: note(keys) for seq, keys in brought.items()})
         for (project, classified), number in tally.items():
             EVENTS.labels(project, "yes" if classified else "no").inc(number)
         LAG.set(self.lag)

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from ingest.classify import Classifier
 from ingest.errors import WarehouseBusy
 from ingest.events import Event
-from ingest.fact_columns import to_columns
+from ingest.fact_columns import COLUMNS, from_columns
+from ingest.marks import UNKEYED, Marks
 from ingest.warehouse import Warehouse, text
 
 _PAGE: Final = 2_000
-# Pages come in order of the key, so a page changes facts of batches from all over the time.
-_KINDS: Final = "SELECT DISTINCT project, source FROM events WHERE {} ORDER BY project, source"
 
 Changed = Callable[[Mapping[str, int]], None]
 """Told, before they are written, which facts change: the lowest batch of each project."""
@@ -44,7 +43,10 @@ class Reclassification:
 class Reclassifier:
     """Works on one warehouse, one run at a time; any thread may ask."""
 
-    def __init__(self, warehouse: Warehouse, rules: Callable[[], Classifier]) -> None:
+    def __init__(
+        self, warehouse: Warehouse, rules: Callable[[], Classifier], marks: Marks = UNKEYED
+    ) -> None:
+        self._marks = marks
         self._warehouse = warehouse
         self._rules = rules
         self._running = threading.Lock()
@@ -68,33 +70,24 @@ class Reclassifier:
         try:
             classifier = self._rules()
             found = Reclassification(classifier.version)
-            for events, received in self._pages(classifier.version, project, since):
+            others = f"rules != {text(classifier.version)} AND seq >= {since:d}"
+            if project is not None:
+                others += f" AND project = {text(project)}"
+            for page in self._warehouse.scan(others, COLUMNS, _PAGE):
+                events, received = from_columns(page)
                 # A class that is no longer given must go.
                 again = [classifier.classify(event.classified("", "", "")) for event in events]
                 self._count(found, events, again)
                 if not dry_run:
                     if on_change and found.first_changed:
                         on_change(found.first_changed)
-                    self._warehouse.insert_columns(to_columns(again, received, found.rules))
+                    moments = {event.seq: at for event, at in zip(again, received, strict=True)}
+                    self._warehouse.insert(again, moments, found.rules, self._marks)
                 if stopping():
                     break
             return found
         finally:
             self._running.release()
-
-    def _pages(
-        self, version: str, project: str | None, since: int
-    ) -> Iterator[tuple[list[Event], list[int]]]:
-        others = f"rules != {text(version)} AND seq >= {since:d}"
-        if project is not None:
-            others += f" AND project = {text(project)}"
-        for owner, source in self._warehouse.query(_KINDS.format(others)).rows:
-            mine = f"{others} AND project = {text(owner)} AND source = {text(source)}"
-            events, received = self._warehouse.read_events(mine, _PAGE)
-            while events:
-                yield events, received
-                after = f"event_id > {text(events[-1].event_id)}"
-                events, received = self._warehouse.read_events(f"{mine} AND {after}", _PAGE)
 
     def _count(self, found: Reclassification, before: list[Event], after: list[Event]) -> None:
         found.looked_at += len(before)

@@ -37,7 +37,8 @@ from ingest.errors import (
     WarehouseUnavailable,
 )
 from ingest.events import Event
-from ingest.fact_columns import COLUMNS, from_columns, to_columns
+from ingest.fact_columns import to_columns
+from ingest.marks import UNKEYED, Marks, Numbers
 from ingest.read_only_sql import Functions, check, not_a_select
 from ingest.schema import keep_for, migrate
 
@@ -121,21 +122,25 @@ class Warehouse:
         return self._open().identity
 
     def insert(
-        self, events: Sequence[Event], received: Mapping[int, int] | None = None, rules: str = ""
-    ) -> None:
-        """Add events, durably. Raises :class:`WarehouseUnavailable`; then trying again is safe.
+        self,
+        events: Sequence[Event],
+        received: Mapping[int, int] | None = None,
+        rules: str = "",
+        marks: Marks = UNKEYED,
+    ) -> Numbers:
+        """Add events, durably, and give their keys. Raises :class:`WarehouseUnavailable`; then
+        trying again is safe.
 
         ``received`` has the receipt of each batch by its number, in nanoseconds since 1970; now, if
         it isn't there. ``rules`` is the version of the rules that the events were classified by.
         """
+        keys = marks.keys(events)
         if events:
             known, now = received or {}, self._clock()
             moments = [known.get(event.seq, now) for event in events]
-            self.insert_columns(to_columns(events, moments, rules))
-
-    def insert_columns(self, columns: pa.Table) -> None:
-        """As :meth:`insert`, for columns as :mod:`ingest.fact_columns` makes them."""
-        self._insert(lambda client: client.insert_arrow("events", columns))
+            columns = to_columns(events, moments, rules, marks.checksums(events, keys, rules))
+            self._insert(lambda client: client.insert_arrow("events", columns))
+        return keys
 
     def insert_rows(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -153,17 +158,29 @@ class Warehouse:
                 )
             )
 
-    def read_events(self, condition: str, limit: int) -> tuple[list[Event], list[int]]:
-        """The first events for which ``condition`` (SQL of our own) holds, in the order of their
-        key, and when each was received. Raises as :meth:`query` does."""
-        names = ", ".join(COLUMNS)
-        sql = (
-            f"SELECT {names} FROM events FINAL WHERE {condition}"
-            f" ORDER BY project, source, event_id LIMIT {limit:d}"
-        )
+    def scan(self, condition: str, columns: Sequence[str], size: int) -> Iterator[pa.Table]:
+        """The events for which ``condition`` (SQL of our own) holds, in pages of the order of their
+        key, which is among the ``columns``. Raises as :meth:`query` does."""
+        kinds = f"SELECT DISTINCT project, source FROM events WHERE {condition} ORDER BY ALL"
+        names = ", ".join(columns)
+        for project, source in self.query(kinds).rows:
+            of_kind = f"{condition} AND project = {text(project)} AND source = {text(source)}"
+            after = ""
+            while True:
+                page = self._page(
+                    f"SELECT {names} FROM events FINAL WHERE {of_kind}{after}"
+                    f" ORDER BY project, source, event_id LIMIT {size:d}"
+                )
+                if page.num_rows:
+                    yield page
+                if page.num_rows < size:
+                    break
+                after = f" AND event_id > {text(page.column('event_id')[-1].as_py())}"
+
+    def _page(self, sql: str) -> pa.Table:
         try:
             with self._reader(MAX_SECONDS) as client:
-                return from_columns(client.query_arrow(sql))
+                return client.query_arrow(sql)
         except ClickHouseError as error:
             raise self._explained(error, show_values=True) from error
 
@@ -227,6 +244,8 @@ class Warehouse:
 
     def close(self) -> None:
         """Let go of the engine, after running queries have ended."""
+        if self._closed:
+            return
         self._closed = True
         for _ in range(self._reader_count):
             client = self._readers.get()

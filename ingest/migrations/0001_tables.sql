@@ -34,6 +34,7 @@ CREATE TABLE IF NOT EXISTS events (
     received DateTime64(9, 'UTC') COMMENT 'when its batch came, by the clock of this server',
     rules LowCardinality(String) COMMENT 'version of the rules that were asked for its class',
     trusted Bool DEFAULT true COMMENT 'whether its sender may bring new things into the graph',
+    checksum UInt64 COMMENT 'of key, batch and classification, under a key in the inbox',
     INDEX by_seq seq TYPE minmax GRANULARITY 1,
     INDEX by_time time TYPE minmax GRANULARITY 1,
     INDEX by_trace trace_id TYPE minmax GRANULARITY 1

@@ -11,3 +11,6 @@ ALTER TABLE events ADD COLUMN IF NOT EXISTS
 
 ALTER TABLE events ADD COLUMN IF NOT EXISTS
     trusted Bool DEFAULT true COMMENT 'whether its sender may bring new things into the graph';
+
+ALTER TABLE events ADD COLUMN IF NOT EXISTS
+    checksum UInt64 COMMENT 'of key, batch and classification, under a key in the inbox';

@@ -247,14 +247,14 @@ def test_a_warehouse_that_fails_blocks_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failures = iter([OSError(28, "No space left on device")])
-    insert = warehouse.insert_columns
+    insert = warehouse.insert
 
-    def once_failing(*columns: Any) -> None:
+    def once_failing(*given: Any) -> Any:
         for failure in failures:
             raise failure
-        insert(*columns)
+        return insert(*given)
 
-    monkeypatch.setattr(warehouse, "insert_columns", once_failing)
+    monkeypatch.setattr(warehouse, "insert", once_failing)
     pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     pump.start()
     put(inbox, payload(4))

@@ -87,5 +87,7 @@ def test_stored_facts_follow_a_changed_rule(
     server.post("/stewards/steward-shop/run")
     assert [row[0] for row in server.select(OPERATIONS)] == ["nightly"]
     assert server.post("/facts/reclassify", {})["looked_at"] == 0
+    told = command("proofs", "audit", "--data", server.data)
+    assert (told.code, "5 facts of 1 batches" in told.text) == (0, True), told.text
     with server.client(server.token_of("analyst", "analyst")) as client:
         assert client.post("/facts/reclassify", json={}).status_code == 403
