@@ -7,7 +7,7 @@ Source: https://clickhouse.com/docs/interfaces/formats/Arrow, https://arrow.apac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, chain
 from operator import attrgetter
 from typing import Final
@@ -65,9 +65,9 @@ def to_columns(
     values = dict(zip(_ATTRIBUTE_OF, zip(*map(_VALUES, events), strict=True), strict=True))
     columns = [_column(name, column) for name, column in values.items()]
     maps = [event.attributes for event in events]
-    offsets = pa.array(accumulate(map(len, maps), initial=0), pa.int32())
-    keys = pa.array(chain.from_iterable(maps), pa.string())
-    texts = pa.array(chain.from_iterable(map(_texts, maps)), pa.string())
+    offsets = pa.array(list(accumulate(map(len, maps), initial=0)), pa.int32())
+    keys = pa.array(list(chain.from_iterable(maps)), pa.string())
+    texts = pa.array(list(chain.from_iterable(each.values() for each in maps)), pa.string())
     columns.append(pa.MapArray.from_arrays(offsets, keys, texts))
     columns.append(pa.array(received, pa.int64()).cast(_MOMENT))
     columns.append(pa.repeat(rules, len(events)))
@@ -92,10 +92,6 @@ def from_columns(table: pa.Table) -> tuple[list[Event], list[int]]:
         for *row, held in zip(*columns.values(), attributes, strict=True)
     ]
     return events, received
-
-
-def _texts(attributes: Mapping[str, str]) -> Sequence[str]:
-    return list(attributes.values())
 
 
 def _column(name: str, values: Sequence[object]) -> pa.Array:
