@@ -26,7 +26,16 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from graph_api import facts, operations, proofs, proposals, reading, telemetry, validation
+from graph_api import (
+    classification,
+    facts,
+    operations,
+    proofs,
+    proposals,
+    reading,
+    telemetry,
+    validation,
+)
 from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
@@ -47,7 +56,10 @@ HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
 TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
-_READ_THEIR_OWN_BODIES = ("/proposals", "/validate", "/sparql", "/facts", *telemetry.OWN_BODIES)
+_READ_THEIR_OWN_BODIES = (
+    *("/proposals", "/validate", "/sparql", "/facts", "/classify/explain"),
+    *telemetry.OWN_BODIES,
+)
 
 _KINDS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 _HINTS = {
@@ -148,6 +160,14 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(
         facts.build_router(assembly.warehouse, authenticator, seconds=settings.facts_seconds)
+    )
+    app.include_router(
+        classification.build_router(
+            classifier=assembly.classifier,
+            decoders=assembly.decoders,
+            reclassify=assembly.reclassify,
+            authenticator=authenticator,
+        )
     )
     _add_health(app, assembly, status)
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]

@@ -7,14 +7,16 @@ order, however the start ends.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -30,18 +32,22 @@ from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
+from ingest.errors import IngestError
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.inbox import Inbox
+from ingest.marks import Marks
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.reclassify import Reclassification, Reclassifier
+from ingest.reconcile import reconcile
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
-from proofs.audit import AuditReport
+from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
@@ -69,6 +75,8 @@ LOGGER = logging.getLogger(__name__)
 
 USUAL_SHARE = 3
 """A query gets the longest time divided by this, unless it asks for more."""
+
+_CHANGED_FACTS = "facts changed under the stewards"
 
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
@@ -261,19 +269,29 @@ class Assembly:
         closing = self._closing
         self.inbox = Inbox(self.folder.inbox, fatal=end_process)
         closing.callback(self.inbox.close)
-        self.warehouse = Warehouse(self.folder.facts)
+        self.warehouse = Warehouse(
+            self.settings.facts or self.folder.facts,
+            days=self.settings.facts_days,
+            by_month=self.settings.facts_by_month,
+        )
         closing.callback(self.warehouse.close)
         self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
+        self.decoders = decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes))
+        self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
         self.pump = Pump(
             self.inbox,
             self.warehouse,
             self.classifier,
-            decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes)),
+            self.decoders,
+            marks=self.marks,
             on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)
+        self.reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
+        self._stopping = threading.Event()
+        closing.callback(self._stopping.set)
         self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
         self.proof_facts.start()
         closing.callback(self.proof_facts.stop)
@@ -291,6 +309,7 @@ class Assembly:
             utc_now,
             interval=self.settings.steward_seconds,
         )
+        self._read_again(self._changed_facts())
         self.runner.start()
         self._closing.callback(marks.close)
         self._closing.callback(self.runner.stop)
@@ -354,6 +373,40 @@ class Assembly:
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)
 
+    def reclassify(self, project: str | None, since: int, *, dry_run: bool) -> Reclassification:
+        """Classifies stored facts again; the stewards read those that changed once more.
+
+        Which ones those are is noted before they are written, and the note stays until the stewards
+        will read them: a crash in between loses no change.
+        """
+        found = self.reclassifier.run(
+            project=project,
+            since=since,
+            dry_run=dry_run,
+            on_change=self._note_changed_facts,
+            stopping=self._stopping.is_set,
+        )
+        if not dry_run:
+            self._read_again(found.first_changed)
+        return found
+
+    def _note_changed_facts(self, changed: Mapping[str, int]) -> None:
+        noted = self._changed_facts()
+        for project, seq in changed.items():
+            noted[project] = min(seq, noted.get(project, seq))
+        if noted != self._changed_facts():
+            self.inbox.set_state(_CHANGED_FACTS, json.dumps(noted))
+
+    def _changed_facts(self) -> dict[str, int]:
+        noted: dict[str, int] = json.loads(self.inbox.state(_CHANGED_FACTS) or "{}")
+        return noted
+
+    def _read_again(self, changed: Mapping[str, int]) -> None:
+        if changed and self.runner is not None:
+            for project, seq in changed.items():
+                self.runner.read_again(project, seq)
+            self.inbox.set_state(_CHANGED_FACTS, "{}")
+
     def _wake_stewards(self) -> None:
         if self.runner is not None:
             self.runner.wake()
@@ -379,7 +432,7 @@ class Assembly:
         if held is None or held[0] != version:
             graph = NamedNode(self.ids.graph("rules"))
             rules = rules_from_quads(self.store.match(graph=graph))
-            held = self._classifier = (version, Classifier(rules, self.ids))
+            held = self._classifier = (version, Classifier(rules, self.ids, version or ""))
         return held[1]
 
     def committed(self, principal: str, head: int) -> None:
@@ -400,8 +453,26 @@ class Assembly:
             return self.ledger.head
 
     def audit(self) -> AuditReport:
-        """Audits everything, the derived graphs against a store built anew."""
-        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        """Audits everything, the derived graphs against a store built anew, the facts against what
+        the inbox noted of each batch."""
+        report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        return replace(report, checks=(*report.checks, self._audit_facts()))
+
+    def _audit_facts(self) -> AuditCheck:
+        check = AuditCheck("facts")
+        try:
+            found = reconcile(
+                self.inbox, self.warehouse, self.marks, time.time_ns(), self.settings.facts_days
+            )
+        except IngestError as error:
+            check.find(f"the facts could not be compared: {error.detail}")
+            return check
+        check.detail = f"{found.compared} facts of {found.batches} batches" + (
+            f", {found.unnoted} older batches not compared" if found.unnoted else ""
+        )
+        for finding in found.findings():
+            check.find(finding)
+        return check
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

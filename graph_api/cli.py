@@ -19,6 +19,8 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_classify,
+    cli_facts,
     cli_ingest,
     cli_ontology,
     cli_projects,
@@ -237,6 +239,8 @@ for _module in (
     cli_server,
     cli_projects,
     cli_query,
+    cli_facts,
+    cli_classify,
     cli_propose,
     cli_validate,
     cli_proposals,

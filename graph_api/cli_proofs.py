@@ -168,7 +168,7 @@ def bundle(
 
 @proofs.command("audit")
 def audit(context: typer.Context, data: DataOption = None, output: OutputOption = None) -> None:
-    """Check the journal, the log, the tiles and the graph against each other.
+    """Check the journal, the log, the tiles and the graph against each other, the facts as well.
 
     \b
     Example:

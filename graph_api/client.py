@@ -288,6 +288,24 @@ class Client:
     def run_steward(self, name: str) -> Json:
         return self.post(f"/stewards/{segment(name)}/run", timeout=None)
 
+    def explain_payload(
+        self, payload: bytes, source: str | None, content_type: str | None, project: str | None
+    ) -> Json:
+        """Which rule chooses the class of each event of a payload, and why."""
+        answer = self.send(
+            "POST",
+            "/classify/explain",
+            parameters={"source": source, "project": project},
+            content=payload,
+            headers={**_JSON, "Content-Type": content_type or "application/octet-stream"},
+        )
+        return self._object(answer)
+
+    def reclassify(self, project: str | None, since: int, *, dry_run: bool) -> Json:
+        """Classify stored facts again; how many changed."""
+        document = {"project": project, "since": since, "dry_run": dry_run}
+        return self.post("/facts/reclassify", document, timeout=None)
+
     def graph(self, iri: str) -> bytes:
         """One named graph as Turtle."""
         headers = {"Accept": "text/turtle"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
+from ingest.errors import WarehouseError
 from runtime.log_key import CUSTODY
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Status:
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
         self._counted: tuple[int, dict[str, int]] | None = None
+        self._unreachable = ""
 
     def __call__(self) -> dict[str, Any]:
         governance = self._assembly.ledger.governance
@@ -62,9 +64,15 @@ class Status:
     def _fact_counts(self) -> dict[str, int]:
         """Counting takes a scan, and facts only change as the inbox's cursor moves."""
         cursor = self._assembly.inbox.cursor
+        self._unreachable = ""
         if self._counted is None or self._counted[0] != cursor:
-            self._counted = (cursor, self._assembly.warehouse.counts())
-        return {**self._counted[1], "cursor": cursor}
+            try:
+                self._counted = (cursor, self._assembly.warehouse.counts())
+            except WarehouseError as error:
+                # How the rest is matters most while a part is away.
+                self._unreachable = error.detail
+        known = self._counted[1] if self._counted else {}
+        return {**known, "cursor": cursor}
 
     def problems(self) -> list[str]:
         """What keeps the platform from doing all of its work, in sentences."""
@@ -74,6 +82,8 @@ class Status:
         ]
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
+        if self._unreachable:
+            found.append(self._unreachable)
         return found
 
 

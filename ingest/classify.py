@@ -158,10 +158,12 @@ class Classifier:
     """Applies rules; safe to use from any thread.
 
     Events that agree in everything the rules look at get the same answer, which is remembered:
-    steady traffic asks the same few questions again and again.
+    steady traffic asks the same few questions again and again. ``version`` names the rules, so that
+    it is known which events were classified by others.
     """
 
-    def __init__(self, rules: Sequence[Rule], ids: Ids) -> None:
+    def __init__(self, rules: Sequence[Rule], ids: Ids, version: str = "") -> None:
+        self.version = version
         self._ids = ids
         self._rules = tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
         self._by_kind: dict[tuple[str, str], _Candidates] = {}
@@ -190,10 +192,14 @@ class Classifier:
     def _answer(self, event: Event, candidates: _Candidates) -> _Answer:
         for rule, name_of in candidates.rules:
             if _is_named(rule, event.name) and _fits(rule, event.attributes):
-                name = name_of(event) or low_cardinality(event.name) or event.kind or _NAMELESS
-                subject = SUBJECTS[rule.subject_kind](self._ids, event, rule, name[:MAX_NAME])
+                name = _subject_name(name_of, event)
+                subject = SUBJECTS[rule.subject_kind](self._ids, event, rule, name)
                 return rule.event_class, rule.iri, subject
         return ()
+
+    def rules_for(self, source: str) -> tuple[Rule, ...]:
+        """The rules for events of a source, in the order they are tried."""
+        return tuple(rule for rule in self._rules if rule.source == source)
 
     def _candidates(self, source: str, kind: str) -> _Candidates:
         found = self._by_kind.get((source, kind))
@@ -229,10 +235,12 @@ def _keys(rule: Rule) -> set[str]:
 
 
 def _is_named(rule: Rule, name: str) -> bool:
-    return not rule.names or any(
-        name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
-        for wanted in rule.names
-    )
+    return not rule.names or any(is_named(wanted, name) for wanted in rule.names)
+
+
+def is_named(wanted: str, name: str) -> bool:
+    """Whether a name is the one a rule wants, or begins as it wants."""
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
 
 
 def _fits(rule: Rule, attributes: Mapping[str, str]) -> bool:
@@ -255,6 +263,16 @@ def _name_of(template: str) -> _Namer:
         return " ".join("".join(filled).split())
 
     return name
+
+
+def subject_name(rule: Rule, event: Event) -> str:
+    """What the rule calls the subject of an event that it fits."""
+    return _subject_name(_name_of(rule.name_template), event)
+
+
+def _subject_name(name_of: _Namer, event: Event) -> str:
+    name = name_of(event) or low_cardinality(event.name) or event.kind or _NAMELESS
+    return name[:MAX_NAME]
 
 
 def _value(event: Event, keys: tuple[str, ...]) -> str:

@@ -47,6 +47,12 @@ _STATIC = frozenset(
     }
 )
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*(?:\(version [^)]*\))?\s*\Z")
+# What the client puts around the words of a server.
+_WRAPPING = re.compile(
+    r"\A(?:HTTPDriver for \S+ |Received ClickHouse exception).*?server response: "
+    r"|\s*\(for url [^)]*\)\s*\Z",
+    re.DOTALL,
+)
 _NOISE = re.compile(
     r"Code: \d+\. |DB::Exception: |\(version [^)]*\)|(?:: )?In scope .*|: [Ww]hile executing .*"
     r"|Stack trace:.*|SETTINGS .*|FORMAT \w+\. ",
@@ -60,7 +66,7 @@ def explain(message: str, *, hide: str, show_values: bool) -> WarehouseError:
 
     ``hide`` is the folder of the engine, ``show_values`` whether the asker may see every row.
     """
-    found = _NAME.search(message.strip())
+    found = _NAME.search(_WRAPPING.sub("", message.strip()))
     name = found[1] if found else ""
     if not name:
         return WarehouseUnavailable("the facts gave no answer; ask again later", retry_after=5)
@@ -78,6 +84,6 @@ def explain(message: str, *, hide: str, show_values: bool) -> WarehouseError:
 
 def clean(message: str, hide: str) -> str:
     """The sentence in a message, without what is no business of the asker."""
-    said = _NAME.sub("", _NOISE.sub("", message.strip()))
+    said = _NAME.sub("", _NOISE.sub("", _WRAPPING.sub("", message.strip())))
     said = said.replace(hide, "(facts)") if hide else said
     return (said.strip(" .:")[:_MAX_EXPLANATION] or "no reason given") + "."

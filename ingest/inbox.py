@@ -9,11 +9,12 @@ Source: https://www.sqlite.org/pragma.html#pragma_synchronous
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,12 @@ CREATE TABLE batch_key (
     payload_sha256 TEXT NOT NULL);
 CREATE TABLE set_aside (seq INTEGER PRIMARY KEY REFERENCES batch, reason TEXT NOT NULL);
 CREATE TABLE state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+# What each batch brought, for the audit. A table of its own that is made wherever it is missing: an
+# older version leaves it alone, and what isn't noted isn't compared.
+_BROUGHT = """
+CREATE TABLE IF NOT EXISTS batch_facts (
+    seq INTEGER PRIMARY KEY, count INTEGER NOT NULL, digest TEXT NOT NULL, keys BLOB NOT NULL)
 """
 # What leads from each older format to the next one.
 _UPGRADES = {
@@ -73,6 +80,28 @@ class Counts:
     pending: int
     pending_bytes: int
     set_aside: int
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a batch brought: how many facts, a digest of their keys, and the keys (sorted unsigned
+    64-bit numbers, little endian); ``None`` for a batch of which nothing is noted. ``erased`` says
+    that its payload is gone."""
+
+    seq: int
+    received_at: int
+    erased: bool
+    count: int | None
+    digest: str | None
+    keys: bytes | None
+
+    @property
+    def sound(self) -> bool:
+        """Whether the note is whole."""
+        return self.keys is not None and (len(self.keys) // 8, _keys_digest(self.keys)) == (
+            self.count,
+            self.digest,
+        )
 
 
 class Inbox:
@@ -170,13 +199,19 @@ class Inbox:
         """The number of the last batch whose facts are in the warehouse; 0 before the first."""
         return self._cursor
 
-    def advance(self, seq: int) -> None:
+    def advance(self, seq: int, brought: Mapping[int, bytes] | None = None) -> None:
         """Move the cursor, durably; backwards to have batches turned into facts again, those that
-        were set aside included."""
+        were set aside included. ``brought`` has the keys of the facts of each batch that is passed,
+        as :class:`Brought` says."""
+        notes = [
+            (number, len(keys) // 8, _keys_digest(keys), keys)
+            for number, keys in (brought or {}).items()
+        ]
 
         def job(connection: sqlite3.Connection) -> tuple[int, int]:
             _set_state(connection, "cursor", str(seq))
             connection.execute("DELETE FROM set_aside WHERE seq > ?", (seq,))
+            connection.executemany("INSERT OR REPLACE INTO batch_facts VALUES (?, ?, ?, ?)", notes)
             row = connection.execute(
                 "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ? AND seq <= ?",
                 (min(self._cursor, seq), max(self._cursor, seq)),
@@ -201,6 +236,17 @@ class Inbox:
     def aside(self) -> tuple[tuple[int, str], ...]:
         """(number, reason) of every batch that was set aside."""
         return tuple(self._all("SELECT seq, reason FROM set_aside ORDER BY seq", ()))
+
+    def brought(self, after: int, until: int, limit: int) -> tuple[Brought, ...]:
+        """What the next batches after this number brought, up to another one, in order."""
+        rows = self._all(
+            "SELECT batch.seq, received_at, batch_key.seq IS NULL, count, batch_facts.digest, keys"
+            " FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq"
+            " LEFT JOIN batch_facts ON batch_facts.seq = batch.seq"
+            " WHERE batch.seq > ? AND batch.seq <= ? ORDER BY batch.seq LIMIT ?",
+            (after, until, limit),
+        )
+        return tuple(Brought(seq, at, bool(erased), *note) for seq, at, erased, *note in rows)
 
     def state(self, name: str) -> str | None:
         """A value that a reader of the queue keeps here, next to its cursor."""
@@ -334,7 +380,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} COMMIT;"
+            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} {_BROUGHT}; COMMIT;"
         )
         return
     if application_id != _APPLICATION_ID:
@@ -346,6 +392,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         )
     for older in range(version, FORMAT_VERSION):
         _upgrade(connection, older)
+    connection.execute(_BROUGHT)
     if path.stat().st_size <= _CHECKED_AT_START:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
@@ -390,6 +437,10 @@ def _insert(
     )
     assert seq is not None
     return Receipt(seq, sealed.digest)
+
+
+def _keys_digest(keys: bytes) -> str:
+    return f"sha256:{hashlib.sha256(keys).hexdigest()}"
 
 
 def _set_state(connection: sqlite3.Connection, name: str, value: str) -> None:

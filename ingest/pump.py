@@ -27,10 +27,12 @@ from ingest.errors import (
     InboxError,
     PayloadError,
     PayloadUndecodable,
+    WarehouseUnavailable,
 )
 from ingest.events import Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.inbox import Inbox
+from ingest.marks import UNKEYED, Marks, note
 from ingest.warehouse import Warehouse
 
 # Many small batches go into one insert, because each costs about the same; a large one is inserted
@@ -57,8 +59,8 @@ class Pump:
 
     ``decoders`` has the decoder of each source. ``rules()`` gives the classifier to use now; it is
     asked before every group of batches, so that a change of the rules takes effect with the next
-    one. ``on_facts(seq)`` is told, on the pump's thread, after facts up to this batch became
-    readable.
+    one. ``marks`` mark what is stored and what is noted of it. ``on_facts(seq)`` is told, on the
+    pump's thread, after facts up to this batch became readable.
     """
 
     def __init__(
@@ -68,25 +70,38 @@ class Pump:
         rules: Callable[[], Classifier],
         decoders: Mapping[str, Decoder],
         *,
+        marks: Marks = UNKEYED,
         on_facts: Callable[[int], None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
         self._rules = rules
         self._decoders = decoders
+        self._marks = marks
         self._on_facts = on_facts
+        self._met = False
         self._stopping = threading.Event()
         self._moved = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="facts-pump", daemon=True)
 
     def start(self) -> None:
         """Begin; a warehouse that is not the one last written to is filled again from the start."""
-        if self._inbox.state(_IDENTITY) != self._warehouse.identity:
+        try:
+            self._meet()
+        except WarehouseUnavailable as error:
+            # A server that is away; the thread asks again until it is there.
+            log.warning("facts can't be stored for now: %s", error)
+        self._thread.start()
+
+    def _meet(self) -> None:
+        """See, once, whether the warehouse is the one that the cursor speaks of."""
+        identity = self._warehouse.identity
+        if self._inbox.state(_IDENTITY) != identity:
             if self._inbox.cursor:
                 log.warning("the facts are new or were replaced: building them again")
                 self._inbox.advance(0)
-            self._inbox.set_state(_IDENTITY, self._warehouse.identity)
-        self._thread.start()
+            self._inbox.set_state(_IDENTITY, identity)
+        self._met = True
 
     def stop(self) -> None:
         """End after the group of batches at hand."""
@@ -118,6 +133,8 @@ class Pump:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             try:
+                if not self._met:
+                    self._meet()
                 if self._inbox.wait(self._inbox.cursor, _IDLE_SECONDS):
                     self._turn()
                 pause = _FIRST_PAUSE
@@ -135,18 +152,33 @@ class Pump:
         classifier = self._rules()
         last = self._inbox.cursor
         waiting: list[Event] = []
+        received: dict[int, int] = {}
+        brought: dict[int, list[int]] = {}
         tally: TallyCounter[tuple[str, bool]] = TallyCounter()
         taken = 0
+
+        def store(events: list[Event]) -> int:
+            """Make facts of what waits, and empty it."""
+            keys = self._warehouse.insert(events, received, classifier.version, self._marks)
+            for event, key in zip(events, keys.tolist(), strict=True):
+                brought[event.seq].append(key)
+            tally.update((event.project, bool(event.event_class)) for event in events)
+            stored = len(events)
+            events.clear()
+            return stored
+
         for batch in self._inbox.pending(last, _MAX_BATCHES):
+            received[batch.seq] = batch.received_at
+            brought[batch.seq] = []
             for event in self._events_of(batch, classifier):
                 waiting.append(event)
                 if len(waiting) >= _CHUNK:
-                    taken += self._store(waiting, tally)
+                    taken += store(waiting)
             last = batch.seq
             if taken or self._stopping.is_set():
                 break
-        self._store(waiting, tally)
-        self._inbox.advance(last)
+        store(waiting)
+        self._inbox.advance(last, {seq: note(keys) for seq, keys in brought.items()})
         for (project, classified), number in tally.items():
             EVENTS.labels(project, "yes" if classified else "no").inc(number)
         LAG.set(self.lag)
@@ -154,14 +186,6 @@ class Pump:
             self._moved.notify_all()
         if self._on_facts is not None:
             self._on_facts(last)
-
-    def _store(self, waiting: list[Event], tally: TallyCounter[tuple[str, bool]]) -> int:
-        """Make facts of what waits, and empty it."""
-        self._warehouse.insert(waiting)
-        tally.update((event.project, bool(event.event_class)) for event in waiting)
-        stored = len(waiting)
-        waiting.clear()
-        return stored
 
     def _events_of(self, batch: EvidenceBatch, classifier: Classifier) -> Iterator[Event]:
         """The events of a batch; none for one that was erased, or that is set aside now."""

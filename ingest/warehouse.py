@@ -13,18 +13,19 @@ https://clickhouse.com/docs/chdb
 from __future__ import annotations
 
 import json
+import logging
 import queue
-import re
 import threading
-import uuid
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import clickhouse_connect
+import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 
@@ -36,9 +37,11 @@ from ingest.errors import (
     WarehouseUnavailable,
 )
 from ingest.events import Event
+from ingest.fact_columns import to_columns
+from ingest.marks import UNKEYED, Marks, Numbers
 from ingest.read_only_sql import Functions, check, not_a_select
+from ingest.schema import keep_for, migrate
 
-FORMAT_VERSION: Final = 1
 TABLES: Final = frozenset({"events", "proof_entries", "steward_lifecycle"})
 
 MAX_SECONDS = 30.0
@@ -48,12 +51,7 @@ MAX_RESULT_BYTES = 64 * 1024 * 1024
 READERS = 2
 MAX_QUERY = 64 * 1024
 
-_COLUMN_NAMES = """
-    seq batch project source event_id time duration_ns class rule subject name kind status service
-    release environment session trace_id span_id parent_span_id attributes
-"""
-_COLUMNS = _COLUMN_NAMES.split()
-_ATTRIBUTES = ["event_class" if name == "class" else name for name in _COLUMNS]
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,38 +65,82 @@ class Result:
     truncated: bool
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """What is known of the facts once their tables are up to date."""
+
+    identity: str
+    database: str
+    functions: Functions
+
+
 class Warehouse:
     """The facts in a folder (embedded engine) or on a server (a clickhouse-connect DSN).
+
+    Events are dropped ``days`` days after their receipt, 0 for never; ``by_month`` counts where the
+    tables are made. ``clock`` gives nanoseconds since 1970-01-01 UTC. A folder is opened at once. A
+    server is reached when it is needed, so that one that is away stops nothing but the facts.
 
     All calls block; call them in threads. One engine serves one process and one folder.
     """
 
-    def __init__(self, location: Path | str, *, readers: int = READERS) -> None:
+    def __init__(
+        self,
+        location: Path | str,
+        *,
+        readers: int = READERS,
+        days: int = 0,
+        by_month: bool = False,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._embedded = isinstance(location, Path)
         self._dsn = f"chdb:///{location.resolve()}" if isinstance(location, Path) else location
         self._folder = str(location.resolve()) if isinstance(location, Path) else location
-        if isinstance(location, Path):
-            location.mkdir(parents=True, exist_ok=True)
+        self._days = days
+        self._by_month = by_month
+        self._clock = clock
+        self._opening = threading.Lock()
+        self._opened: _Opened | None = None
         self._writing = threading.Lock()
         self._writer: Client | None = None
         self._closed = False
-        try:
-            with self._write() as client:
-                self.identity = _apply_schema(client)
-                self._database = str(client.command("SELECT currentDatabase()"))
-                self._functions = _functions(client)
-        except ClickHouseError as error:
-            raise self._unopened(error) from error
         # Connections that wait for a query; None stands for one that is opened when it is needed.
         self._readers: queue.LifoQueue[Client | None] = queue.LifoQueue()
         for _ in range(readers):
             self._readers.put(None)
         self._reader_count = readers
+        if isinstance(location, Path):
+            location.mkdir(parents=True, exist_ok=True)
+            self._open()
 
-    def insert(self, events: Sequence[Event]) -> None:
-        """Add events, durably. Raises :class:`WarehouseUnavailable`; then trying again is safe."""
+    @property
+    def identity(self) -> str:
+        """Made when the tables were: another one means that the facts are to be built again.
+
+        Raises :class:`WarehouseUnavailable` while the server can't be reached.
+        """
+        return self._open().identity
+
+    def insert(
+        self,
+        events: Sequence[Event],
+        received: Mapping[int, int] | None = None,
+        rules: str = "",
+        marks: Marks = UNKEYED,
+    ) -> Numbers:
+        """Add events, durably, and give their keys. Raises :class:`WarehouseUnavailable`; then
+        trying again is safe.
+
+        ``received`` has the receipt of each batch by its number, in nanoseconds since 1970; now, if
+        it isn't there. ``rules`` is the version of the rules that the events were classified by.
+        """
+        keys = marks.keys(events)
         if events:
-            columns = [[getattr(event, name) for event in events] for name in _ATTRIBUTES]
-            self._insert("events", _COLUMNS, columns)
+            known, now = received or {}, self._clock()
+            moments = [known.get(event.seq, now) for event in events]
+            columns = to_columns(events, moments, rules, marks.checksums(events, keys, rules))
+            self._insert(lambda client: client.insert_arrow("events", columns))
+        return keys
 
     def insert_rows(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]
@@ -108,7 +150,39 @@ class Warehouse:
         if table not in TABLES:
             raise WarehouseError(f"there is no table {table}")
         if rows:
-            self._insert(table, columns, [list(column) for column in zip(*rows, strict=True)])
+            values = [list(column) for column in zip(*rows, strict=True)]
+            names = list(columns)
+            self._insert(
+                lambda client: client.insert(
+                    table, values, column_names=names, column_oriented=True
+                )
+            )
+
+    def scan(self, condition: str, columns: Sequence[str], size: int) -> Iterator[pa.Table]:
+        """The events for which ``condition`` (SQL of our own) holds, in pages of the order of their
+        key, which is among the ``columns``. Raises as :meth:`query` does."""
+        kinds = f"SELECT DISTINCT project, source FROM events WHERE {condition} ORDER BY ALL"
+        names = ", ".join(columns)
+        for project, source in self.query(kinds).rows:
+            of_kind = f"{condition} AND project = {text(project)} AND source = {text(source)}"
+            after = ""
+            while True:
+                page = self._page(
+                    f"SELECT {names} FROM events FINAL WHERE {of_kind}{after}"
+                    f" ORDER BY project, source, event_id LIMIT {size:d}"
+                )
+                if page.num_rows:
+                    yield page
+                if page.num_rows < size:
+                    break
+                after = f" AND event_id > {text(page.column('event_id')[-1].as_py())}"
+
+    def _page(self, sql: str) -> pa.Table:
+        try:
+            with self._reader(MAX_SECONDS) as client:
+                return client.query_arrow(sql)
+        except ClickHouseError as error:
+            raise self._explained(error, show_values=True) from error
 
     def query(
         self,
@@ -126,6 +200,7 @@ class Warehouse:
         """
         if len(sql) > MAX_QUERY:
             raise QueryInvalid(f"a query may have {MAX_QUERY} characters")
+        opened = self._open()
         settings: dict[str, str | float] = {
             "readonly": 1,
             "final": 1,
@@ -142,12 +217,12 @@ class Warehouse:
             "output_format_json_validate_utf8": 1,
         }
         if hidden_projects:
-            settings["additional_table_filters"] = _filters(self._database, hidden_projects)
+            settings["additional_table_filters"] = _filters(opened.database, hidden_projects)
             # Conditions of the query must not run on rows before that filter did.
             settings["optimize_move_to_prewhere"] = 0
         try:
             with self._reader(max_seconds) as client:
-                checked = self._checked(client, sql)
+                checked = self._checked(client, sql, opened)
                 # The filter and the limits bind at the outermost SELECT, also for a UNION.
                 answer = client.raw_query(
                     f"SELECT * FROM ({checked})\nSETTINGS {_clause(settings)}",
@@ -169,6 +244,8 @@ class Warehouse:
 
     def close(self) -> None:
         """Let go of the engine, after running queries have ended."""
+        if self._closed:
+            return
         self._closed = True
         for _ in range(self._reader_count):
             client = self._readers.get()
@@ -179,22 +256,44 @@ class Warehouse:
                 self._writer.close()
                 self._writer = None
 
-    def _insert(self, table: str, columns: Sequence[str], values: Sequence[Sequence[Any]]) -> None:
+    def _insert(self, insert: Callable[[Client], object]) -> None:
+        self._open()
         try:
             with self._write() as client:
-                client.insert(table, values, column_names=list(columns), column_oriented=True)
+                insert(client)
         except (ClickHouseError, OSError) as error:
             raise WarehouseUnavailable(
                 f"the facts could not be written ({clean(str(error), self._folder)});"
                 " they are kept in the inbox"
             ) from error
 
-    def _checked(self, client: Client, sql: str) -> str:
+    def _open(self) -> _Opened:
+        """Bring the tables up to date, the first time."""
+        with self._opening:
+            if self._opened is None:
+                try:
+                    with self._write() as client:
+                        self._opened = self._prepared(client)
+                except (ClickHouseError, OSError) as error:
+                    raise self._unopened(error) from error
+            return self._opened
+
+    def _prepared(self, client: Client) -> _Opened:
+        engine = _Engine(client)
+        identity = migrate(engine, self._now, by_month=self._by_month)
+        keep_for(engine, self._days)
+        database = str(client.command("SELECT currentDatabase()"))
+        return _Opened(identity, database, _functions(client))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock() / 1e9, UTC)
+
+    def _checked(self, client: Client, sql: str, opened: _Opened) -> str:
         """The query as written back from its syntax tree, after the tree was checked."""
         if "\x00" in sql:
             raise QueryInvalid("the query holds a NUL character; leave it out")
         try:
-            parsed = client.raw_query(f"SELECT parseQueryToJSON({_text(sql)})", fmt="RawBLOB")
+            parsed = client.raw_query(f"SELECT parseQueryToJSON({text(sql)})", fmt="RawBLOB")
         except ClickHouseError as error:
             if "not supported by parseQueryToJSON" in str(error):
                 raise not_a_select() from error
@@ -203,8 +302,8 @@ class Warehouse:
             tree = parsed.decode()
         except UnicodeDecodeError:
             raise QueryInvalid("write bytes that are not UTF-8 with unhex('...')") from None
-        check(json.loads(tree), self._functions, self._database, TABLES)
-        written = client.raw_query(f"SELECT formatQueryFromJSON({_text(tree)})", fmt="RawBLOB")
+        check(json.loads(tree), opened.functions, opened.database, TABLES)
+        written = client.raw_query(f"SELECT formatQueryFromJSON({text(tree)})", fmt="RawBLOB")
         return written.decode()
 
     @contextmanager
@@ -252,35 +351,35 @@ class Warehouse:
     def _explained(self, error: ClickHouseError, *, show_values: bool) -> WarehouseError:
         return explain(str(error), hide=self._folder, show_values=show_values)
 
-    def _unopened(self, error: ClickHouseError) -> WarehouseUnavailable:
+    def _unopened(self, error: Exception) -> WarehouseUnavailable:
+        if not self._embedded:
+            # Whoever asks for facts learns nothing of where they lie.
+            log.warning("the ClickHouse server of the facts: %s", clean(str(error), self._dsn))
+            return WarehouseUnavailable(
+                "the ClickHouse server of the facts can't be reached; ask again later",
+                retry_after=5,
+            )
         return WarehouseUnavailable(
             f"the facts could not be opened ({clean(str(error), self._folder)}); if the folder is"
             " damaged, stop the server and move it away: it is rebuilt from the inbox"
         )
 
 
+class _Engine:
+    """A connection, as migrations use it."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def command(self, sql: str) -> None:
+        self._client.command(sql)
+
+    def rows(self, sql: str) -> Sequence[Sequence[Any]]:
+        return self._client.query(sql).result_rows
+
+
 def _closing() -> WarehouseUnavailable:
     return WarehouseUnavailable("the server is shutting down; ask again later", retry_after=5)
-
-
-def _apply_schema(client: Client) -> str:
-    """Create what is missing; the identity of the tables, made when they were."""
-    script = re.sub(r"--[^\n]*", "", (files("ingest") / "schema.sql").read_text())
-    for statement in script.split(";"):
-        if statement.strip():
-            client.command(statement)
-    rows = client.query("SELECT id, format FROM warehouse_identity FINAL").result_rows
-    if not rows:
-        # Spelled out, because the client's insert imports pandas: the first batch pays for that.
-        rows = [(str(uuid.uuid4()), FORMAT_VERSION)]
-        client.command(f"INSERT INTO warehouse_identity VALUES ('{rows[0][0]}', {rows[0][1]})")
-    identity, version = rows[0]
-    if version > FORMAT_VERSION:
-        raise WarehouseError(
-            f"the facts have format {version}, this version reads up to {FORMAT_VERSION}: install"
-            " the version that wrote them, or a newer one"
-        )
-    return str(identity)
 
 
 def _functions(client: Client) -> Functions:
@@ -299,15 +398,15 @@ def _functions(client: Client) -> Functions:
 
 
 def _filters(database: str, hidden: Collection[str]) -> str:
-    condition = f"project NOT IN ({', '.join(_text(slug) for slug in sorted(hidden))})"
-    tables = (f"{_text(f'{database}.{table}')}: {_text(condition)}" for table in sorted(TABLES))
+    condition = f"project NOT IN ({', '.join(text(slug) for slug in sorted(hidden))})"
+    tables = (f"{text(f'{database}.{table}')}: {text(condition)}" for table in sorted(TABLES))
     return "{" + ", ".join(tables) + "}"
 
 
 def _clause(settings: dict[str, str | float]) -> str:
-    return ", ".join(f"{name} = {_text(str(value))}" for name, value in settings.items())
+    return ", ".join(f"{name} = {text(str(value))}" for name, value in settings.items())
 
 
-def _text(value: str) -> str:
+def text(value: str) -> str:
     """A string literal."""
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"

@@ -30,7 +30,8 @@ class Settings(BaseModel):
 
     ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
     starts take them from the journal and the graph. Without ``grpc_port``, OTLP/gRPC is served on
-    :data:`GRPC_PORT` where that is free.
+    :data:`GRPC_PORT` where that is free. ``facts`` is the DSN of a ClickHouse server, without one it
+    is the data folder's engine; ``facts_by_month`` counts when its tables are made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -59,7 +60,9 @@ class Settings(BaseModel):
     glitchtip_organisation: str | None = None
     glitchtip_team: str | None = None
     glitchtip_token: SecretStr | None = None
-
+    facts: str | None = None
+    facts_days: int = Field(default=0, ge=0, le=36_500)
+    facts_by_month: bool = False
     facts_seconds: float = Field(default=20.0, gt=0)
 
     @field_validator("base")

@@ -119,6 +119,12 @@ class TelemetrySteward:
             "proposals": record.proposals,
         }
 
+    def read_again(self, seq: int) -> None:
+        """Move the watermark back to before this batch, once a running cycle has ended."""
+        with self._cycle_lock:
+            if self._record.watermark >= seq:
+                self._save(replace(self._record, watermark=seq - 1))
+
     def run_once(self, stopping: Callable[[], bool] = lambda: False) -> Outcome:
         """Read every new fact and propose what it shows; stops between pages when told to.
 

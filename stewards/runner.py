@@ -116,6 +116,16 @@ class StewardRunner:
                     seat.due = min(seat.due, seat.rested)
         self._wake.set()
 
+    def read_again(self, project: str, seq: int) -> None:
+        """Let the project's steward read its facts again from this batch on, soon; returns once it
+        will, also after a crash."""
+        self._take_seats()
+        with self._seats_lock:
+            seats = [s for s in self._seats.values() if s.assignment.project == project]
+        for seat in seats:
+            seat.steward.read_again(seq)
+        self.wake()
+
     def trigger(self, name: str) -> dict[str, Any]:
         """Run one cycle of this steward now, in this thread, and give its status.
 

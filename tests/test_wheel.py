@@ -100,7 +100,7 @@ def test_it_ships_every_file_of_its_packages(
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert shipped(installed.wheel) == expected
-    assert {"ontology/core.ttl", "ingest/schema.sql"} <= expected
+    assert {"ontology/core.ttl", "ingest/migrations/0001_tables.sql"} <= expected
 
 
 def test_it_owns_its_root_packages_and_nothing_else(

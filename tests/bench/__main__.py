@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import bench_collector
+import bench_facts
 import bench_gate
 import bench_proofs
 import bench_proposals
@@ -35,6 +36,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "queries": bench_queries.measure,
     "proposals": bench_proposals.measure,
     "spans": bench_spans.measure,
+    "facts": bench_facts.measure,
     "collector": bench_collector.measure,
     # Last: it stops the server that the others share.
     "proofs": bench_proofs.measure,

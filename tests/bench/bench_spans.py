@@ -33,7 +33,7 @@ def measure(context: Context) -> list[Figure]:
     sizes = context.sizes
     stored, facts, decoded, classified = [], [], [], []
     note = ""
-    classifier = _classifier(context.ids)
+    classifier = rules(context.ids)
     for number in range(sizes.rounds):
         say(f"spans, round {number + 1}")
         first = number * sizes.payloads
@@ -74,7 +74,8 @@ def _classify(classifier: Classifier, payloads: Sequence[bytes]) -> None:
             classifier.classify(event)
 
 
-def _classifier(ids: Ids) -> Classifier:
+def rules(ids: Ids) -> Classifier:
+    """The shipped rules, ready to classify."""
     graph = NamedNode(ids.graph("rules"))
     quads = [
         in_named_graph(quad, graph)

@@ -32,6 +32,7 @@ FIGURES = {
     "proposals of 20 typed quads, 8 clients",
     "spans to durable 2xx",
     "spans to facts",
+    "facts written",
     "CPU for a million spans, to facts",
     "bundles verified, one core",
     "audit",

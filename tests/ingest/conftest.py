@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
+from ingest.events import Event
 from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
 from tests.ingest.stand_in import StandIn, standing_in
@@ -77,3 +79,29 @@ def stand_in() -> Iterator[StandIn]:
     """Stands in for a server that is not to be had here."""
     with standing_in() as found:
         yield found
+
+
+@pytest.fixture
+def an_event() -> Callable[..., Event]:
+    """Makes an event that differs from the usual one in what is given."""
+    usual = Event(
+        project="shop",
+        source="otel.span",
+        event_id="0",
+        time=START,
+        duration_ns=5,
+        name="GET /cart",
+        kind="server",
+        status="ok",
+        service="web",
+        release="1",
+        environment="prod",
+        session="",
+        trace_id="t",
+        span_id="s",
+        parent_span_id="",
+        attributes={"http.route": "/cart"},
+        seq=1,
+        batch="sha256:a",
+    )
+    return lambda **given: replace(usual, **given)

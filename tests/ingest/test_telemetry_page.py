@@ -52,7 +52,7 @@ def page(checkout: Path) -> str:
 
 @pytest.mark.parametrize("table", sorted(warehouse.TABLES))
 def test_the_columns_are_those_of_the_schema(page: str, table: str) -> None:
-    schema = (files("ingest") / "schema.sql").read_text()
+    schema = (files("ingest") / "migrations" / "0001_tables.sql").read_text()
     body = schema.split(f"CREATE TABLE IF NOT EXISTS {table} (")[1].split(") ENGINE")[0]
     columns = re.findall(r"^    `?([a-z_]+)`? [A-Z]", body, re.MULTILINE)
     row = next(line for line in page.splitlines() if line.startswith(f"| `{table}` |"))

@@ -10,6 +10,7 @@ import pytest
 
 from ingest.errors import WarehouseError, WarehouseUnavailable
 from ingest.events import LATEST_TIME, Event
+from ingest.fact_columns import COLUMNS, from_columns
 from ingest.warehouse import Warehouse
 
 EVENT = Event(
@@ -38,9 +39,12 @@ EVENT = Event(
 
 
 def test_an_event_comes_back_as_it_was(warehouse: Warehouse) -> None:
-    warehouse.insert([EVENT])
+    warehouse.insert([EVENT], {EVENT.seq: EVENT.time + 1}, "sha256:rules")
     result = warehouse.query("SELECT * FROM events")
     row = dict(zip(result.columns, result.rows[0], strict=True))
+    assert row.pop("checksum") > 0
+    assert row.pop("rules") == "sha256:rules"
+    assert row.pop("received") == "2023-11-14T22:13:20.000000002Z"
     assert row.pop("class") == EVENT.event_class
     assert row.pop("time") == "2023-11-14T22:13:20.000000001Z"
     assert row == {name: getattr(EVENT, name) for name in row}
@@ -60,6 +64,18 @@ def test_extreme_values_are_held(warehouse: Warehouse) -> None:
     assert rows["early"][:2] == ("1970-01-01T00:00:00.000000000Z", 0)
     assert rows["late"][:2] == ("2262-04-11T23:47:16.854775807Z", 2**64 - 1)
     assert rows[strange][2:] == (strange, {strange: strange})
+
+
+def test_events_are_read_back_as_they_were_written(warehouse: Warehouse) -> None:
+    strange = replace(EVENT, event_id="1'\\", attributes={}, duration_ns=2**64 - 1, trusted=False)
+    strange = replace(strange, time=LATEST_TIME)
+    written = [EVENT, replace(EVENT, event_id="0a"), strange, replace(EVENT, project="z")]
+    warehouse.insert(written, {EVENT.seq: 7})
+    for size in (1, 2, 3, 10):
+        pages = list(map(from_columns, warehouse.scan("seq > 0", COLUMNS, size)))
+        assert [event for events, _ in pages for event in events] == written
+        assert {moment for _, received in pages for moment in received} == {7}
+    assert list(warehouse.scan("event_id = 'none'", COLUMNS, 1)) == []
 
 
 def test_equal_keys_count_once_and_the_newest_batch_wins(warehouse: Warehouse) -> None:

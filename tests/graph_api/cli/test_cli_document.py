@@ -21,7 +21,8 @@ tokens create, tokens list, tokens revoke,
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,
 proofs verify, proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
-stewards list, ingest, pull posthog, pull glitchtip
+stewards list, ingest, pull posthog, pull glitchtip, facts query, classify explain,
+classify rerun
 """
 
 

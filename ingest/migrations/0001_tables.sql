@@ -1,8 +1,12 @@
--- The facts. Applied at every start: each statement may run any number of times.
+-- The facts.
 --
 -- Rows with the same key collapse, so that a retried batch or a replayed inbox counts once; readers
--- use FINAL (the setting final = 1), so they never see both. No partitions: the time of an event is
--- the sender's word, and a thousand invented months would be a thousand parts.
+-- use FINAL (the setting final = 1), so they never see both, not even where the two lie in different
+-- partitions, which are never merged with one another. Of rows with the same key that of the highest
+-- seq stays, of the same seq the one written last: so a classification that is made again wins over
+-- the first, and a batch that came later over both.
+-- Partitions, where they are wanted, go by the time of receipt: the time of an event is the sender's
+-- word, and a thousand invented months would be a thousand parts.
 -- Parts are fsynced before an insert returns: the inbox's cursor moves only afterwards.
 
 CREATE TABLE IF NOT EXISTS events (
@@ -27,10 +31,15 @@ CREATE TABLE IF NOT EXISTS events (
     span_id String,
     parent_span_id String,
     attributes Map(LowCardinality(String), String),
+    received DateTime64(9, 'UTC') COMMENT 'when its batch came, by the clock of this server',
+    rules LowCardinality(String) COMMENT 'version of the rules that were asked for its class',
+    trusted Bool DEFAULT true COMMENT 'whether its sender may bring new things into the graph',
+    checksum UInt64 COMMENT 'of key, batch and classification, under a key in the inbox',
     INDEX by_seq seq TYPE minmax GRANULARITY 1,
     INDEX by_time time TYPE minmax GRANULARITY 1,
     INDEX by_trace trace_id TYPE minmax GRANULARITY 1
 ) ENGINE = ReplacingMergeTree(seq)
+{partition}
 ORDER BY (project, source, event_id)
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
 
@@ -56,11 +65,4 @@ CREATE TABLE IF NOT EXISTS steward_lifecycle (
     detail String
 ) ENGINE = ReplacingMergeTree
 ORDER BY (steward, project, time, event, proposal)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
-
-CREATE TABLE IF NOT EXISTS warehouse_identity (
-    id String COMMENT 'made when the tables were, a new one means that the facts are to be rebuilt',
-    format UInt32
-) ENGINE = ReplacingMergeTree
-ORDER BY id
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1;
