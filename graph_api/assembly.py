@@ -35,6 +35,8 @@ from ingest.inbox import Inbox
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.redaction import Redactor
+from ingest.redaction_rules import redaction_rules
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
@@ -377,8 +379,10 @@ class Assembly:
         held = self._classifier
         if held is None or held[0] != version:
             graph = NamedNode(self.ids.graph("rules"))
-            rules = rules_from_quads(self.store.match(graph=graph))
-            held = self._classifier = (version, Classifier(rules, self.ids))
+            quads = list(self.store.match(graph=graph))
+            redactor = Redactor(redaction_rules(quads))
+            classifier = Classifier(rules_from_quads(quads), self.ids, redactor)
+            held = self._classifier = (version, classifier)
         return held[1]
 
     def committed(self, principal: str, head: int) -> None:

@@ -20,7 +20,8 @@ REDACTED = "[redacted]"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _HEXADECIMAL = re.compile("[0-9a-f]+")
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+# To the last sign, because a password may hold one.
+_USERINFO = re.compile(r"""(?<=://)[^/?#\s"'<>]*@""")
 # Headers that carry credentials, as captured by instrumentation (http.request.header.<name>).
 _SECRET_HEADER = re.compile(
     r"(?:^|\.)header\.(?:(?:proxy[-_])?authorization|(?:set[-_])?cookie|x[-_]api[-_]key)$"
