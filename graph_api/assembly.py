@@ -262,6 +262,7 @@ class Assembly:
         closing = self._closing
         self.inbox = Inbox(self.folder.inbox, fatal=end_process)
         closing.callback(self.inbox.close)
+        self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(self.folder.facts)
         closing.callback(self.warehouse.close)
         self.trace = EvidenceTrace(self.inbox, self.warehouse)

@@ -53,8 +53,7 @@ def bounded(
             continue
         if secret:
             value = REDACTED
-        if "://" in value:
-            value = _USERINFO.sub("", value)
+        value = without_userinfo(value)
         if len(value) > MAX_VALUE or not value.isprintable():
             value = text(value, MAX_VALUE)
         if redact is not None:
@@ -74,6 +73,11 @@ def text(value: str, limit: int) -> str:
     if len(value) > limit:
         value = f"{value[:limit]}[truncated, {len(value)} characters]"
     return value if value.isprintable() else _UNPRINTABLE.sub("\ufffd", value)
+
+
+def without_userinfo(value: str) -> str:
+    """A text without the user names and passwords in its URLs."""
+    return _USERINFO.sub("", value) if "://" in value else value
 
 
 def first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:

@@ -3,7 +3,8 @@
 Invariant: the answer depends on the event and the rules alone, and doing it again changes nothing
 but what a replacement brings in. Every text of an event that a sender chose is looked at: the keys
 and values of attributes, and the columns in :data:`TEXTS`. Memory is bounded, and time follows the
-length of the texts.
+length of the texts. What is percent-encoded is read decoded too, and where that is what gives
+something away, it is kept decoded.
 The rules: :mod:`ingest.redaction_rules`. Most events hold nothing, which one search for all rules
 at once, over all texts of the event, finds out. It is no RE2 set: a set that runs out of memory
 says that nothing matches, an expression goes on more slowly.
@@ -11,9 +12,11 @@ says that nothing matches, an expression goes on more slowly.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 from prometheus_client import Counter
 
@@ -56,6 +59,7 @@ class _OfKey:
     own: frozenset[RedactionRule]
 
 
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
 _UNSEEN = _OfKey("", "", (), None, frozenset())
 _Found = tuple[str, tuple[RedactionRule, ...]]
 
@@ -88,6 +92,8 @@ class Redactor:
             )
         )
         found = self._any.search(_bytes(said)) is not None
+        if not found and _ENCODED.search(said):
+            found = self._any.search(_bytes(unquote(said))) is not None
         if not of_keys and not found:
             return event
         if not found:
@@ -201,6 +207,13 @@ class Redactor:
         return known
 
     def _searched(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+        if _ENCODED.search(value):
+            kept, fired = self._replaced(unquote(value), own)
+            if fired:
+                return kept, fired
+        return self._replaced(value, own)
+
+    def _replaced(self, value: str, own: frozenset[RedactionRule]) -> _Found:
         if not value:
             return value, ()
         data = _bytes(value)

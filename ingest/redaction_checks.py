@@ -70,7 +70,7 @@ def iban(text: str) -> int:
     size = _spread(text, length, str.isalnum) if length else 0
     if not size:
         return 0
-    number = text[:size].replace(" ", "")
+    number = text[:size].replace(" ", "").replace("+", "")
     # A digest in hexadecimal may begin like one too; nobody writes the letters inside small.
     if not number.isascii() or not (number.isupper() or number[2:].isdigit()):
         return 0

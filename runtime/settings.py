@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pyoxigraph import NamedNode
@@ -24,6 +24,9 @@ MEBIBYTE = 1024 * 1024
 
 class Settings(BaseModel):
     """What a server is started with. Sizes are bytes, times seconds.
+
+    ``evidence`` says whether payloads stay once they are facts, ``evidence_days`` how long (0: for
+    as long as nobody erases them).
 
     ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
     starts take them from the journal and the graph.
@@ -48,6 +51,8 @@ class Settings(BaseModel):
     snapshot_bytes: int = Field(default=4096 * MEBIBYTE, ge=MEBIBYTE)
 
     proposal_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
+    evidence: Literal["keep", "discard"] = "keep"
+    evidence_days: int = Field(default=0, ge=0, le=36_500)
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
     steward_seconds: float = Field(default=5.0, gt=0)
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
