@@ -26,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
-from graph_api import facts, operations, proofs, proposals, reading, telemetry, validation
+from graph_api import evidence, facts, operations, proofs, proposals, reading, telemetry, validation
 from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.endpoint import Direct
@@ -140,6 +140,15 @@ def create_app(assembly: Assembly) -> ASGIApp:
             glitchtip=assembly.glitchtip(),
             published=published,
             committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        evidence.build_router(
+            inbox=assembly.inbox,
+            trace=assembly.trace,
+            eraser=assembly.eraser,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
         )
     )
     app.include_router(

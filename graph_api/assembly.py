@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,7 @@ from pathlib import Path
 from pyoxigraph import NamedNode
 
 from graph_api.auth import Authenticator
+from graph_api.erasure import Eraser, check_evidence
 from graph_api.evidence_trace import EvidenceTrace
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
@@ -47,6 +49,7 @@ from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
+from proofs.decider import POLICY_PRINCIPAL
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta, steward_slug
@@ -265,17 +268,33 @@ class Assembly:
         self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(self.folder.facts)
         closing.callback(self.warehouse.close)
-        self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
+        pseudonyms = Pseudonyms.kept_in(self.inbox, secrets.token_bytes)
         self.pump = Pump(
             self.inbox,
             self.warehouse,
             self.classifier,
-            decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes)),
+            decoders(pseudonyms),
             on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)
+        self.eraser = Eraser(
+            self.ledger,
+            self.journal,
+            self.index,
+            self.verifier,
+            self.inbox,
+            self.warehouse,
+            self.pump,
+            pseudonyms,
+            clock=utc_now,
+            policy=self.ids.principal(POLICY_PRINCIPAL),
+            days=self.settings.evidence_days,
+        )
+        self.eraser.start()
+        closing.callback(self.eraser.stop)
+        self.trace = EvidenceTrace(self.inbox, self.warehouse, self.eraser.told)
         self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
         self.proof_facts.start()
         closing.callback(self.proof_facts.stop)
@@ -404,8 +423,11 @@ class Assembly:
             return self.ledger.head
 
     def audit(self) -> AuditReport:
-        """Audits everything, the derived graphs against a store built anew."""
-        return self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        """Audits everything, the derived graphs against a store built anew, and the evidence
+        against the erasures that the log tells of."""
+        report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
+        evidence = check_evidence(self.inbox, self.index)
+        return replace(report, checks=(*report.checks, evidence))
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

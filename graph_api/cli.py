@@ -19,6 +19,7 @@ import typer
 
 from graph_api import (
     cli_backup,
+    cli_evidence,
     cli_ingest,
     cli_ontology,
     cli_projects,
@@ -236,6 +237,7 @@ for _module in (
     cli_stewards,
     cli_ingest,
     cli_pull,
+    cli_evidence,
     cli_backup,
 ):
     _module.register(app)

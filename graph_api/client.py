@@ -288,6 +288,16 @@ class Client:
     def run_steward(self, name: str) -> Json:
         return self.post(f"/stewards/{segment(name)}/run", timeout=None)
 
+    def evidence(self, *, project: str | None, before: str | None, limit: int) -> list[Json]:
+        parameters = {"project": project, "before": before, "limit": limit}
+        return items(self.get("/evidence", parameters))
+
+    def evidence_batch(self, digest: str) -> Json:
+        return self.get(f"/evidence/{segment(digest)}")
+
+    def erase_evidence(self, asked: Json) -> Json:
+        return self.post("/evidence/erasures", asked, timeout=None)
+
     def graph(self, iri: str) -> bytes:
         """One named graph as Turtle."""
         headers = {"Accept": "text/turtle"}

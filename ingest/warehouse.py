@@ -17,7 +17,7 @@ import queue
 import re
 import threading
 import uuid
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
@@ -47,6 +47,8 @@ MAX_MEMORY = 512 * 1024 * 1024
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 READERS = 2
 MAX_QUERY = 64 * 1024
+# The engine takes statements of 256 KiB.
+_ERASED_AT_A_TIME = 2_000
 
 _COLUMN_NAMES = """
     seq batch project source event_id time duration_ns class rule subject name kind status service
@@ -109,6 +111,28 @@ class Warehouse:
             raise WarehouseError(f"there is no table {table}")
         if rows:
             self._insert(table, columns, [list(column) for column in zip(*rows, strict=True)])
+
+    def erase(self, batches: Collection[str], attributes: Mapping[str, str]) -> None:
+        """Remove the events of these batches (commitments), of those that have all these attributes
+        alone; durably, from the files as well once the engine has cleared the parts it replaced.
+        Raises :class:`WarehouseUnavailable`; then trying again is safe."""
+        every = sorted(batches)
+        having = "".join(
+            f" AND attributes[{_text(key)}] = {_text(value)}" for key, value in attributes.items()
+        )
+        for start in range(0, len(every), _ERASED_AT_A_TIME):
+            some = ", ".join(map(_text, every[start : start + _ERASED_AT_A_TIME]))
+            try:
+                with self._write() as client:
+                    client.command(
+                        f"ALTER TABLE events DELETE WHERE batch IN ({some}){having}"
+                        " SETTINGS mutations_sync = 1"
+                    )
+            except (ClickHouseError, OSError) as error:
+                raise WarehouseUnavailable(
+                    f"the facts could not be erased ({clean(str(error), self._folder)}); it is"
+                    " tried again"
+                ) from error
 
     def query(
         self,
