@@ -114,8 +114,7 @@ def erase(
     The erasure is an entry of the proof log: which commitments, who, when, and why.
 
     \b
-    Examples:
-        fractalops evidence erase --project shop --before 2026-01-01 --reason "kept long enough"
+    Example:
         fractalops evidence erase --project shop --person visitor-17 --reason "asked to" --yes
     """
     shown = output_format(context, output)

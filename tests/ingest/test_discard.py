@@ -15,6 +15,7 @@ from ingest.inbox import Erased, Inbox
 from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 
@@ -22,7 +23,7 @@ Payload = Callable[..., bytes]
 
 
 def put(inbox: Inbox, payload: bytes = b"payload", project: str = "shop") -> str:
-    return inbox.submit_blocking(project, "otel.span", PROTOBUF, payload).digest
+    return inbox.submit_blocking(Sender(project), "otel.span", PROTOBUF, payload).digest
 
 
 def key_bytes(path: Path) -> list[bytes]:
