@@ -28,6 +28,7 @@ from starlette.types import ASGIApp
 
 from graph_api import (
     classification,
+    evidence,
     facts,
     operations,
     proofs,
@@ -156,6 +157,15 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             glitchtip=assembly.glitchtip(),
             published=published,
             committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        evidence.build_router(
+            inbox=assembly.inbox,
+            trace=assembly.trace,
+            eraser=assembly.eraser,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
         )
     )
     app.include_router(

@@ -24,6 +24,7 @@ from pathlib import Path
 from pyoxigraph import NamedNode
 
 from graph_api.auth import Authenticator
+from graph_api.erasure import Eraser, check_evidence
 from graph_api.evidence_trace import EvidenceTrace
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
@@ -41,6 +42,8 @@ from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.reclassify import Reclassification, Reclassifier
 from ingest.reconcile import reconcile
+from ingest.redaction import Redactor
+from ingest.redaction_rules import redaction_rules
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
@@ -51,6 +54,7 @@ from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
+from proofs.decider import POLICY_PRINCIPAL
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta, steward_slug
@@ -269,15 +273,16 @@ class Assembly:
         closing = self._closing
         self.inbox = Inbox(self.folder.inbox, fatal=end_process)
         closing.callback(self.inbox.close)
+        self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(
             self.settings.facts or self.folder.facts,
             days=self.settings.facts_days,
             by_month=self.settings.facts_by_month,
         )
         closing.callback(self.warehouse.close)
-        self.trace = EvidenceTrace(self.inbox, self.warehouse)
         self._classifier: tuple[str | None, Classifier] | None = None
-        self.decoders = decoders(Pseudonyms.kept_in(self.inbox, secrets.token_bytes))
+        pseudonyms = Pseudonyms.kept_in(self.inbox, secrets.token_bytes)
+        self.decoders = decoders(pseudonyms)
         self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
         self.pump = Pump(
             self.inbox,
@@ -289,6 +294,22 @@ class Assembly:
         )
         self.pump.start()
         closing.callback(self.pump.stop)
+        self.eraser = Eraser(
+            self.ledger,
+            self.journal,
+            self.index,
+            self.verifier,
+            self.inbox,
+            self.warehouse,
+            self.pump,
+            pseudonyms,
+            clock=utc_now,
+            policy=self.ids.principal(POLICY_PRINCIPAL),
+            days=self.settings.evidence_days,
+        )
+        self.eraser.start()
+        closing.callback(self.eraser.stop)
+        self.trace = EvidenceTrace(self.inbox, self.warehouse, self.eraser.told)
         self.reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
         self._stopping = threading.Event()
         closing.callback(self._stopping.set)
@@ -431,8 +452,11 @@ class Assembly:
         held = self._classifier
         if held is None or held[0] != version:
             graph = NamedNode(self.ids.graph("rules"))
-            rules = rules_from_quads(self.store.match(graph=graph))
-            held = self._classifier = (version, Classifier(rules, self.ids, version or ""))
+            quads = list(self.store.match(graph=graph))
+            redactor = Redactor(redaction_rules(quads))
+            rules = rules_from_quads(quads)
+            classifier = Classifier(rules, self.ids, version or "", redactor)
+            held = self._classifier = (version, classifier)
         return held[1]
 
     def committed(self, principal: str, head: int) -> None:
@@ -453,10 +477,11 @@ class Assembly:
             return self.ledger.head
 
     def audit(self) -> AuditReport:
-        """Audits everything, the derived graphs against a store built anew, the facts against what
-        the inbox noted of each batch."""
+        """Audits everything, the derived graphs against a store built anew, the evidence against
+        the erasures that the log tells of, the facts against what the inbox noted of each batch."""
         report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
-        return replace(report, checks=(*report.checks, self._audit_facts()))
+        evidence = check_evidence(self.inbox, self.index)
+        return replace(report, checks=(*report.checks, evidence, self._audit_facts()))
 
     def _audit_facts(self) -> AuditCheck:
         check = AuditCheck("facts")

@@ -20,6 +20,7 @@ import typer
 from graph_api import (
     cli_backup,
     cli_classify,
+    cli_evidence,
     cli_facts,
     cli_ingest,
     cli_ontology,
@@ -249,6 +250,7 @@ for _module in (
     cli_stewards,
     cli_ingest,
     cli_pull,
+    cli_evidence,
     cli_backup,
 ):
     _module.register(app)

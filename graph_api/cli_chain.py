@@ -97,6 +97,19 @@ def _draw_places(root: Tree, found: Mapping[str, Any]) -> None:
             leaf = branch.add(_line(f"evidence: {batch.get('digest')}{known}"))
             if batch.get("payload_sha256"):
                 leaf.add(_line(f"raw payload: sha256:{str(batch['payload_sha256'])[-64:]}"))
+            elif batch.get("erased"):
+                leaf.add(_line(f"raw payload: {erased(batch['erased'])}"))
+
+
+def erased(told: Mapping[str, Any]) -> str:
+    """How a payload went, in words."""
+    if told.get("entry") is None:
+        return "not kept; the commitment stays valid"
+    why = f": {told['reason']}" if told.get("reason") else ""
+    return (
+        f"erased on {told.get('at')}, by {_who(told.get('by'))}, log entry {told['entry']}{why};"
+        " the commitment stays valid"
+    )
 
 
 def _line(text: str, style: str = "") -> Text:

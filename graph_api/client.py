@@ -306,6 +306,16 @@ class Client:
         document = {"project": project, "since": since, "dry_run": dry_run}
         return self.post("/facts/reclassify", document, timeout=None)
 
+    def evidence(self, *, project: str | None, before: str | None, limit: int) -> list[Json]:
+        parameters = {"project": project, "before": before, "limit": limit}
+        return items(self.get("/evidence", parameters))
+
+    def evidence_batch(self, digest: str) -> Json:
+        return self.get(f"/evidence/{segment(digest)}")
+
+    def erase_evidence(self, asked: Json) -> Json:
+        return self.post("/evidence/erasures", asked, timeout=None)
+
     def graph(self, iri: str) -> bytes:
         """One named graph as Turtle."""
         headers = {"Accept": "text/turtle"}

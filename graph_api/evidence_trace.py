@@ -6,9 +6,11 @@ said to be so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from graph_api.erasure import Told
 from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
 
@@ -19,17 +21,19 @@ MOST_BATCHES = 64
 class EvidenceTrace:
     """Callable as :data:`graph_api.proofs.Trace`."""
 
-    def __init__(self, inbox: Inbox, warehouse: Warehouse) -> None:
+    def __init__(self, inbox: Inbox, warehouse: Warehouse, erasure: Callable[[int], Told]) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
+        self._erasure = erasure
 
     def __call__(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> dict[str, Any]:
         """The batches with these commitments, and the rules that classified what is in them: those
         that concern one of ``subjects`` (IRIs) where there are any."""
-        batches = [self._batch(digest) for digest in evidence]
+        batches = [self.batch(digest) for digest in evidence]
         return {"evidence": batches, "rules": self._rules(evidence, subjects)}
 
-    def _batch(self, digest: str) -> dict[str, Any]:
+    def batch(self, digest: str) -> dict[str, Any]:
+        """What is known of the batch with this commitment, and whether its payload was erased."""
         found = self._inbox.evidence(digest)
         if found is None:
             return {"digest": digest, "known": False}
@@ -42,7 +46,18 @@ class EvidenceTrace:
             "content_type": found.content_type,
             "size": found.size,
             "payload_sha256": found.payload_sha256,
+            "erased": self._erased(digest),
         }
+
+    def _erased(self, digest: str) -> dict[str, Any] | None:
+        """How the payload went, where it is gone; without an entry none was to be kept."""
+        erased = self._inbox.erased(digest)
+        if erased is None:
+            return None
+        if erased.entry is None:
+            return {"entry": None, "at": None, "by": None, "reason": "payloads are not kept"}
+        told = self._erasure(erased.entry)
+        return {"entry": told.entry, "at": told.at, "by": told.by, "reason": told.reason}
 
     def _rules(self, evidence: tuple[str, ...], subjects: tuple[str, ...]) -> list[dict[str, Any]]:
         if not evidence:

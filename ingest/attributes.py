@@ -20,7 +20,8 @@ REDACTED = "[redacted]"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _HEXADECIMAL = re.compile("[0-9a-f]+")
-_USERINFO = re.compile(r"(?<=://)[^/?#\s@]*@")
+# To the last sign, because a password may hold one.
+_USERINFO = re.compile(r"""(?<=://)[^/?#\s"'<>]*@""")
 # Headers that carry credentials, as captured by instrumentation (http.request.header.<name>).
 _SECRET_HEADER = re.compile(
     r"(?:^|\.)header\.(?:(?:proxy[-_])?authorization|(?:set[-_])?cookie|x[-_]api[-_]key)$"
@@ -52,8 +53,7 @@ def bounded(
             continue
         if secret:
             value = REDACTED
-        if "://" in value:
-            value = _USERINFO.sub("", value)
+        value = without_userinfo(value)
         if len(value) > MAX_VALUE or not value.isprintable():
             value = text(value, MAX_VALUE)
         if redact is not None:
@@ -73,6 +73,11 @@ def text(value: str, limit: int) -> str:
     if len(value) > limit:
         value = f"{value[:limit]}[truncated, {len(value)} characters]"
     return value if value.isprintable() else _UNPRINTABLE.sub("\ufffd", value)
+
+
+def without_userinfo(value: str) -> str:
+    """A text without the user names and passwords in its URLs."""
+    return _USERINFO.sub("", value) if "://" in value else value
 
 
 def first(attributes: Mapping[str, str], keys: tuple[str, ...]) -> str:

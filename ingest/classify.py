@@ -1,9 +1,10 @@
 """Gives every event its ontology class, the rule that chose it and the thing it is about.
 
-Invariant: the answer depends on the event and the rules alone. Of the rules that fit, the highest
-priority wins, of equals the IRI that comes first; what no rule fits keeps an empty class. Names are
-bounded and hold nothing that differs from one request to the next (ids in paths, literals in
-statements), because each one becomes a node of the graph.
+Invariant: what the redaction rules take out is gone before anything else is looked at, so that no
+name is made of it. The answer depends on the event and the rules alone. Of the rules that fit, the
+highest priority wins, of equals the IRI that comes first; what no rule fits keeps an empty class.
+Names are bounded and hold nothing that differs from one request to the next (ids in paths, literals
+in statements), because each one becomes a node of the graph.
 The rules are graph data: https://w3id.org/fractalops/ns#ClassificationRule
 """
 
@@ -19,6 +20,8 @@ from pyoxigraph import Literal, NamedNode, Quad
 
 from ingest.events import UNKNOWN_SERVICE, Event
 from ingest.names import DERIVED_FROM, derived, low_cardinality
+from ingest.redaction import Redactor
+from ingest.redaction_rules import shipped_rules
 from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf
@@ -155,22 +158,30 @@ def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
 
 
 class Classifier:
-    """Applies rules; safe to use from any thread.
+    """Applies rules; safe to use from any thread. Without ``redactor`` the shipped rules redact.
 
     Events that agree in everything the rules look at get the same answer, which is remembered:
     steady traffic asks the same few questions again and again. ``version`` names the rules, so that
     it is known which events were classified by others.
     """
 
-    def __init__(self, rules: Sequence[Rule], ids: Ids, version: str = "") -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule],
+        ids: Ids,
+        version: str = "",
+        redactor: Redactor | None = None,
+    ) -> None:
         self.version = version
         self._ids = ids
+        self._redactor = redactor or Redactor(shipped_rules())
         self._rules = tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
         self._by_kind: dict[tuple[str, str], _Candidates] = {}
         self._answers: dict[tuple[str, ...], _Answer] = {}
 
     def classify(self, event: Event) -> Event:
-        """The event with class, rule and subject; unchanged where no rule fits."""
+        """The event, redacted, with class, rule and subject; those are empty where no rule fits."""
+        event = self._redactor.redact(event)
         candidates = self._candidates(event.source, event.kind)
         attributes = event.attributes
         question = (

@@ -57,8 +57,17 @@ class Event:
     subject: str = ""
     trusted: bool = True
 
+    def with_attributes(self, attributes: Mapping[str, str]) -> Event:
+        """This event with other attributes."""
+        return self._with(attributes, self.event_class, self.rule, self.subject)
+
     def classified(self, event_class: str, rule: str, subject: str) -> Event:
         """This event with what the classifier found."""
+        return self._with(self.attributes, event_class, rule, subject)
+
+    def _with(
+        self, attributes: Mapping[str, str], event_class: str, rule: str, subject: str
+    ) -> Event:
         # Spelled out: dataclasses.replace takes twice the time, for every event.
         return Event(
             self.project,
@@ -76,7 +85,7 @@ class Event:
             self.trace_id,
             self.span_id,
             self.parent_span_id,
-            self.attributes,
+            attributes,
             self.seq,
             self.batch,
             event_class,

@@ -14,7 +14,7 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -53,12 +53,18 @@ _UPGRADES = {
         "ALTER TABLE batch ADD COLUMN trusted INTEGER NOT NULL DEFAULT 1",
     ),
 }
+# Also made in an inbox from before there was one; ``entry`` is null where nothing was to be kept.
+_ERASED = (
+    "CREATE TABLE IF NOT EXISTS erased (seq INTEGER PRIMARY KEY REFERENCES batch, entry INTEGER)"
+)
+_DISCARD_AFTER = "discard-after"
 _BATCH = (
     "SELECT batch.seq, digest, project, source, content_type, size, received_at, payload_sha256,"
     " sender_key, trusted FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq "
 )
 
 MAX_BACKLOG = 1 << 30
+_ERASED_AT_A_TIME = 256
 _BEHIND_RETRY_AFTER = 5
 # Small files are looked through at every start; larger ones when they are read or audited.
 _CHECKED_AT_START = 64 * 1024 * 1024
@@ -70,6 +76,13 @@ class Receipt:
 
     seq: int
     digest: str
+
+
+@dataclass(frozen=True)
+class Erased:
+    """A payload is gone: by which entry of the proof log; ``None`` if none was to be kept."""
+
+    entry: int | None
 
 
 @dataclass(frozen=True)
@@ -86,11 +99,12 @@ class Counts:
 class Brought:
     """What a batch brought: how many facts, a digest of their keys, and the keys (sorted unsigned
     64-bit numbers, little endian); ``None`` for a batch of which nothing is noted. ``erased`` says
-    that its payload is gone."""
+    that its payload is gone, ``told`` that a log entry says so."""
 
     seq: int
     received_at: int
     erased: bool
+    told: bool
     count: int | None
     digest: str | None
     keys: bytes | None
@@ -131,6 +145,7 @@ class Inbox:
         self._reading = threading.Lock()
         self._arrived = threading.Condition()
         self._cursor = int(self._state("cursor") or 0)
+        self._discard_after: int | None = None
         self._pending, self._pending_bytes = self._one(
             "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ?", (self._cursor,)
         )
@@ -179,20 +194,100 @@ class Inbox:
         row = self._one(_BATCH + "WHERE digest = ?", (digest,))
         return _batch(row) if row else None
 
+    def batches(
+        self,
+        *,
+        project: str | None = None,
+        before: int | None = None,
+        after: int = 0,
+        kept: bool = False,
+        newest: bool = False,
+        limit: int = 50,
+    ) -> tuple[EvidenceBatch, ...]:
+        """Batches in order, or the ``newest`` first: of this project, received before this moment
+        (nanoseconds), with a higher number than ``after``, and ``kept`` ones only."""
+        conditions = ["batch.seq > ?"]
+        values: list[object] = [after]
+        for condition, value in (("project = ?", project), ("received_at < ?", before)):
+            if value is not None:
+                conditions.append(condition)
+                values.append(value)
+        if kept:
+            conditions.append("payload_sha256 IS NOT NULL")
+        order = "DESC" if newest else "ASC"
+        rows = self._all(
+            f"{_BATCH}WHERE {' AND '.join(conditions)} ORDER BY batch.seq {order} LIMIT ?",
+            (*values, limit),
+        )
+        return tuple(_batch(row) for row in rows)
+
     def destroy_key(self, digest: str) -> bool:
-        """Erase a payload for good by destroying what opens it; ``False`` if it is gone already."""
+        """As :meth:`erase` for one payload, without an entry; ``False`` if it is gone already."""
+        return self.erase((digest,), None) > 0
 
-        def job(connection: sqlite3.Connection) -> int:
-            return connection.execute(
-                "DELETE FROM batch_key WHERE seq = (SELECT seq FROM batch WHERE digest = ?)",
-                (digest,),
-            ).rowcount
+    def erase(self, digests: Iterable[str], entry: int | None) -> int:
+        """Erase payloads for good by destroying what opens them; how many were still there.
 
-        destroyed = self._writer.submit(job).result() > 0
-        # The write-ahead log still holds the page as it was until it is folded into the file.
+        ``entry`` is that of the proof log which says so. What is there no more is passed over.
+        """
+        erased, every = 0, list(digests)
+        for start in range(0, len(every), _ERASED_AT_A_TIME):
+            some = every[start : start + _ERASED_AT_A_TIME]
+
+            def job(connection: sqlite3.Connection, some: list[str] = some) -> int:
+                return _erase(
+                    connection, f"digest IN ({', '.join('?' * len(some))})", tuple(some), entry
+                )
+
+            erased += self._writer.submit(job).result()
+        self._fold()
+        return erased
+
+    def erased(self, digest: str) -> Erased | None:
+        """How the payload with this commitment was erased; ``None`` while it is there, or for a
+        batch that is not."""
+        row = self._one(
+            "SELECT entry FROM erased JOIN batch ON batch.seq = erased.seq WHERE digest = ?",
+            (digest,),
+        )
+        return Erased(row[0]) if row else None
+
+    def erasures(self) -> Mapping[int | None, int]:
+        """How many payloads each entry of the proof log erased; ``None`` stands for no entry."""
+        rows = self._all("SELECT entry, count(*) FROM erased GROUP BY entry", ())
+        return dict(rows)
+
+    def unexplained(self) -> tuple[str, ...]:
+        """Commitments of payloads that are gone though nothing erased them; at most twenty."""
+        rows = self._all(
+            _BATCH + "WHERE payload_sha256 IS NULL AND batch.seq NOT IN (SELECT seq FROM erased)"
+            " ORDER BY batch.seq LIMIT 20",
+            (),
+        )
+        return tuple(_batch(row).digest for row in rows)
+
+    def keep_payloads(self, keep: bool) -> None:
+        """Whether payloads stay once they are facts. Those that were kept until now stay."""
+        if keep:
+            self._writer.submit(
+                lambda connection: (
+                    connection.execute(
+                        "DELETE FROM state WHERE name = ?", (_DISCARD_AFTER,)
+                    ).rowcount
+                )
+            ).result()
+            self._discard_after = None
+            return
+        found = self._state(_DISCARD_AFTER)
+        if found is None:
+            found = str(self._cursor)
+            self.set_state(_DISCARD_AFTER, found)
+        self._discard_after = int(found)
+
+    def _fold(self) -> None:
+        """The write-ahead log holds pages as they were until it is folded into the file."""
         with self._reading:
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        return destroyed
 
     @property
     def cursor(self) -> int:
@@ -202,14 +297,18 @@ class Inbox:
     def advance(self, seq: int, brought: Mapping[int, bytes] | None = None) -> None:
         """Move the cursor, durably; backwards to have batches turned into facts again, those that
         were set aside included. ``brought`` has the keys of the facts of each batch that is passed,
-        as :class:`Brought` says."""
+        as :class:`Brought` says. Payloads that are not to be kept go with the same commit."""
         notes = [
             (number, len(keys) // 8, _keys_digest(keys), keys)
             for number, keys in (brought or {}).items()
         ]
+        discard_after = self._discard_after
 
         def job(connection: sqlite3.Connection) -> tuple[int, int]:
             _set_state(connection, "cursor", str(seq))
+            if discard_after is not None:
+                passed = (max(discard_after, self._cursor), seq)
+                _erase(connection, "batch.seq > ? AND batch.seq <= ?", passed, None)
             connection.execute("DELETE FROM set_aside WHERE seq > ?", (seq,))
             connection.executemany("INSERT OR REPLACE INTO batch_facts VALUES (?, ?, ?, ?)", notes)
             row = connection.execute(
@@ -224,6 +323,8 @@ class Inbox:
             self._cursor = seq
             self._pending += sign * batches
             self._pending_bytes += sign * size
+        if discard_after is not None:
+            self._fold()
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Note, durably, that a batch can't be turned into facts, and why."""
@@ -240,13 +341,18 @@ class Inbox:
     def brought(self, after: int, until: int, limit: int) -> tuple[Brought, ...]:
         """What the next batches after this number brought, up to another one, in order."""
         rows = self._all(
-            "SELECT batch.seq, received_at, batch_key.seq IS NULL, count, batch_facts.digest, keys"
+            "SELECT batch.seq, received_at, batch_key.seq IS NULL, erased.entry IS NOT NULL, count,"
+            " batch_facts.digest, keys"
             " FROM batch LEFT JOIN batch_key ON batch_key.seq = batch.seq"
+            " LEFT JOIN erased ON erased.seq = batch.seq"
             " LEFT JOIN batch_facts ON batch_facts.seq = batch.seq"
             " WHERE batch.seq > ? AND batch.seq <= ? ORDER BY batch.seq LIMIT ?",
             (after, until, limit),
         )
-        return tuple(Brought(seq, at, bool(erased), *note) for seq, at, erased, *note in rows)
+        return tuple(
+            Brought(seq, at, bool(erased), bool(told), *note)
+            for seq, at, erased, told, *note in rows
+        )
 
     def state(self, name: str) -> str | None:
         """A value that a reader of the queue keeps here, next to its cursor."""
@@ -380,7 +486,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} {_BROUGHT}; COMMIT;"
+            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} {_BROUGHT}; {_ERASED}; COMMIT;"
         )
         return
     if application_id != _APPLICATION_ID:
@@ -393,6 +499,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     for older in range(version, FORMAT_VERSION):
         _upgrade(connection, older)
     connection.execute(_BROUGHT)
+    connection.execute(_ERASED)
     if path.stat().st_size <= _CHECKED_AT_START:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
@@ -441,6 +548,29 @@ def _insert(
 
 def _keys_digest(keys: bytes) -> str:
     return f"sha256:{hashlib.sha256(keys).hexdigest()}"
+
+
+def _erase(
+    connection: sqlite3.Connection, which: str, values: tuple[object, ...], entry: int | None
+) -> int:
+    """Erase the payloads of these batches that are still there; how many that were."""
+    connection.execute(
+        "INSERT OR IGNORE INTO erased SELECT batch.seq, ? FROM batch"
+        f" JOIN batch_key ON batch_key.seq = batch.seq WHERE {which}",
+        (entry, *values),
+    )
+    destroyed = connection.execute(
+        f"DELETE FROM batch_key WHERE seq IN (SELECT seq FROM batch WHERE {which})", values
+    ).rowcount
+    connection.execute(f"UPDATE batch SET ciphertext = x'' WHERE {which}", values)
+    if entry is not None:
+        # Their payloads may be gone for longer: now the log says so.
+        connection.execute(
+            "UPDATE erased SET entry = ? WHERE entry IS NULL"
+            f" AND seq IN (SELECT seq FROM batch WHERE {which})",
+            (entry, *values),
+        )
+    return destroyed
 
 
 def _set_state(connection: sqlite3.Connection, name: str, value: str) -> None:

@@ -81,13 +81,13 @@ def reconcile(
     seen = np.zeros(len(notes.keys), np.bool_)
     for page in warehouse.scan("seq >= 0", _COLUMNS, _ROWS):
         _compare(page, marks, notes, cursor, found, seen)
-    last, erased = inbox.last_seq, _erased(inbox, cursor)
+    last, (erased, told) = inbox.last_seq, _erased(inbox, cursor)
     # What came meanwhile, and what is noted as nothing since its payload is gone, is no finding.
     for seq in [seq for seq in found.added if cursor < seq <= last or seq in erased]:
         del found.added[seq]
     oldest = now - days * _DAY if days else 0
     for seq, number in Counter(notes.owners[~seen].tolist()).items():
-        if seq not in erased and notes.received[seq] > oldest:
+        if seq not in told and notes.received[seq] > oldest:
             found.gone[seq] = number
     return found
 
@@ -150,10 +150,13 @@ def _compare(
         # Else it came to light because the newer row is gone, which is what will be said.
 
 
-def _erased(inbox: Inbox, cursor: int) -> frozenset[int]:
-    found: set[int] = set()
+def _erased(inbox: Inbox, cursor: int) -> tuple[frozenset[int], frozenset[int]]:
+    """The batches whose payloads are gone, and those whose facts may be too: the log says so."""
+    erased: set[int] = set()
+    told: set[int] = set()
     after = 0
     while batches := inbox.brought(after, cursor, _NOTES):
-        found.update(batch.seq for batch in batches if batch.erased)
+        erased.update(batch.seq for batch in batches if batch.erased)
+        told.update(batch.seq for batch in batches if batch.told)
         after = batches[-1].seq
-    return frozenset(found)
+    return frozenset(erased), frozenset(told)

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from ingest.attributes import MAX_NAME, bounded, first, identifier, text
+from ingest.attributes import MAX_NAME, bounded, first, identifier, text, without_userinfo
 from ingest.events import ERROR_SOURCE, LATEST_TIME, Event
 from ingest.evidence import EvidenceBatch
 from ingest.personal import is_personal, redacted
@@ -33,6 +34,7 @@ _SOUND_STATUSES = frozenset({"", "ok", "cancelled", "unknown"})
 
 SERVICE_KEYS = ("service.name", "service")
 _SESSION_KEYS = ("session.id", "sessionId")
+_HEXADECIMAL = re.compile("[0-9a-f]{1,64}")
 # These have columns or attributes of their own, or name a machine.
 _NO_TAGS = frozenset({"release", "environment", "level", "server_name", "dist", "transaction"})
 
@@ -63,7 +65,7 @@ def event_of(
     contexts, tags = object_of(said.get("contexts")), _tags(said.get("tags"))
     trace, app = object_of(contexts.get("trace")), object_of(contexts.get("app"))
     resource = object_of(object_of(contexts.get("otel")).get("resource"))
-    package, _, version = text_of(said, "release").rpartition("@")
+    package, _, version = without_userinfo(text_of(said, "release")).rpartition("@")
     sdk = object_of(said.get("sdk"))
     described = {
         "platform": text_of(said, "platform"),
@@ -129,7 +131,9 @@ def event_id_of(said: Mapping[str, Any], sent: Sent) -> str:
 
 def id_of(own: str) -> str:
     """An id, the same however it is written."""
-    return text(redacted(own.replace("-", "").lower()), MAX_NAME)
+    packed = own.replace("-", "").lower()
+    # What is no UUID stays as it is written, so that the redaction rules can tell what it is.
+    return packed if _HEXADECIMAL.fullmatch(packed) else text(redacted(own), MAX_NAME)
 
 
 def digest_of(content: Any) -> str:

@@ -50,6 +50,8 @@ MAX_MEMORY = 512 * 1024 * 1024
 MAX_RESULT_BYTES = 64 * 1024 * 1024
 READERS = 2
 MAX_QUERY = 64 * 1024
+# The engine takes statements of 256 KiB.
+_ERASED_AT_A_TIME = 2_000
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +185,28 @@ class Warehouse:
                 return client.query_arrow(sql)
         except ClickHouseError as error:
             raise self._explained(error, show_values=True) from error
+
+    def erase(self, batches: Collection[str], attributes: Mapping[str, str]) -> None:
+        """Remove the events of these batches (commitments), of those that have all these attributes
+        alone; durably, from the files as well once the engine has cleared the parts it replaced.
+        Raises :class:`WarehouseUnavailable`; then trying again is safe."""
+        every = sorted(batches)
+        having = "".join(
+            f" AND attributes[{text(key)}] = {text(value)}" for key, value in attributes.items()
+        )
+        for start in range(0, len(every), _ERASED_AT_A_TIME):
+            some = ", ".join(map(text, every[start : start + _ERASED_AT_A_TIME]))
+            try:
+                with self._write() as client:
+                    client.command(
+                        f"ALTER TABLE events DELETE WHERE batch IN ({some}){having}"
+                        " SETTINGS mutations_sync = 1"
+                    )
+            except (ClickHouseError, OSError) as error:
+                raise WarehouseUnavailable(
+                    f"the facts could not be erased ({clean(str(error), self._folder)}); it is"
+                    " tried again"
+                ) from error
 
     def query(
         self,

@@ -113,7 +113,8 @@ def page() -> str:
     for name, title in _TOPICS.items():
         parts += [f"## {title}\n", _classes(topics[name]), _properties(topics[name])]
     parts += [_roles(whole), _alignments(whole), _disjoint(whole), _keys(whole)]
-    parts.append(_rules(Document.read(rules_turtle().values())))
+    rules = Document.read(rules_turtle().values())
+    parts += [_rules(rules), _redaction_rules(rules)]
     return "\n".join(part for part in parts if part)
 
 
@@ -267,6 +268,31 @@ def _rules(document: Document) -> str:
         "## Classification rules\n\nHow a span gets its class before it is kept as a fact, in the "
         "order in which the rules are tried. They are graph data (`graph/rules`): a proposal can "
         "add to them.\n\n" + table(heads, rows)
+    )
+
+
+def _redaction_rules(document: Document) -> str:
+    rules = document.ours(Fo.RedactionRule)
+    rules.sort(key=lambda iri: (-int(document.text(iri, Fo.priority)), iri))
+    rows = []
+    for iri in rules:
+        of_key = document.texts(iri, Fo.keyPattern)
+        takes = "values of keys" if of_key else "what is found in texts"
+        kinds = " or ".join(sorted(document.texts(iri, Fo.whenKind)))
+        checks = " and ".join(document.texts(iri, Fo.checkedBy))
+        rows.append(
+            [
+                document.text(iri, Fo.priority),
+                f"`{compact(iri)}`",
+                takes + (f", kind {kinds}" if kinds else "") + (f", {checks}" if checks else ""),
+                document.text(iri, Skos.definition),
+            ]
+        )
+    return (
+        "## Redaction rules\n\nWhat is taken out of an event of any source before it is "
+        "classified, in the order in which the rules are applied. The patterns stand in the graph "
+        "(`graph/rules`), and a proposal can add to them.\n\n"
+        + table(["Priority", "Rule", "Takes", "Meaning"], rows)
     )
 
 

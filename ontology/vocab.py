@@ -89,6 +89,7 @@ class Fo:
     EvidenceBatch: Final = FO + "EvidenceBatch"
     ClassificationRule: Final = FO + "ClassificationRule"
     RuleCondition: Final = FO + "RuleCondition"
+    RedactionRule: Final = FO + "RedactionRule"
     # --- classes: runtime assets
     RuntimeAsset: Final = FO + "RuntimeAsset"
     LxcAsset: Final = FO + "LxcAsset"
@@ -181,6 +182,10 @@ class Fo:
     whenAttribute: Final = FO + "whenAttribute"
     whenAttributeEquals: Final = FO + "whenAttributeEquals"
     nameTemplate: Final = FO + "nameTemplate"
+    keyPattern: Final = FO + "keyPattern"
+    valuePattern: Final = FO + "valuePattern"
+    checkedBy: Final = FO + "checkedBy"
+    replacement: Final = FO + "replacement"
     # --- properties: runtime assets
     assetId: Final = FO + "assetId"
     assetRole: Final = FO + "assetRole"
@@ -231,6 +236,21 @@ class Fo:
     rule_lineage_dataset: Final = FO + "rule-lineage-dataset"
     rule_lineage_topic: Final = FO + "rule-lineage-topic"
     rule_lineage_column: Final = FO + "rule-lineage-column"
+    redact_private_key: Final = FO + "redact-private-key"
+    redact_json_web_token: Final = FO + "redact-json-web-token"
+    redact_vendor_key: Final = FO + "redact-vendor-key"
+    redact_authorization: Final = FO + "redact-authorization"
+    redact_url_password: Final = FO + "redact-url-password"
+    redact_assigned_secret: Final = FO + "redact-assigned-secret"
+    redact_secret_key: Final = FO + "redact-secret-key"
+    redact_person_attribute: Final = FO + "redact-person-attribute"
+    redact_client_address: Final = FO + "redact-client-address"
+    redact_peer_of_server: Final = FO + "redact-peer-of-server"
+    redact_iban: Final = FO + "redact-iban"
+    redact_payment_card: Final = FO + "redact-payment-card"
+    redact_social_security_number: Final = FO + "redact-social-security-number"
+    redact_mail_address: Final = FO + "redact-mail-address"
+    redact_phone_number: Final = FO + "redact-phone-number"
 
 
 class Rdf:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ontology.terms import Delta, line, sha256, to_nquads
 from proofs.checkpoint import Checkpoint, SignerKey, VerifierKey, open_checkpoint, sign_checkpoint
@@ -155,7 +156,8 @@ class Chain:
             state_before=self._state.digest(),
             state_after=state.digest(),
         )
-        payload = build(statement(delta_subjects(added, removed), proof.to_dict()))
+        subjects = delta_subjects(added, removed) or _document_subject(draft)
+        payload = build(statement(subjects, proof.to_dict()))
         leaf = envelope(payload, self._signer)
         hashed = leaf_hash(leaf)
         frontier = self._frontier.copy()
@@ -176,6 +178,13 @@ class Chain:
         self._head, self._frontier, self._state = index, frontier, state
         self._last = hashed.hex()
         return index, proof, hashed.hex()
+
+
+def _document_subject(draft: Draft) -> list[dict[str, Any]]:
+    """What an entry that changes no graph is about: the document that it records."""
+    if draft.report is None:
+        return []
+    return [{"name": draft.kind, "digest": {"sha256": draft.report.sha256}}]
 
 
 def delta_blobs(delta: Delta) -> dict[str, bytes]:

@@ -200,6 +200,13 @@ class Index:
         rows = self._all(sql + " ORDER BY n DESC LIMIT ?", (*values, limit))
         return [_entry_row(row) for row in rows]
 
+    def of_kind(self, kind: str, start: int = 0) -> list[int]:
+        """Entries of one kind from ``start`` on, oldest first."""
+        rows = self._all(
+            "SELECT n FROM entries WHERE kind = ? AND n >= ? ORDER BY n", (kind, start)
+        )
+        return [int(row[0]) for row in rows]
+
     def entry(self, index: int) -> EntryRow | None:
         row = self._one("SELECT * FROM entries WHERE n = ?", (index,))
         return None if row is None else _entry_row(row)

@@ -26,6 +26,7 @@ from ontology.terms import (
 from proofs.chain import Chain
 from proofs.check import Checked, Checker
 from proofs.decider import Decider
+from proofs.erasure import Erasure
 from proofs.errors import (
     BadSubmission,
     Conflict,
@@ -199,6 +200,17 @@ class Ledger:
                 decisions=[decision(operator, "found", "", now, "genesis", single=True)],
                 source=request.source,
             )
+
+    # --- what is erased
+
+    def erase(self, principal: str, erasure: Erasure, reason: str) -> int:
+        """Records that these payloads are to be erased: the index of the entry. Whoever follows the
+        journal destroys them. The caller has seen to it that ``principal`` may."""
+        check_text(reason, "the reason")
+        with self._writing:
+            self._recorder.resume()
+            now = format_time(self._clock())
+            return self._recorder.commit_erasure(principal, erasure, reason, now)
 
     # --- what is decided
 

@@ -236,7 +236,7 @@ class Projections:
                 entry.proof.project,
                 entry.proof.principal,
                 entry.leaf_hash,
-                bool(view and view.restricted),
+                self._is_restricted(entry.proof, view, before),
             ),
             views,
             [line(quad) for quad in delta.additions],
@@ -269,6 +269,14 @@ class Projections:
         except BaseException:
             self.entailment.forget()
             raise
+
+    def _is_restricted(
+        self, proof: Proof, view: ProposalView | None, governance: Governance
+    ) -> bool:
+        """Whether an entry concerns a restricted graph; without a proposal, its project's."""
+        if view is not None or proof.project is None:
+            return bool(view and view.restricted)
+        return self._ids.lineage_graph(proof.project) in governance.restricted
 
     def proposal(self, identifier: str) -> ProposalView:
         """A proposal as it stands. Raises :class:`proofs.errors.UnknownProposal`."""

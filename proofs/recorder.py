@@ -13,6 +13,7 @@ from ontology.errors import StoreError
 from ontology.terms import Delta, sha256, to_nquads
 from proofs.chain import Chain, Draft
 from proofs.check import Checker
+from proofs.erasure import KIND, Erasure
 from proofs.errors import IndexFailed, WritingStopped
 from proofs.predicate import DecisionRecord, ReportDigest, commit_evidence
 from proofs.projections import Entry, Projections
@@ -104,7 +105,7 @@ class Recorder:
             evidence=commit_evidence(document.evidence),
         )
         index, proof, leaf_hash = self._chain.append(draft, blobs)
-        return self._project(
+        view = self._project(
             Entry(
                 index,
                 leaf_hash,
@@ -115,8 +116,37 @@ class Recorder:
                 reasons,
             )
         )
+        assert view is not None
+        return view
 
-    def _project(self, entry: Entry) -> ProposalView:
+    def commit_erasure(self, principal: str, erasure: Erasure, reason: str, now: str) -> int:
+        """Commits the entry of an erasure, which is about no proposal: its index."""
+        document = json.dumps(erasure.to_dict(), sort_keys=True, separators=(",", ":")).encode()
+        record, _ = decision(principal, "erase", reason, now, None)
+        reasons = {sha256(reason.encode()): reason} if reason else {}
+        versions = self._projections.versions
+        draft = Draft(
+            kind=KIND,
+            time=now,
+            delta=Delta(),
+            applies=False,
+            project=erasure.project,
+            principal=principal,
+            decisions=(record,),
+            report=ReportDigest(sha256(document), True),
+            shapes=versions.get("shapes"),
+            ontology=versions.get("ontology"),
+            rules=versions.get("rules"),
+            evidence=commit_evidence(erasure.commitments),
+        )
+        blobs = {sha256(document): document} | {
+            digest: text.encode() for digest, text in reasons.items()
+        }
+        index, proof, leaf_hash = self._chain.append(draft, blobs)
+        self._project(Entry(index, leaf_hash, proof, None, Delta(), erasure.to_dict(), reasons))
+        return index
+
+    def _project(self, entry: Entry) -> ProposalView | None:
         try:
             view = self._projections.apply(entry)
         except (StoreError, IndexFailed) as error:
@@ -128,7 +158,6 @@ class Recorder:
             ) from error
         self._checker.settle(entry.index, entry.delta if entry.applies else Delta())
         self._tell(entry.index)
-        assert view is not None
         return view
 
     def _tell(self, head: int) -> None:

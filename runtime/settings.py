@@ -28,10 +28,13 @@ GRPC_PORT: Final = 4317
 class Settings(BaseModel):
     """What a server is started with. Sizes are bytes, times seconds.
 
+    ``evidence`` says whether payloads stay once they are facts, ``evidence_days`` how long (0: for
+    as long as nobody erases them).
+
     ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
     starts take them from the journal and the graph. Without ``grpc_port``, OTLP/gRPC is served on
-    :data:`GRPC_PORT` where that is free. ``facts`` is the DSN of a ClickHouse server, without one it
-    is the data folder's engine; ``facts_by_month`` counts when its tables are made.
+    :data:`GRPC_PORT` where that is free. ``facts`` is the DSN of a ClickHouse server, without one
+    it is the data folder's engine; ``facts_by_month`` counts when its tables are made.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -54,6 +57,8 @@ class Settings(BaseModel):
     snapshot_bytes: int = Field(default=4096 * MEBIBYTE, ge=MEBIBYTE)
 
     proposal_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
+    evidence: Literal["keep", "discard"] = "keep"
+    evidence_days: int = Field(default=0, ge=0, le=36_500)
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
     steward_seconds: float = Field(default=5.0, gt=0)
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")

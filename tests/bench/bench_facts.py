@@ -18,7 +18,8 @@ from bench_spans import rules
 from ingest.events import Event
 from ingest.fact_columns import to_columns
 from ingest.marks import Marks
-from ingest.otlp import PROTOBUF, decode
+from ingest.otlp import PROTOBUF
+from ingest.otlp_spans import decode
 from ingest.warehouse import Warehouse
 
 CHUNK = 10_000

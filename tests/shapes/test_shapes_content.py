@@ -151,6 +151,10 @@ SOUND = {
         fo:priority 5 ; fo:classifiesAs fo:HttpRoute ; fo:operationKind "http-call" ;
         fo:nameTemplate "a {b.c|d} e" ; fo:whenKind "server" ; fo:whenAttribute "a.b|c" ;
         fo:whenAttributeEquals "a|b=c d|e" .""",
+    "redaction rules": """ex:x a fo:RedactionRule ; rdfs:label "x" ; fo:priority 5 ;
+        fo:keyPattern "enduser[.].*" ; fo:whenKind "server" , "log" ; fo:replacement "[gone]" .
+        ex:y a fo:RedactionRule ; rdfs:label "y" ; fo:priority 6 ;
+        fo:valuePattern "[0-9]{16}" ; fo:checkedBy "payment-card" ; fo:replacement "[card]" .""",
     "rule of a product": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
         fo:source "posthog.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
         fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ;
@@ -189,6 +193,8 @@ PERSON = 'ex:x a fo:Person ; fo:slug "x"'
 GRANT = "ex:x a fo:Grant ; fo:grantee ex:bot ; fo:onGraph ex:graph"
 RULE = """ex:x a fo:ClassificationRule ; rdfs:label "x" ; fo:source "otel.span" ; fo:priority 5 ;
     fo:classifiesAs fo:HttpRoute ; fo:operationKind "http" ; fo:nameTemplate "x" """
+REDACTION = """ex:x a fo:RedactionRule ; rdfs:label "x" ; fo:priority 5 ;
+    fo:replacement "[redacted]" """
 
 
 def rule_with(property_: str, value: str) -> str:
@@ -378,6 +384,14 @@ UNSOUND = [
     ("ClassificationRule-whenKind", rule_with("fo:whenKind", '"SERVER"')),
     ("ClassificationRule-whenAttribute", rule_with("fo:whenAttribute", '"a=b"')),
     ("ClassificationRule-whenAttributeEquals", rule_with("fo:whenAttributeEquals", '"a"')),
+    ("RedactionRule", REDACTION + "."),
+    ("RedactionRule-priority", f'{REDACTION} ; fo:keyPattern "a" ; fo:priority 6 .'),
+    ("RedactionRule-keyPattern", f"{REDACTION} ; fo:keyPattern 5 ."),
+    ("RedactionRule-valuePattern", f'{REDACTION} ; fo:valuePattern "a" , "b" .'),
+    ("RedactionRule-valuePattern", f'{REDACTION} ; fo:valuePattern "{"a" * 4097}" .'),
+    ("RedactionRule-checkedBy", f'{REDACTION} ; fo:valuePattern "a" ; fo:checkedBy "luck" .'),
+    ("RedactionRule-replacement", f'{REDACTION} ; fo:keyPattern "a" ; fo:replacement "b" .'),
+    ("ClassificationRule-whenKind", f'{REDACTION} ; fo:keyPattern "a" ; fo:whenKind "any" .'),
     ("Term", "ex:Team a owl:Class ."),
     ("OwnTerm", 'fo:Team a owl:Class ; rdfs:label "Team" .'),
 ]
@@ -414,6 +428,8 @@ SILENT = {
     "has-container",
     "has-operationKind",
     "has-subjectKind",
+    "has-keyPattern",
+    "has-valuePattern",
 } | {iri[len(FOS) :] for iri in NAMED if iri.startswith(FOS + "is-")}
 
 

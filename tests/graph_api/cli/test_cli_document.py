@@ -21,6 +21,7 @@ tokens create, tokens list, tokens revoke,
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,
 proofs verify, proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
+evidence list, evidence show, evidence erase,
 stewards list, ingest, pull posthog, pull glitchtip, facts query, classify explain,
 classify rerun
 """
@@ -69,7 +70,7 @@ def test_rows_may_be_had_in_every_format() -> None:
 
 def test_the_groups_explain_themselves(run: Callable[..., Any]) -> None:
     assert isinstance(app, typer.Typer)
-    for group in ("projects", "tokens", "proposals", "proofs", "ontology", "stewards"):
+    for group in ("projects", "tokens", "proposals", "proofs", "ontology", "stewards", "evidence"):
         assert run(group, "--help").code == 0
 
 

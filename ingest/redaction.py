@@ -1,0 +1,272 @@
+"""Takes personal data and secrets out of events, by rules, before they are classified and kept.
+
+Invariant: the answer depends on the event and the rules alone, and doing it again changes nothing
+but what a replacement brings in. Every text of an event that a sender chose is looked at: the keys
+and values of attributes, and the columns in :data:`TEXTS`. Memory is bounded, and time follows the
+length of the texts. What is percent-encoded is read decoded too, and where that is what gives
+something away, it is kept decoded.
+The rules: :mod:`ingest.redaction_rules`. Most events hold nothing, which one search for all rules
+at once, over all texts of the event, finds out. It is no RE2 set: a set that runs out of memory
+says that nothing matches, an expression goes on more slowly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import unquote
+
+from prometheus_client import Counter
+
+from ingest.attributes import MAX_VALUE, text
+from ingest.events import Event
+from ingest.redaction_checks import CHECKS
+from ingest.redaction_rules import RedactionRule, any_of, compiled
+
+TEXTS: Final = ("event_id", "name", "service", "release", "environment", "session")
+"""The columns of an event that hold what a sender wrote."""
+
+REDACTIONS = Counter(
+    "fractalops_redactions_total", "What was taken out of events.", ["project", "rule"]
+)
+
+# Answers kept at a time; when there are more, the memory starts anew.
+_REMEMBERED = 8192
+_REMEMBERED_SHAPES = 1024
+_LONGEST_REMEMBERED = 256
+# After what a check refused, the search goes on inside it, but for what is longer than any number.
+_LONGEST_NUMBER = 64
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    rule: RedactionRule
+    key: Any
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _OfKey:
+    """What is done with the attributes of one key: ``renamed`` is the key as it may be kept,
+    ``whole`` the rule that takes the value whatever it is, ``own`` the rules for such keys only."""
+
+    key: str
+    renamed: str
+    key_rules: tuple[RedactionRule, ...]
+    whole: RedactionRule | None
+    own: frozenset[RedactionRule]
+
+
+_ENCODED = re.compile("%[0-9A-Fa-f]{2}")
+_UNSEEN = _OfKey("", "", (), None, frozenset())
+_Found = tuple[str, tuple[RedactionRule, ...]]
+
+
+class Redactor:
+    """Applies rules, in the order given. Safe to use from any thread."""
+
+    def __init__(self, rules: Sequence[RedactionRule]) -> None:
+        self._whole = [_compile(rule) for rule in rules if not rule.value]
+        self._parts = [_compile(rule) for rule in rules if rule.value]
+        self._any = any_of([part.rule.value for part in self._parts])
+        self._shapes: dict[tuple[str, tuple[str, ...]], tuple[_OfKey, ...]] = {}
+        self._keys: dict[tuple[str, str], _OfKey | None] = {}
+        self._counters: dict[tuple[str, str], Counter] = {}
+        self._answers: dict[tuple[str, frozenset[RedactionRule]], _Found] = {}
+
+    def redact(self, event: Event) -> Event:
+        """The event without what the rules take out; the same one where that is nothing."""
+        attributes = event.attributes
+        of_keys = self._of_keys(event.kind, tuple(attributes))
+        said = "\n".join(
+            (
+                event.name,
+                event.event_id,
+                event.service,
+                event.release,
+                event.environment,
+                event.session,
+                *attributes.values(),
+            )
+        )
+        found = self._any.search(_bytes(said)) is not None
+        if not found and _ENCODED.search(said):
+            found = self._any.search(_bytes(unquote(said))) is not None
+        if not of_keys and not found:
+            return event
+        if not found:
+            # Only whole values go, and keys; no text of this event needs a closer look.
+            return self._settled(event, {}, of_keys, attributes, [])
+        fired: list[RedactionRule] = []
+        columns: dict[str, Any] = {}
+        for name in TEXTS:
+            value = getattr(event, name)
+            kept, rules = self._text(value, frozenset())
+            if kept != value:
+                columns[name] = kept
+                fired += rules
+        special = {of_key.key: of_key for of_key in of_keys}
+        values = {}
+        for key, value in attributes.items():
+            of_key = special.get(key)
+            if of_key is None or of_key.whole is None:
+                own = of_key.own if of_key else frozenset()
+                values[key], rules = self._text(value, own)
+                fired += rules
+            else:
+                values[key] = value
+        return self._settled(event, columns, of_keys, values, fired)
+
+    def text(self, value: str) -> str:
+        """A text that belongs to no attribute, without what the rules take out of any."""
+        return self._text(value, frozenset())[0]
+
+    def _settled(
+        self,
+        event: Event,
+        columns: dict[str, Any],
+        of_keys: Iterable[_OfKey],
+        values: Any,
+        fired: list[RedactionRule],
+    ) -> Event:
+        """The event with these columns and values, and with what is done by key."""
+        attributes = dict(values)
+        for of_key in of_keys:
+            value = attributes.pop(of_key.key)
+            whole = of_key.whole
+            if whole is not None and value and value != whole.replacement:
+                value = whole.replacement
+                fired.append(whole)
+            fired += of_key.key_rules
+            attributes[of_key.renamed] = value
+        for rule in fired:
+            self._count(event.project, rule.iri)
+        if not fired:
+            return event
+        changed = event.with_attributes(attributes)
+        return replace(changed, **columns) if columns else changed
+
+    def _count(self, project: str, rule: str) -> None:
+        counter = self._counters.get((project, rule))
+        if counter is None:
+            # Looked up once: it takes longer than counting.
+            counter = self._counters[project, rule] = REDACTIONS.labels(project, rule)
+        counter.inc()
+
+    def _of_keys(self, kind: str, keys: tuple[str, ...]) -> tuple[_OfKey, ...]:
+        """What is to be done by key, of those keys where it is something."""
+        shape = kind, keys
+        known = self._shapes.get(shape)
+        if known is None:
+            each = (self._of_key(kind, key) for key in keys)
+            known = tuple(of_key for of_key in each if of_key is not None)
+            if len(self._shapes) >= _REMEMBERED_SHAPES:
+                self._shapes.clear()
+            self._shapes[shape] = known
+        return known
+
+    def _of_key(self, kind: str, key: str) -> _OfKey | None:
+        asked = kind, key
+        known = self._keys.get(asked, _UNSEEN)
+        if known is not _UNSEEN:
+            return known
+        data = _bytes(key)
+
+        def concerns(entry: _Compiled) -> bool:
+            kinds = entry.rule.kinds
+            return (not kinds or kind in kinds) and (
+                entry.key is None or entry.key.fullmatch(data) is not None
+            )
+
+        whole = next((entry.rule for entry in self._whole if concerns(entry)), None)
+        own = frozenset(
+            entry.rule
+            for entry in self._parts
+            if (entry.key is not None or entry.rule.kinds) and concerns(entry)
+        )
+        renamed, key_rules = self._text(key, frozenset())
+        of_key = None
+        if whole is not None or own or renamed != key:
+            of_key = _OfKey(key, renamed, key_rules, whole, own)
+        if len(self._keys) >= _REMEMBERED:
+            self._keys.clear()
+        self._keys[asked] = of_key
+        return of_key
+
+    def _text(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+        if len(value) > _LONGEST_REMEMBERED:
+            return self._searched(value, own)
+        asked = value, own
+        known = self._answers.get(asked)
+        if known is None:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            known = self._answers[asked] = self._searched(value, own)
+        return known
+
+    def _searched(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+        if _ENCODED.search(value):
+            kept, fired = self._replaced(unquote(value), own)
+            if fired:
+                return kept, fired
+        return self._replaced(value, own)
+
+    def _replaced(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+        if not value:
+            return value, ()
+        data = _bytes(value)
+        if self._any.search(data) is None:
+            return value, ()
+        fired: list[RedactionRule] = []
+        for part in self._parts:
+            everywhere = part.key is None and not part.rule.kinds
+            if everywhere or part.rule in own:
+                data, count = _without(data, part)
+                fired += [part.rule] * count
+        if not fired:
+            return value, ()
+        return text(data.decode(errors="replace"), MAX_VALUE), tuple(fired)
+
+
+def _compile(rule: RedactionRule) -> _Compiled:
+    return _Compiled(
+        rule,
+        compiled(rule.key) if rule.key else None,
+        compiled(rule.value) if rule.value else None,
+    )
+
+
+def _without(data: bytes, part: _Compiled) -> tuple[bytes, int]:
+    """A text without what a rule finds in it, and how often it did."""
+    check = CHECKS.get(part.rule.check)
+    replacement = part.rule.replacement.encode()
+    pieces: list[bytes] = []
+    kept_to = place = 0
+    while place <= len(data):
+        match = part.value.search(data, place)
+        if match is None:
+            break
+        spans = [match.span(number) for number in range(1, part.value.groups + 1)]
+        start, end = next((span for span in spans if span[0] >= 0), match.span())
+        found = data[start:end]
+        if check is not None:
+            size = check(found.decode(errors="replace"))
+            # What follows the length in characters is in bytes the same for what checks accept.
+            end_of_kept = start + len(found.decode(errors="replace")[:size].encode())
+            if not size:
+                place = start + 1 if len(found) <= _LONGEST_NUMBER else max(end, place + 1)
+                continue
+            end = end_of_kept
+        if end <= start or found == replacement:
+            place = max(end, place + 1)
+            continue
+        pieces += [data[kept_to:start], replacement]
+        kept_to = place = end
+    count = len(pieces) // 2
+    return b"".join([*pieces, data[kept_to:]]), count
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode(errors="replace")
