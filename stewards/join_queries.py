@@ -4,7 +4,9 @@ Invariant: each answer grows with the distinct things that meet, not with traffi
 pages show together is what they show apart, in any order: a join is asked of the whole of the
 traces and sessions that the page touches, whichever source the page's part of them is of, as far as
 they have arrived. No rule here asks for what isn't there, so what comes later adds to an answer and
-never contradicts it.
+never contradicts it. One thing may stay unsaid: a span that names a feature, in a trace that holds
+neither a product event nor an error, and whose entry comes with a later page, for to look for such
+spans in every trace would double the work of every sweep. The next trace like it says it.
 
 By trace: what carries the id of a span is joined with that span. From it the way leads up within
 the service to the entry, as for calls (:func:`stewards.fact_queries.relations`); an error is also
@@ -25,7 +27,7 @@ from dataclasses import dataclass
 
 from ingest.events import ERROR_SOURCE, PRODUCT_SOURCE, SPAN_SOURCE
 from stewards import error_queries, product_queries
-from stewards.fact_queries import LONG_DEPTH, MAX_TRACE_SPANS, Page, first_of, of, text
+from stewards.fact_queries import LONG_DEPTH, MAX_TRACE_SPANS, Page, first_of, of, text, within
 from stewards.fact_rows import Ask, rows
 
 SESSION_SECONDS = 2
@@ -42,6 +44,11 @@ _IS_SAID = (
     f"((source = {text(PRODUCT_SOURCE)} AND subject != '')"
     f" OR (source = {text(ERROR_SOURCE)} AND {error_queries.IS_ISSUE}))"
 )
+_IS_SAID_OR_NAMED = (
+    f"({_IS_SAID} OR (source = {text(SPAN_SOURCE)} AND mapContains(attributes, 'feature')))"
+)
+# What has a trace is joined by its trace alone.
+_UNTRACED = f"{_IS_SAID} AND trace_id = ''"
 _EVIDENCE = "said_seq, said_batch, span_seq, span_batch, via_seq, via_batch"
 
 
@@ -99,21 +106,35 @@ class Joined:
 
 def read(page: Page, ask: Ask) -> Joined:
     """Ask every question about this page. Raises :class:`stewards.errors.UnexpectedAnswer`."""
-    # Most traces and sessions say nothing: the rest is asked only where something was said.
-    in_traces, in_sessions = ask(said(page))[0]
+    # Most traces and sessions say nothing: what is dear is asked only where something was said.
+    others, features = map(int, ask(spoken(page))[0])
+    in_traces, in_sessions = map(int, ask(said(page))[0]) if others else (0, 0)
+    traced = bool(in_traces or features)
     return Joined(
         (
-            *(rows(JoinRow, ask(traces(page))) if int(in_traces) else ()),
-            *(rows(JoinRow, ask(sessions(page))) if int(in_sessions) else ()),
+            *(rows(JoinRow, ask(traces(page))) if traced else ()),
+            *(rows(JoinRow, ask(sessions(page))) if in_sessions else ()),
         ),
-        rows(FeatureRow, ask(features_of_errors(page))) if int(in_traces) else (),
+        rows(FeatureRow, ask(features_of_errors(page))) if traced else (),
+    )
+
+
+def spoken(page: Page) -> str:
+    """Columns: others, features. How many product events and errors the project has at all, and how
+    many spans of the page name a feature."""
+    return (
+        f"SELECT (SELECT count() FROM events WHERE project = {text(page.project)}"
+        f" AND source IN ({text(PRODUCT_SOURCE)}, {text(ERROR_SOURCE)})"
+        f" AND seq <= {page.until:d}) AS others,"
+        f" (SELECT count() FROM events WHERE {within(page, SPAN_SOURCE)}"
+        " AND mapContains(attributes, 'feature')) AS features"
     )
 
 
 def said(page: Page) -> str:
-    """Columns: in_traces, in_sessions. In how many traces and sessions that the page touches
-    something was said."""
-    traced, session = _where(page, "trace_id"), _where(page, "session")
+    """Columns: in_traces, in_sessions. In how many traces and sessions that the page touches a
+    product event or an error is."""
+    traced, session = _where(page, "trace_id", _IS_SAID), _where(page, "session", _UNTRACED)
     return (
         f"SELECT (SELECT uniq(trace_id) FROM events WHERE {traced}) AS in_traces,"
         f" (SELECT uniq(session) FROM events WHERE {session}) AS in_sessions"
@@ -124,7 +145,9 @@ def traces(page: Page) -> str:
     """Columns of :class:`JoinRow`."""
     return f"""
 WITH RECURSIVE {_said_in_traces(page)},
-keys AS (SELECT trace_id, span_id FROM events WHERE {_where(page, "trace_id")}),
+keys AS (
+  SELECT trace_id, span_id FROM events WHERE {_where(page, "trace_id", _IS_SAID_OR_NAMED)}
+),
 spans AS (
   SELECT trace_id, span_id, parent_span_id, service, subject AS operation,
          class AS operation_class, kind, release, seq AS span_seq, batch AS span_batch
@@ -204,7 +227,7 @@ spans AS (
   FROM events
   WHERE {of(page.project, SPAN_SOURCE)} AND seq <= {page.until:d}
     AND kind IN {_ENTRY} AND subject != '' AND session IN (
-      SELECT session FROM events WHERE {_where(page, "session")})
+      SELECT session FROM events WHERE {_where(page, "session", _UNTRACED)})
 )
 {
         _joined(
@@ -233,7 +256,8 @@ ORDER BY {_SAID}, {_END}"""
 
 def _said_in_traces(page: Page) -> str:
     """The relation ``said`` of the traces that the page touches."""
-    return _said(page, "trace_id", {"trace_id": "trace_id", "span_id": "span_id"})
+    own = {"trace_id": "trace_id", "span_id": "span_id"}
+    return _said(page, "trace_id", own, _IS_SAID_OR_NAMED)
 
 
 def _said_in_sessions(page: Page) -> str:
@@ -243,27 +267,20 @@ def _said_in_sessions(page: Page) -> str:
         "at": "toUnixTimestamp64Nano(time)",
         "program": error_queries.SERVICE,
     }
-    return _said(page, "session", own)
+    return _said(page, "session", own, _UNTRACED)
 
 
-def _where(page: Page, key: str) -> str:
-    """The condition for what is said in traces or, where there is no trace, in sessions: also by
-    spans that name a feature, in traces only."""
+def _where(page: Page, key: str, condition: str) -> str:
+    """The condition for what is said in the traces or sessions that the page touches."""
     sources = ", ".join(map(text, (PRODUCT_SOURCE, ERROR_SOURCE, SPAN_SOURCE)))
     of_project = f"project = {text(page.project)} AND source IN ({sources})"
-    names_feature = f"source = {text(SPAN_SOURCE)} AND mapContains(attributes, 'feature')"
-    condition = (
-        f"({_IS_SAID} OR ({names_feature}))"
-        if key == "trace_id"
-        else (f"{_IS_SAID} AND trace_id = ''")
-    )
     return f"""{of_project} AND seq <= {page.until:d} AND {condition}
       AND {key} != '' AND {key} IN (
         SELECT {key} FROM events
         WHERE {of_project} AND seq > {page.after:d} AND seq <= {page.until:d})"""
 
 
-def _said(page: Page, key: str, own: Mapping[str, str]) -> str:
+def _said(page: Page, key: str, own: Mapping[str, str], condition: str) -> str:
     """The distinct things said, with the first batch of each; ``key`` is the column that joins."""
     columns = {
         **own,
@@ -287,7 +304,7 @@ said AS (
   FROM (
     SELECT {inner}, seq, batch
     FROM events
-    WHERE {_where(page, key)}
+    WHERE {_where(page, key, condition)}
   )
   GROUP BY {names}
   ORDER BY said_seq, {names} LIMIT {MAX_SAID:d} BY {key}, source
