@@ -18,7 +18,7 @@ from stewards.fact_rows import Ask, rows
 IS_ISSUE = f"class = {text(Fo.ErrorIssue)} AND subject != ''"
 
 CULPRIT = first_of("error.culprit")
-EXCEPTION = f"if(kind = 'error', {first_of('exception.type')}, '')"
+EXCEPTION = first_of("exception.type")
 FEATURE = first_of("tags.feature")
 # A release is called package@version; the package is what the program is called where it doesn't
 # name its service.
