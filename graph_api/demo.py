@@ -1,8 +1,8 @@
 """The demonstration: a platform, a shop of real processes, the graph that its telemetry becomes.
 
 Invariant: nothing shown is prepared. Every line printed comes from a server started here, which
-knows of the shop only what the shop's OpenTelemetry SDKs sent it. Whatever was started is stopped
-before the demonstration returns, however it ends.
+knows of the shop only what the shop's own clients, of OpenTelemetry, PostHog and Sentry, sent it.
+Whatever was started is stopped before the demonstration returns, however it ends.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ORDERS = 12
 START_SECONDS = 120.0
 SETTLE_SECONDS = 120.0
 QUIET_SECONDS = 3.0
-"""No new fact for so long means that the shop's last spans are in: its SDKs send four times a
+"""No new fact for so long means that the shop's last ones are in: its clients send four times a
 second."""
 STOP_SECONDS = 25.0
 
@@ -67,7 +67,11 @@ def run_demo(console: Console, keep: Path | None = None) -> int:
         client = stack.enter_context(_platform(folder / "data", folder / "platform.log"))
         report.line(console, f"The platform is up at {client.url}, its data in {folder / 'data'}")
         created = client.create_project(PROJECT, label="Example shop", restricted=False)
-        environment = {str(k): str(v) for k, v in dict(created["environment"]).items()}
+        environment = {
+            str(name): str(value)
+            for part in ("environment", "posthog", "sentry")
+            for name, value in dict(created[part]).items()
+        }
         report.environment(console, PROJECT, environment)
         stack.enter_context(_shop(examples, folder / "shop", folder / "shop.log", environment))
         report.line(console, (folder / "shop.log").read_text(encoding="utf-8").strip())
@@ -163,11 +167,12 @@ def _shop(
 ) -> Iterator[Running]:
     """The shop, open, with the environment that creating the project printed."""
     settings: dict[str, str | None] = {
-        name: None for name in os.environ if name.startswith("OTEL_")
+        name: None for name in os.environ if name.startswith(("OTEL_", "POSTHOG_", "SENTRY_"))
     }
     settings.update(
         {
             "OTEL_RESOURCE_ATTRIBUTES": "deployment.environment.name=demo",
+            "SENTRY_ENVIRONMENT": "demo",
             # Milliseconds. The usual 5 s would only make the demonstration slower.
             "OTEL_BSP_SCHEDULE_DELAY": "250",
             **environment,
@@ -238,13 +243,13 @@ def _wait(done: Callable[[], bool], process: Running, log: Path, what: str) -> N
 
 
 def _settle(client: Client) -> Json:
-    """Wait until every span is a fact and the steward has nothing more to propose.
+    """Wait until everything sent is a fact and the steward has nothing more to propose.
 
     Gives the server's status then. Raises :class:`DemoError` when a proposal isn't applied.
     """
     deadline = time.monotonic() + SETTLE_SECONDS
     seen, since = -1, time.monotonic()
-    with working("Waiting until the shop's spans are facts and the steward has read them"):
+    with working("Waiting until what the shop sent is facts and the steward has read them"):
         while True:
             status = client.status()
             events = int(status["facts"]["events"])

@@ -1,4 +1,4 @@
-"""What the demonstration prints: the graph found, three questions, one proof.
+"""What the demonstration prints: the graph found, four questions, one proof.
 
 Invariant: each answer is shown with the question that gives it, and each comes over HTTP from the
 running server; only the bundle is judged here, by its bytes and the log's public key alone.
@@ -6,6 +6,7 @@ running server; only the bundle is judged here, by its bytes and the log's publi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,9 +19,13 @@ from ontology.vocab import Fo
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.tree import Tree
 
 BUNDLE = "bundle.json"
+
+# The project's ingest key, which is also the user of its DSN.
+_KEY = re.compile(r"(?<=foi_)[A-Za-z0-9_-]+")
 
 _NO_FOLD = 10_000
 _RESULTS_JSON = "application/sparql-results+json"
@@ -79,6 +84,22 @@ SELECT DISTINCT ?service ?changes WHERE {
 }
 ORDER BY ?service ?changes""",
     ),
+    Question(
+        "Which features were hit by errors in which release, through which operations, "
+        "writing which tables?",
+        """\
+SELECT DISTINCT ?release ?feature ?issue ?operation ?writes WHERE {
+  ?error a fo:ErrorIssue ; rdfs:label ?issue ; fo:affects ?hit , ?disturbed ;
+    fo:seenInRelease/rdfs:label ?release .
+  ?hit a fo:Feature ; rdfs:label ?feature .
+  ?service fo:offers|fo:performs ?disturbed .
+  ?disturbed rdfs:label ?operation .
+  ?disturbed (fo:invokes|fo:callsOperation|(fo:writes/^fo:reads/fo:invokes))* ?writer .
+  ?writer fo:writes ?table .
+  ?table a fo:Dataset ; rdfs:label ?writes .
+}
+ORDER BY ?release ?feature ?issue ?operation ?writes""",
+    ),
 )
 
 CALL = """\
@@ -107,15 +128,18 @@ def environment(console: Console, project: str, settings: Mapping[str, str]) -> 
     """What the shop's processes are given, without the key."""
     line(console, f"Project {project} is created; its processes get nothing but this environment:")
     for name, value in settings.items():
-        shown = value if "foi_" not in value else value.partition("foi_")[0] + "foi_(secret)"
-        line(console, f"  {name}={shown}", "dim")
+        line(console, f"  {name}={_KEY.sub('(secret)', value)}", "dim")
 
 
 def settled(console: Console, status: Json, proposals: Json) -> None:
     """What became of the traffic."""
     events = status["facts"]["events"]
     unclassified = status["facts"]["unclassified"]
-    line(console, f"{events} spans are facts, {unclassified} of them unclassified.")
+    line(
+        console,
+        f"{events} spans, product events and errors are facts, {unclassified} of them"
+        " unclassified.",
+    )
     for proposal in reversed(proposals["items"]):
         author = str(proposal["author"]).rpartition("/")[2]
         line(
@@ -136,8 +160,8 @@ def show_graph(console: Console, client: Client, project: str) -> None:
     _whole(console, _tree(rows, project))
 
 
-def _whole(console: Console, tree: Tree) -> None:
-    """A tree, folded to the width of a terminal; in a file every line is whole."""
+def _whole(console: Console, tree: Tree | Table) -> None:
+    """A tree or a table, folded to the width of a terminal; in a file every line is whole."""
     if console.is_terminal:
         console.print(tree)
         return
@@ -173,7 +197,7 @@ def _tree(rows: Sequence[Mapping[str, str]], project: str) -> Tree:
 
 
 def show_questions(console: Console, client: Client) -> None:
-    """Three questions of an analyst, each with its query and the answer."""
+    """The questions of an analyst, each with its query and the answer."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -190,7 +214,7 @@ def show_questions(console: Console, client: Client) -> None:
             table.add_column(Text(visible(name)))
         for row in rows:
             table.add_row(*(Text(visible(value)) for value in row.values()))
-        console.print(table)
+        _whole(console, table)
 
 
 def show_proof(console: Console, client: Client, project: str, folder: Path) -> None:
@@ -246,7 +270,7 @@ def again(console: Console, before: Json, after: Json) -> None:
     more = after["facts"]["events"] - before["facts"]["events"]
     line(
         console,
-        f"{more} more spans are facts, and the stewards proposed nothing: the graph holds what is "
+        f"{more} more facts, and the stewards proposed nothing: the graph holds what is "
         f"true, not what happens. State digest before and after: {after['state_digest']}",
     )
 

@@ -86,6 +86,9 @@ class Ids:
         """The page with this path template, such as ``/orders/{id}``."""
         return self.instance("page", project, path)
 
+    def feature(self, project: str, name: str) -> str:
+        return self.instance("feature", project, name)
+
     def error_issue(self, project: str, key: str) -> str:
         """The error issue with this grouping key (32 hexadecimal digits)."""
         return self.instance("error-issue", project, key)

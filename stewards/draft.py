@@ -20,7 +20,9 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.terms import to_nquads
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
-from stewards.claim_set import OPERATIONS, Claim
+from stewards.claim_set import Claim
+from stewards.evidence import earlier
+from stewards.identities import excess
 
 SINGLE_VALUED = frozenset(
     {
@@ -33,11 +35,12 @@ SINGLE_VALUED = frozenset(
         Fo.namespace,
         Fo.address,
         Fo.version,
+        Fo.path,
+        Fo.errorType,
+        Fo.culprit,
     }
 )
 """Properties that a thing has once; claimed only for a thing that has none yet."""
-
-TOO_MANY_OPERATIONS = "operations above the limit for one service: name them without ids"
 
 _NOUNS = {
     Fo.Service: ("service", "services"),
@@ -50,6 +53,10 @@ _NOUNS = {
     Fo.Dependency: ("dependency", "dependencies"),
     Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
     Fo.Release: ("release", "releases"),
+    Fo.Page: ("page", "pages"),
+    Fo.ProductEventType: ("product event type", "product event types"),
+    Fo.Feature: ("feature", "features"),
+    Fo.ErrorIssue: ("error issue", "error issues"),
 }
 
 
@@ -58,13 +65,15 @@ class Limits:
     """Bounds on what a steward proposes.
 
     ``quads`` and ``evidence`` bound one proposal (the log lists up to 64 batches by name);
-    ``operations`` bounds what the graph keeps of one service, so that names which carry ids can't
+    ``operations`` bounds what the graph keeps of one service, ``things`` how many pages, event
+    types, features and issues, of each, it keeps of a project, so that names which carry ids can't
     make it grow with traffic.
     """
 
     quads: int = 5_000
     evidence: int = 64
     operations: int = 1_000
+    things: int = 1_000
 
 
 @dataclass(frozen=True)
@@ -73,13 +82,15 @@ class Held:
 
     ``quads`` are in the graph; ``described`` are the (subject, property) pairs that have a value
     there; ``withheld`` wait for a decision or were turned down; ``operations`` counts what the
-    graph knows of each service that may get new operations.
+    graph knows of each service that may get new operations, ``things`` what it knows of each class
+    that is bounded for the project.
     """
 
     quads: frozenset[Quad] = frozenset()
     described: frozenset[tuple[str, str]] = frozenset()
     withheld: frozenset[Quad] = frozenset()
     operations: Mapping[str, int] = field(default_factory=dict)
+    things: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -105,25 +116,39 @@ class Drafts:
 
 
 def unsettled(claims: Iterable[Claim], held: Held) -> tuple[Claim, ...]:
-    """The claims that the graph doesn't hold, in order."""
-    return tuple(
+    """The claims that the graph doesn't hold, in order. Of several values for what a thing has
+    once, the one that was seen first is claimed."""
+    left = [
         claim
         for claim in claims
         if claim.quad not in held.quads
-        and not (
-            claim.quad.predicate.value in SINGLE_VALUED
-            and (_subject(claim), claim.quad.predicate.value) in held.described
-        )
+        and not (_is_single(claim) and _described(claim) in held.described)
+    ]
+    first: dict[tuple[str, str], Claim] = {}
+    for claim in filter(_is_single, left):
+        known = first.setdefault(_described(claim), claim)
+        if earlier(claim.evidence, known.evidence):
+            first[_described(claim)] = claim
+    return tuple(
+        claim for claim in left if not _is_single(claim) or first[_described(claim)] is claim
     )
+
+
+def _is_single(claim: Claim) -> bool:
+    return claim.quad.predicate.value in SINGLE_VALUED
+
+
+def _described(claim: Claim) -> tuple[str, str]:
+    return _subject(claim), claim.quad.predicate.value
 
 
 def drafts(claims: Iterable[Claim], held: Held, limits: Limits) -> Drafts:
     """What is left to propose of these claims (in their order), in parts within the limits."""
     open_claims = unsettled(claims, held)
-    excess = _excess_operations(open_claims, held, limits)
+    over = excess(open_claims, held.operations, held.things, (limits.operations, limits.things))
     introduced = {(claim.rank, claim.about) for claim in open_claims if claim.introduces}
     # A thing is proposed whole or not at all.
-    missing = excess | {
+    missing = set().union(*over.values()) | {
         claim.about
         for claim in open_claims
         if claim.quad in held.withheld and (claim.rank, claim.about) in introduced
@@ -134,25 +159,8 @@ def drafts(claims: Iterable[Claim], held: Held, limits: Limits) -> Drafts:
         for claim in open_claims
         if claim.quad not in held.withheld and not claim.needs & missing
     ]
-    set_aside = {TOO_MANY_OPERATIONS: len(excess)} if excess else {}
+    set_aside = {reason: len(things) for reason, things in over.items()}
     return Drafts(tuple(_draft(part) for part in _parts(left, limits)), set_aside)
-
-
-def _excess_operations(claims: Sequence[Claim], held: Held, limits: Limits) -> set[str]:
-    """New operations that their service has no room for, latest seen first to go."""
-    introduced = {
-        claim.introduces: claim for claim in claims if claim.introduces and claim.rank == OPERATIONS
-    }
-    by_service: dict[str, list[tuple[int, str]]] = {}
-    for claim in claims:
-        if claim.quad.predicate.value in (Fo.offers, Fo.performs) and claim.about in introduced:
-            seen = introduced[claim.about].evidence[-1][0]
-            by_service.setdefault(_subject(claim), []).append((seen, claim.about))
-    excess: set[str] = set()
-    for service, found in by_service.items():
-        room = max(0, limits.operations - held.operations.get(service, 0))
-        excess |= {operation for _, operation in sorted(set(found))[room:]}
-    return excess
 
 
 def _with_dependents(claims: Sequence[Claim], missing: set[str]) -> set[str]:

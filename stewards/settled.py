@@ -21,6 +21,7 @@ from stewards.claim_set import OPERATIONS, Claim
 from stewards.draft import SINGLE_VALUED, Held, unsettled
 from stewards.errors import UnexpectedAnswer
 from stewards.gate_client import GateClient
+from stewards.identities import TOO_MANY, new_kind
 
 MAX_QUERY = 60_000
 """Characters of inline data in one query."""
@@ -57,6 +58,7 @@ class Settled:
             described,
             self._withheld() & {claim.quad for claim in left} if left else frozenset(),
             self._operation_counts(left, head),
+            self._thing_counts(left, head),
         )
 
     def _in_graph(self, quads: Iterable[Quad], head: int) -> frozenset[Quad]:
@@ -116,6 +118,19 @@ class Settled:
                 counts[_node(solution.get("service")).value] = int(
                     _value(solution.get("count")).value
                 )
+        return counts
+
+    def _thing_counts(self, claims: Iterable[Claim], head: int) -> dict[str, int]:
+        kinds = sorted({kind for claim in claims if (kind := new_kind(claim)) in TOO_MANY})
+        counts = {}
+        for values in _chunks(f"<{kind}>" for kind in kinds):
+            for solution in self._client.query(
+                "SELECT ?kind (COUNT(DISTINCT ?thing) AS ?count) WHERE {"
+                f" VALUES ?kind {{ {values} }} GRAPH {self._graph} {{ ?thing a ?kind }} }}"
+                " GROUP BY ?kind",
+                head,
+            ):
+                counts[_node(solution.get("kind")).value] = int(_value(solution.get("count")).value)
         return counts
 
     def _withheld(self) -> frozenset[Quad]:

@@ -13,7 +13,16 @@ from collections.abc import Callable
 
 from ontology.ids import Ids
 from stewards import claims as span_claims
-from stewards import job_claims, job_queries
+from stewards import (
+    error_claims,
+    error_queries,
+    job_claims,
+    job_queries,
+    join_claims,
+    join_queries,
+    product_claims,
+    product_queries,
+)
 from stewards.claim_set import Claims, ClaimSet
 from stewards.fact_queries import Page
 from stewards.fact_rows import Ask, read
@@ -33,7 +42,22 @@ def runs(page: Page, ask: Ask, ids: Ids) -> Claims:
     return job_claims.claims(job_queries.read(page, ask), ids, page.project)
 
 
-SOURCES: tuple[Source, ...] = (spans, runs)
+def product_events(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """PostHog: pages, event types and features."""
+    return product_claims.claims(product_queries.read(page, ask), ids, page.project)
+
+
+def errors(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """Sentry and GlitchTip: error issues, where they were seen and what they affect."""
+    return error_claims.claims(error_queries.read(page, ask), ids, page.project)
+
+
+def joins(page: Page, ask: Ask, ids: Ids) -> Claims:
+    """All three together: what uses of the product reach, and which operations errors affect."""
+    return join_claims.claims(join_queries.read(page, ask), ids, page.project)
+
+
+SOURCES: tuple[Source, ...] = (spans, runs, product_events, errors, joins)
 
 
 def claims(page: Page, ask: Ask, ids: Ids) -> Claims:

@@ -3,8 +3,8 @@
     python -m shop serve FOLDER            until SIGTERM or Ctrl-C; FOLDER holds data and logs
     python -m shop traffic FOLDER --orders 20
 
-Run it from ``examples``. Where the telemetry goes is said by the standard OTEL_* environment
-variables alone.
+Run it from ``examples``. Where the telemetry goes is said by the usual environment variables of
+each client alone: OTEL_*, POSTHOG_HOST, POSTHOG_PROJECT_API_KEY, SENTRY_DSN, SENTRY_ENVIRONMENT.
 """
 
 from __future__ import annotations
@@ -56,10 +56,14 @@ def environment(service: str, urls: dict[str, str]) -> dict[str, str]:
         **{f"{name.upper()}_URL": url for name, url in urls.items()},
     }
     resource = os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
-    if "service.version=" not in resource:
-        own["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(
-            filter(None, (resource, f"service.version={VERSION}"))
-        )
+    said = [part for part in resource.split(",") if part.startswith("service.version=")]
+    if not said:
+        said = [f"service.version={VERSION}"]
+        own["OTEL_RESOURCE_ATTRIBUTES"] = ",".join(filter(None, (resource, *said)))
+    own["SENTRY_RELEASE"] = f"{service}@{said[-1].partition('=')[2]}"
+    if os.environ.get("POSTHOG_HOST"):
+        # What is told of the product is no work of the product.
+        own["OTEL_PYTHON_REQUESTS_EXCLUDED_URLS"] = os.environ["POSTHOG_HOST"]
     if service in STABLE_NAMES:
         own["OTEL_SEMCONV_STABILITY_OPT_IN"] = "http,database"
     return {**os.environ, **own}

@@ -8,9 +8,11 @@ import requests
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from shop.product import Product
 from shop.serving import serve
 
 app = Flask(__name__)
+product = Product()
 
 
 def relay(answer: requests.Response) -> ResponseReturnValue:
@@ -21,6 +23,7 @@ def relay(answer: requests.Response) -> ResponseReturnValue:
 @app.get("/")
 def home() -> ResponseReturnValue:
     """What is for sale."""
+    product.used("assortment", "assortment viewed", "somebody", "/")
     return relay(requests.get(f"{os.environ['CATALOGUE_URL']}/products", timeout=10))
 
 
@@ -30,12 +33,14 @@ def checkout() -> ResponseReturnValue:
     body = request.get_json()
     if not body.get("lines"):
         return jsonify({"error": "the basket is empty: add at least one line"}), 400
+    product.used("checkout", "order placed", body["customer"], "/checkout")
     return relay(requests.post(f"{os.environ['ORDERS_URL']}/orders", json=body, timeout=20))
 
 
 @app.get("/track/<int:number>")
 def track(number: int) -> ResponseReturnValue:
     """Where an order is."""
+    product.used("order tracking", "order tracked", "somebody", f"/track/{number}")
     return relay(requests.get(f"{os.environ['ORDERS_URL']}/orders/{number}", timeout=10))
 
 

@@ -65,6 +65,11 @@ ex:insert-shipment a fo:DatabaseOperation ; rdfs:label "INSERT shipments" ;
     fo:writes ex:t-shipments .
 ex:ask-orders a fo:HttpCall ; rdfs:label "GET orders" .
 
+ex:paying a fo:Feature ; rdfs:label "paying" ; fo:inProject ex:shop .
+ex:declined a fo:ErrorIssue ; rdfs:label "CardDeclined: pay" ; fo:inProject ex:shop ;
+    fo:affects ex:paying , ex:place , ex:orders ; fo:seenInRelease ex:r15 .
+ex:r15 a fo:Release ; rdfs:label "orders 1.5.0" ; fo:version "1.5.0" .
+
 ex:db a fo:DataStore ; rdfs:label "sqlite shop.db" ; fo:system "sqlite" .
 ex:t-products a fo:Dataset ; rdfs:label "products" ; fo:storedIn ex:db .
 ex:t-orders a fo:Dataset ; rdfs:label "orders" ; fo:storedIn ex:db .
@@ -224,7 +229,7 @@ def test_shared_data_is_shared_by_several_services() -> None:
 
 def test_unused_classes_have_no_member_and_no_member_below() -> None:
     unused = {row["class"] for row in rows("q21")}
-    assert {"Feature", "Run", "Runtime asset"} <= unused
+    assert {"Page", "Run", "Runtime asset"} <= unused
     assert not unused & {"Principal", "Operation", "Service", "Data asset"}
 
 
@@ -243,3 +248,13 @@ def test_conditions_of_rules_are_listed_with_their_names() -> None:
     assert "when attribute http.route" in by_rule["HTTP server span"]["conditions"]
     priorities = [int(row["priority"]) for row in rows("q19")]
     assert priorities == sorted(priorities, reverse=True)
+
+
+def test_an_error_leads_to_its_feature_and_to_the_tables_behind_its_operation() -> None:
+    found = {tuple(row[name] for name in ("release", "feature", "issue")) for row in rows("q24")}
+    assert found == {("orders 1.5.0", "paying", "CardDeclined: pay")}
+    # Through the queue too; never a topic, and never an operation that the error didn't disturb.
+    assert {(row["operation"], row["writes"]) for row in rows("q24")} == {
+        ("POST /orders", "orders"),
+        ("POST /orders", "shipments"),
+    }

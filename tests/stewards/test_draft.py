@@ -9,8 +9,9 @@ from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
 from stewards.claim_set import Claims
 from stewards.claims import FOREIGN_SUBJECT, claims
-from stewards.draft import TOO_MANY_OPERATIONS, Drafts, Held, Limits, drafts
+from stewards.draft import Drafts, Held, Limits, drafts
 from stewards.evidence import Evidence
+from stewards.identities import TOO_MANY_OPERATIONS
 from stewards.observe import Access, Call, Invocation, Observations, Operation
 
 IDS = Ids()

@@ -14,7 +14,8 @@ from starlette.responses import JSONResponse, Response
 from ingest.classify import Classifier
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdfs
-from stewards.draft import TOO_MANY_OPERATIONS, Limits
+from stewards.draft import Limits
+from stewards.identities import TOO_MANY_OPERATIONS
 from stewards.loop import ASIDE, MAX_REFUSALS, PASSED_OVER, REFUSED, Pacing
 from stewards.observe import NO_SERVICE_NAME
 from stewards.outcome import Outcome
