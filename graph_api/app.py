@@ -35,6 +35,7 @@ from graph_api import (
     proposals,
     reading,
     telemetry,
+    upstreams,
     validation,
 )
 from graph_api.assembly import Assembly
@@ -44,6 +45,7 @@ from graph_api.problems import Problem, handle_problem
 from graph_api.query_protocol import query_protocol
 from graph_api.sparql import SparqlEndpoint
 from graph_api.status import Status, version
+from ingest.relay import Relay
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
 from runtime.errors import RuntimeFloorError
@@ -73,11 +75,14 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     """The application over what an assembly has opened. With a ``grpc_port``, 0 for any free one,
     OTLP/gRPC is served for as long as the application runs."""
 
+    relay = Relay()
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
             reading.running(assembly.workers, assembly.reading),
             _otlp_grpc(assembly, grpc_port),
+            relay,
         ):
             yield
 
@@ -98,7 +103,14 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
 
     authenticator = assembly.authenticator
     settings = assembly.settings
-    telemetry.add_routes(app, assembly.inbox, assembly.sender_of, otlp_bytes=settings.otlp_bytes)
+    telemetry.add_routes(
+        app,
+        assembly.inbox,
+        assembly.sender_of,
+        otlp_bytes=settings.otlp_bytes,
+        outbox=assembly.outbox,
+        relay=relay,
+    )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
 
     status = Status(assembly)
@@ -142,6 +154,16 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             rebuild=assembly.audit,
             witnesses=assembly.witnesses,
             cosigned=assembly.publisher.notify,
+        )
+    )
+    app.include_router(
+        upstreams.build_router(
+            upstreams=assembly.upstreams,
+            forwarder=assembly.forwarder,
+            access=assembly.access,
+            authenticator=authenticator,
+            ids=assembly.ids,
+            governance=lambda: assembly.ledger.governance,
         )
     )
     app.include_router(
@@ -194,7 +216,9 @@ async def _otlp_grpc(assembly: Assembly, port: int | None) -> AsyncIterator[None
     from ingest.otlp_grpc import serving
 
     limit = assembly.settings.otlp_bytes
-    receivers = telemetry.otlp_receivers(assembly.inbox, assembly.sender_of, otlp_bytes=limit)
+    receivers = telemetry.otlp_receivers(
+        assembly.inbox, assembly.sender_of, otlp_bytes=limit, outbox=assembly.outbox
+    )
     async with serving(
         receivers,
         assembly.settings.host,

@@ -34,9 +34,11 @@ from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import IngestError
+from ingest.forward import Forwarder
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.inbox import Inbox
 from ingest.marks import Marks
+from ingest.outbox import Outbox
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
@@ -45,6 +47,7 @@ from ingest.reconcile import reconcile
 from ingest.redaction import Redactor
 from ingest.redaction_rules import redaction_rules
 from ingest.sender import Sender
+from ingest.upstreams import Upstreams
 from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
 from ontology.ids import Ids
@@ -284,6 +287,11 @@ class Assembly:
         pseudonyms = Pseudonyms.kept_in(self.inbox, secrets.token_bytes)
         self.decoders = decoders(pseudonyms)
         self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
+        self.upstreams = Upstreams(self.held_secrets)
+        self.outbox = Outbox(self.inbox, self.upstreams.find, secrets.token_bytes)
+        self.forwarder = Forwarder(self.outbox)
+        self.forwarder.start()
+        closing.callback(self.forwarder.stop)
         self.pump = Pump(
             self.inbox,
             self.warehouse,

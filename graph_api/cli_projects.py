@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from graph_api import cli_upstreams
 from graph_api.cli_output import Output, column, say, show_json, show_line, show_rows, warn
 from graph_api.cli_proposals import summary
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
@@ -40,6 +41,7 @@ tokens = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
+    cli_upstreams.register(projects)
     app.add_typer(projects, name="projects", help="Projects and their ingest keys.")
     app.add_typer(tokens, name="tokens", help="Bearer tokens of people and agents.")
 

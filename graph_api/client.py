@@ -183,6 +183,23 @@ class Client:
     def revoke_token(self, identifier: str) -> None:
         self.send("DELETE", f"/tokens/{segment(identifier)}")
 
+    def upstreams(self, project: str) -> list[Json]:
+        return items(self.get(f"/projects/{segment(project)}/upstreams"))
+
+    def state_upstream(self, project: str, kind: str, document: Json) -> Json:
+        path = f"/projects/{segment(project)}/upstreams/{segment(kind)}"
+        return self._object(
+            self.send(
+                "PUT",
+                path,
+                content=json.dumps(document).encode(),
+                headers={**_JSON, "Content-Type": "application/json"},
+            )
+        )
+
+    def remove_upstream(self, project: str, kind: str) -> None:
+        self.send("DELETE", f"/projects/{segment(project)}/upstreams/{segment(kind)}")
+
     def proposals(
         self, *, state: str | None, project: str | None, limit: int, before: int | None = None
     ) -> Json:

@@ -57,6 +57,7 @@ class Status:
             # Facts are whole up to the cursor; of the batch after it some may be there already.
             "facts": self._fact_counts(),
             "stewards": self._assembly.runner.status() if self._assembly.runner else [],
+            "forwarding": self._assembly.forwarder.status(),
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
         }
@@ -82,6 +83,12 @@ class Status:
         ]
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
+        found += [
+            f"{lane['waiting']} requests of project {lane['project']} wait for {lane['kind']}:"
+            f" {lane['trouble']}"
+            for lane in self._assembly.forwarder.status()
+            if lane["trouble"]
+        ]
         if self._unreachable:
             found.append(self._unreachable)
         return found

@@ -19,14 +19,17 @@ from ingest.inbox import Inbox
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH, LineageReceiver
 from ingest.otlp import LOGS, METRICS, TRACES, Signal
 from ingest.otlp_receiver import OtlpReceiver, PostHogOtlpReceiver
+from ingest.outbox import Outbox
 from ingest.posthog_receiver import (
     CONFIG_PATH,
     EVENT_PATHS,
     FLAGS_PATHS,
+    QUESTIONS,
     REPLAY_PATH,
     RESULTS_PATH,
     PostHogReceiver,
 )
+from ingest.relay import Relay
 from ingest.sender import FindSender
 from ingest.sentry_receiver import ENVELOPE_PATH, STORE_PATH, SentryOtlpReceiver, SentryReceiver
 from ingest.sentry_receiver import TRACES_PATH as SENTRY_TRACES_PATH
@@ -86,23 +89,39 @@ _KEY_PARAMETER = {
     "parameters": [{"name": "key", "in": "path", "required": True, "schema": {"type": "string"}}]
 }
 
+_TOKEN_PARAMETER = {
+    "parameters": [{"name": "token", "in": "query", "required": True, "schema": {"type": "string"}}]
+}
+
 _CAPTURE = "Take product events in from a PostHog client."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def otlp_receivers(
-    inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int
+    inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int, outbox: Outbox | None = None
 ) -> tuple[OtlpReceiver, ...]:
     """The receivers of the three signals, whatever they are reached by."""
-    return tuple(
+    found = tuple(
         OtlpReceiver(signal, inbox, find_sender, max_body=otlp_bytes) for signal in SIGNALS
     )
+    for receiver in found:
+        receiver.outbox = outbox
+    return found
 
 
-def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_bytes: int) -> None:
-    """Let the receivers answer. ``find_sender`` says whose an ingest key is."""
-    for otlp in otlp_receivers(inbox, find_sender, otlp_bytes=otlp_bytes):
+def add_routes(
+    app: FastAPI,
+    inbox: Inbox,
+    find_sender: FindSender,
+    *,
+    otlp_bytes: int,
+    outbox: Outbox | None = None,
+    relay: Relay | None = None,
+) -> None:
+    """Let the receivers answer. ``find_sender`` says whose an ingest key is; ``outbox`` is for what
+    is also forwarded, ``relay`` asks the products behind."""
+    for otlp in otlp_receivers(inbox, find_sender, otlp_bytes=otlp_bytes, outbox=outbox):
         app.add_api_route(
             f"/v1/{otlp.signal}",
             otlp.post,
@@ -114,6 +133,7 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
         )
     for signal, path in zip(SIGNALS, POSTHOG_OTLP_PATHS, strict=True):
         receiver = PostHogOtlpReceiver(signal, inbox, find_sender, max_body=otlp_bytes)
+        receiver.outbox = outbox
         summary = f"Take OTLP {signal.name} in from a PostHog client."
         _add(app, path, receiver.post, receiver.preflight, summary, _OTLP_BODY)
     lineage = LineageReceiver(inbox, find_sender, _answer)
@@ -131,6 +151,7 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
             openapi_extra=_EVENTS_BODY,
         )
     posthog = PostHogReceiver(inbox, find_sender, _answer)
+    posthog.outbox, posthog.relay = outbox, relay
     for path, endpoint, summary in (
         *((path, posthog.capture, _CAPTURE) for path in EVENT_PATHS),
         (RESULTS_PATH, posthog.capture_with_results, "The same, told one by one."),
@@ -140,6 +161,7 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
         _add(app, path, endpoint, posthog.preflight, summary, _EVENTS_BODY)
     sentry = SentryReceiver(inbox, find_sender, _answer)
     traces = SentryOtlpReceiver(TRACES, inbox, find_sender, max_body=otlp_bytes)
+    sentry.outbox = traces.outbox = outbox
     for path, endpoint, summary, body in (
         (
             ENVELOPE_PATH,
@@ -164,6 +186,21 @@ def add_routes(app: FastAPI, inbox: Inbox, find_sender: FindSender, *, otlp_byte
             response_class=Response,
             openapi_extra=_KEY_PARAMETER,
         )
+    for path in QUESTIONS:
+        for spelling in (path, path.rstrip("/")):
+            app.add_api_route(
+                spelling,
+                posthog.question,
+                methods=["GET"],
+                tags=["telemetry"],
+                summary="What the PostHog behind says, or nothing harmful.",
+                response_class=Response,
+                openapi_extra=_TOKEN_PARAMETER,
+                include_in_schema=spelling == path,
+            )
+            app.add_api_route(
+                spelling, posthog.preflight, methods=["OPTIONS"], include_in_schema=False
+            )
     _add_webhooks(app, inbox, find_sender)
 
 

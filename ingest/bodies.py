@@ -38,7 +38,15 @@ async def read_body(
     header or the bytes so far exceed the limit, :class:`BodyCorrupt` when the compressed data ends
     early or is damaged, :class:`EncodingUnsupported`; whatever the stream raises passes through.
     """
-    layers = _layers(headers.get("content-encoding", ""))
+    return await plain_body(await packed_body(stream, headers, limit), headers, limit)
+
+
+async def packed_body(
+    stream: AsyncIterable[bytes], headers: Mapping[str, str], limit: int = MAX_BODY
+) -> bytes:
+    """The bytes of a body as they come. Raises as :func:`read_body` does."""
+    # What can't be unpacked need not be read.
+    _layers(headers.get("content-encoding", ""))
     if _announced(headers) > limit:
         raise _too_large(limit)
     packed = bytearray()
@@ -46,7 +54,12 @@ async def read_body(
         packed += chunk
         if len(packed) > limit:
             raise _too_large(limit)
-    data = bytes(packed)
+    return bytes(packed)
+
+
+async def plain_body(data: bytes, headers: Mapping[str, str], limit: int = MAX_BODY) -> bytes:
+    """The bytes below what a body is packed in. Raises as :func:`read_body` does."""
+    layers = _layers(headers.get("content-encoding", ""))
     if not layers and data.startswith(_GZIP_MAGIC):
         layers = ("gzip",)
     if not layers or not data:

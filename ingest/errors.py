@@ -100,6 +100,14 @@ class DsnRefused(KeyRefused):
     status = 403
 
 
+class UpstreamInvalid(IngestError):
+    """Something is missing of an upstream, or is not what it has to be."""
+
+    status = 422
+    kind = "upstream-invalid"
+    title = "The upstream can't be used"
+
+
 class InboxError(IngestError):
     """The durable queue could not serve."""
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from ingest.errors import EvidenceErased, InboxBehind, InboxError, InboxUnusable
 from ingest.evidence import EvidenceBatch, Sealed, Secret, seal, unseal
@@ -57,6 +57,16 @@ _UPGRADES = {
 _ERASED = (
     "CREATE TABLE IF NOT EXISTS erased (seq INTEGER PRIMARY KEY REFERENCES batch, entry INTEGER)"
 )
+# What is still to be forwarded: :mod:`ingest.outbox`. It goes with the batch it came with.
+_OUTBOX = """
+CREATE TABLE IF NOT EXISTS outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, batch INTEGER, project TEXT NOT NULL, kind TEXT NOT NULL,
+    digest TEXT NOT NULL, size INTEGER NOT NULL, ciphertext BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (project, kind, id);
+CREATE TABLE IF NOT EXISTS outbox_key (
+    id INTEGER PRIMARY KEY REFERENCES outbox, key BLOB NOT NULL, salt BLOB NOT NULL,
+    payload_sha256 TEXT NOT NULL);
+"""
 _DISCARD_AFTER = "discard-after"
 _BATCH = (
     "SELECT batch.seq, digest, project, source, content_type, size, received_at, payload_sha256,"
@@ -68,6 +78,11 @@ _ERASED_AT_A_TIME = 256
 _BEHIND_RETRY_AFTER = 5
 # Small files are looked through at every start; larger ones when they are read or audited.
 _CHECKED_AT_START = 64 * 1024 * 1024
+
+
+T = TypeVar("T")
+Also = Callable[[sqlite3.Connection, int], None]
+"""Writes in the commit of a batch, whose number it is given."""
 
 
 @dataclass(frozen=True)
@@ -153,15 +168,20 @@ class Inbox:
         self._writer = GroupCommit(lambda: self._connect(path), fatal)
 
     async def submit(
-        self, sender: Sender, source: str, content_type: str, payload: bytes
+        self,
+        sender: Sender,
+        source: str,
+        content_type: str,
+        payload: bytes,
+        also: Also | None = None,
     ) -> Receipt:
-        """Store a batch; returns once it is durable.
+        """Store a batch; returns once it is durable. ``also`` writes in the same commit.
 
         Raises :class:`InboxBehind` when facts lag by more than the backlog allows,
         :class:`InboxFull` when the disk has no room, :class:`InboxClosed` at the end.
         """
         return await asyncio.wrap_future(
-            await asyncio.to_thread(self._hand_in, sender, source, content_type, payload)
+            await asyncio.to_thread(self._hand_in, sender, source, content_type, payload, also)
         )
 
     def submit_blocking(
@@ -240,7 +260,7 @@ class Inbox:
                 )
 
             erased += self._writer.submit(job).result()
-        self._fold()
+        self.fold()
         return erased
 
     def erased(self, digest: str) -> Erased | None:
@@ -284,7 +304,7 @@ class Inbox:
             self.set_state(_DISCARD_AFTER, found)
         self._discard_after = int(found)
 
-    def _fold(self) -> None:
+    def fold(self) -> None:
         """The write-ahead log holds pages as they were until it is folded into the file."""
         with self._reading:
             self._reader.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
@@ -324,7 +344,7 @@ class Inbox:
             self._pending += sign * batches
             self._pending_bytes += sign * size
         if discard_after is not None:
-            self._fold()
+            self.fold()
 
     def set_aside(self, seq: int, reason: str) -> None:
         """Note, durably, that a batch can't be turned into facts, and why."""
@@ -353,6 +373,18 @@ class Inbox:
             Brought(seq, at, bool(erased), bool(told), *note)
             for seq, at, erased, told, *note in rows
         )
+
+    async def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run a job on the file, between batches; returns once what it wrote is durable."""
+        return await asyncio.wrap_future(self._writer.submit(job))
+
+    def write_blocking(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """As :meth:`write`, for threads."""
+        return self._writer.submit(job).result()
+
+    def read(self, sql: str, values: tuple[object, ...] = ()) -> list[Any]:
+        """Rows of the file, for what else lies in it."""
+        return self._all(sql, values)
 
     def state(self, name: str) -> str | None:
         """A value that a reader of the queue keeps here, next to its cursor."""
@@ -394,17 +426,25 @@ class Inbox:
             self._reader.close()
 
     def _hand_in(
-        self, sender: Sender, source: str, content_type: str, payload: bytes
+        self,
+        sender: Sender,
+        source: str,
+        content_type: str,
+        payload: bytes,
+        also: Also | None = None,
     ) -> Future[Receipt]:
         self._reserve(len(payload))
         try:
             sealed = seal(payload, self._random)
             received_at = self._clock()
-            future = self._writer.submit(
-                lambda connection: _insert(
-                    connection, sender, source, content_type, received_at, sealed
-                )
-            )
+
+            def job(connection: sqlite3.Connection) -> Receipt:
+                receipt = _insert(connection, sender, source, content_type, received_at, sealed)
+                if also is not None:
+                    also(connection, receipt.seq)
+                return receipt
+
+            future = self._writer.submit(job)
         except BaseException:
             self._release(len(payload))
             raise
@@ -486,7 +526,8 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} {_BROUGHT}; {_ERASED}; COMMIT;"
+            f" PRAGMA user_version = {FORMAT_VERSION}; {_SCHEMA} {_BROUGHT}; {_ERASED};"
+            f" {_OUTBOX} COMMIT;"
         )
         return
     if application_id != _APPLICATION_ID:
@@ -500,6 +541,7 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
         _upgrade(connection, older)
     connection.execute(_BROUGHT)
     connection.execute(_ERASED)
+    connection.executescript(_OUTBOX)
     if path.stat().st_size <= _CHECKED_AT_START:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":
@@ -564,6 +606,14 @@ def _erase(
     ).rowcount
     connection.execute(f"UPDATE batch SET ciphertext = x'' WHERE {which}", values)
     if entry is not None:
+        connection.execute(
+            "DELETE FROM outbox_key WHERE id IN (SELECT id FROM outbox WHERE batch IN"
+            f" (SELECT seq FROM batch WHERE {which}))",
+            values,
+        )
+        connection.execute(
+            f"DELETE FROM outbox WHERE batch IN (SELECT seq FROM batch WHERE {which})", values
+        )
         # Their payloads may be gone for longer: now the log says so.
         connection.execute(
             "UPDATE erased SET entry = ? WHERE entry IS NULL"

@@ -24,6 +24,7 @@ from ingest.errors import IngestError
 from ingest.otlp import PROTOBUF, response_to
 from ingest.otlp_receiver import OtlpReceiver
 from ingest.receivers import KEY_HEADER, bearer_of, delay_of
+from ingest.upstream import Arrival
 
 _SERVICES: Final = {
     "traces": "opentelemetry.proto.collector.trace.v1.TraceService",
@@ -88,8 +89,13 @@ def _handler(receiver: OtlpReceiver) -> Any:
 def _export(receiver: OtlpReceiver) -> Export:
     async def export(payload: bytes, context: ServicerContext) -> bytes:
         try:
-            sender = receiver.holder_of(_key_of(context))
-            found = await receiver.take_in(sender, PROTOBUF, payload)
+            key = _key_of(context)
+            sender = receiver.holder_of(key)
+            # What is behind takes OTLP over HTTP, where the same bytes are the body.
+            head = (("content-type", PROTOBUF),)
+            target = f"/v1/{receiver.signal}"
+            arrival = Arrival("POST", target, head, payload, payload, (key,))
+            found = await receiver.take_in(sender, PROTOBUF, payload, arrival)
         except IngestError as error:
             receiver.note_refusal(error)
             refused = error

@@ -20,6 +20,7 @@ from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF, Read, Signal, answer, encoding_of, read, refusal
 from ingest.receivers import KEY_HEADER, Receiver, key_in_headers
 from ingest.sender import FindSender, Sender
+from ingest.upstream import Arrival
 
 # google.rpc.Code: INVALID_ARGUMENT, UNAUTHENTICATED, PERMISSION_DENIED, RESOURCE_EXHAUSTED,
 # UNAVAILABLE; INTERNAL for all others.
@@ -34,6 +35,7 @@ class OtlpReceiver(Receiver):
     ``app.add_route("/v1/logs", OtlpReceiver(LOGS, ...).post, methods=["POST"])``.
     """
 
+    upstream_kind = "otlp"
     key_hint = (
         "send the project's ingest key: set OTEL_EXPORTER_OTLP_HEADERS as `fractalops projects"
         f" create` printed it, or to {KEY_HEADER}=KEY"
@@ -65,7 +67,8 @@ class OtlpReceiver(Receiver):
             nonlocal encoding
             sender = self.sender_of(request, self.key_of(request))
             encoding = encoding_of(request.headers.get("content-type", ""))
-            found = await self.take_in(sender, encoding, await self.read(request))
+            payload = await self.read(request)
+            found = await self.take_in(sender, encoding, payload, self.arrived(request))
             return Response(answer(self.otlp, found, encoding), media_type=encoding)
 
         def refuse(error: IngestError) -> Response:
@@ -76,7 +79,9 @@ class OtlpReceiver(Receiver):
 
         return await self.answer(request, take, refuse)
 
-    async def take_in(self, sender: Sender, encoding: str, payload: bytes) -> Read[Any]:
+    async def take_in(
+        self, sender: Sender, encoding: str, payload: bytes, arrival: Arrival | None = None
+    ) -> Read[Any]:
         """Make a request durable, and say what was read of it; one without items is not kept.
 
         Raises as :func:`ingest.otlp.read` does.
@@ -84,13 +89,14 @@ class OtlpReceiver(Receiver):
         found = await self.parsed(payload, lambda body: read(body, encoding, self.otlp))
         if found.items:
             # The decoder counts what it skips of a payload that is kept.
-            await self.keep(sender, encoding, payload, found.items)
+            await self.keep(sender, encoding, payload, found.items, arrival)
         return found
 
 
 class PostHogOtlpReceiver(OtlpReceiver):
     """The same for PostHog's clients, which also name the key in the query, and send from pages."""
 
+    upstream_kind = "posthog"
     key_hint = (
         "send the project's ingest key as Bearer token or as `?token=`: give the client"
         " POSTHOG_PROJECT_API_KEY as `fractalops projects create` printed it"

@@ -5,8 +5,8 @@ was counted with its reason. The clients take nothing else for a success, retry 
 and give up on 400, 401 and 413. Every answer may be read by any page, for browsers send from
 wherever the product runs; the answers hold nothing that is not public.
 
-There is no PostHog behind this server: flags stay as the clients have them, and the configuration
-asks for no more than events.
+Where a PostHog is behind the project, it is asked for flags, configuration, surveys and the like.
+Without one flags stay as the clients have them, and the configuration asks for no more than events.
 Source: https://posthog.com/docs/api/capture, https://posthog.com/docs/api/flags
 """
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -27,8 +27,10 @@ from ingest.errors import PayloadUndecodable
 from ingest.events import PRODUCT_SOURCE
 from ingest.posthog import SESSION_REPLAY, refusal_of
 from ingest.posthog_request import keys_named, parse
-from ingest.receivers import KEY_HEADER, ProblemReceiver, key_in_headers
+from ingest.receivers import KEY_HEADER, ProblemReceiver, arrival_of, key_in_headers
+from ingest.relay import Relay
 from ingest.sender import Sender
+from ingest.upstream import Arrival, outgoing
 
 EVENT_PATHS: Final = (
     "/batch/",
@@ -43,6 +45,14 @@ RESULTS_PATH: Final = "/i/v1/analytics/events"
 FLAGS_PATHS: Final = ("/flags/", "/decide/")
 REPLAY_PATH: Final = "/s/"
 CONFIG_PATH: Final = "/array/{key}/config"
+QUESTIONS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "/api/surveys/": {"surveys": []},
+    "/api/web_experiments/": {"experiments": []},
+    "/api/early_access_features/": {"earlyAccessFeatures": []},
+    "/api/feature_flag/local_evaluation/": {"flags": [], "group_type_mapping": {}, "cohorts": {}},
+    "/flags/definitions/": {"flags": [], "group_type_mapping": {}, "cohorts": {}},
+}
+"""What clients ask with GET, their key as ``token`` in the query; the answers without a PostHog."""
 
 _NO_UPSTREAM = "no PostHog is configured behind this server; flags stay as the client has them"
 _FLAGS = {
@@ -86,6 +96,10 @@ class PostHogReceiver(ProblemReceiver):
     """
 
     signal = "product-events"
+    upstream_kind = "posthog"
+    relay: Relay | None = None
+    """Asks the PostHog behind; set by the composition root."""
+
     source = PRODUCT_SOURCE
     key_hint = (
         "the API key is the project's ingest key, as `fractalops projects create` printed it:"
@@ -119,11 +133,12 @@ class PostHogReceiver(ProblemReceiver):
         return await self._respond(request, take)
 
     async def flags(self, request: Request) -> Response:
-        """Say that flags are not known here."""
+        """Say what the PostHog behind says, or that flags are not known here."""
 
         async def take(request: Request) -> Response:
-            await self._opened(request)
-            return JSONResponse(_FLAGS)
+            sender, _, _ = await self._opened(request)
+            arrival, request.state.arrival = self.arrived(request), None
+            return await self._asked(sender, arrival) or JSONResponse(_FLAGS)
 
         return await self._respond(request, take)
 
@@ -139,16 +154,31 @@ class PostHogReceiver(ProblemReceiver):
 
     async def config(self, request: Request) -> Response:
         """What a browser asks before it sends."""
-        return self._public(JSONResponse(_CONFIG))
+        found = await self._asked_by(request, request.path_params["key"])
+        return self._public(found or JSONResponse(_CONFIG))
 
     async def config_script(self, request: Request) -> Response:
         """The same as a script, for pages whose client asks for it so."""
+        found = await self._asked_by(request, request.path_params["key"])
+        if found is not None:
+            return self._public(found)
         key = _in_script(request.path_params["key"])
         script = (
             "(function(){var all=window._POSTHOG_REMOTE_CONFIG=window._POSTHOG_REMOTE_CONFIG||{};"
             f"all[{key}]={{config:{_in_script(_CONFIG)},siteApps:[]}};}})();\n"
         )
         return self._public(Response(script, media_type="application/javascript"))
+
+    async def question(self, request: Request) -> Response:
+        """What else clients ask, such as for surveys."""
+        path = request.url.path.rstrip("/") + "/"
+
+        async def take(request: Request) -> Response:
+            key = request.query_params.get("token", "") or request.query_params.get("api_key", "")
+            self.holder_of(key)
+            return await self._asked_by(request, key) or JSONResponse(QUESTIONS[path])
+
+        return await self._respond(request, take)
 
     async def preflight(self, request: Request) -> Response:
         """Let a page of any origin send what its client sends."""
@@ -163,7 +193,8 @@ class PostHogReceiver(ProblemReceiver):
         if reasons[""]:
             # The decoder counts what it skips of a payload that is kept.
             media_type = text(request.headers.get("content-type", ""), MAX_NAME)
-            await self.keep(sender, media_type, payload, reasons[""])
+            arrival = self.arrived(request)
+            await self.keep(sender, media_type, payload, reasons[""], arrival)
         else:
             for reason, number in reasons.items():
                 self.drop(reason, number)
@@ -184,6 +215,20 @@ class PostHogReceiver(ProblemReceiver):
                 raise self.key_refused()
         opened = await self.parsed(payload, parse)
         return self.sender_of(request, key or opened.key or asked), payload, opened.items
+
+    async def _asked_by(self, request: Request, key: str) -> Response | None:
+        """The answer of the PostHog behind to a question without a body."""
+        if not self.is_known(key):
+            return None
+        arrival = arrival_of(request, b"", b"")
+        arrival.keys = (key,)
+        return await self._asked(self.holder_of(key), arrival)
+
+    async def _asked(self, sender: Sender, arrival: Arrival | None) -> Response | None:
+        if arrival is None or self.outbox is None or self.relay is None:
+            return None
+        there = self.outbox.upstream(sender.project, self.upstream_kind)
+        return None if there is None else await self.relay.ask(there, outgoing(arrival, there))
 
     async def _respond(
         self, request: Request, take: Callable[[Request], Awaitable[Response]]

@@ -17,10 +17,12 @@ from prometheus_client import Counter
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from ingest.bodies import MAX_BODY, read_body
+from ingest.bodies import MAX_BODY, packed_body, plain_body
 from ingest.errors import IngestError, KeyRefused
 from ingest.inbox import Inbox
+from ingest.outbox import Outbox
 from ingest.sender import FindSender, Sender
+from ingest.upstream import Arrival
 
 KEY_HEADER: Final = "x-fractalops-key"
 
@@ -62,6 +64,12 @@ class Receiver:
 
     key_error: ClassVar[type[KeyRefused]] = KeyRefused
 
+    upstream_kind: ClassVar[str] = ""
+    """The kind of product that may be behind, and is forwarded what arrives; empty for none."""
+
+    outbox: Outbox | None = None
+    """Where what is to be forwarded waits; set by the composition root."""
+
     def __init__(
         self,
         inbox: Inbox,
@@ -82,6 +90,7 @@ class Receiver:
         """What ``take`` answers, or the answer that ``refuse`` makes of the error; counted."""
         try:
             response = await take(request)
+            await self._forward_unkept(request)
         except ClientDisconnect:
             # Nobody is left to answer, and nothing was stored.
             REQUESTS.labels(self.signal, "client-gone").inc()
@@ -104,7 +113,10 @@ class Receiver:
     def sender_of(self, request: Request, key: str) -> Sender:
         """Who sends a request with this key. Raises :class:`KeyRefused`."""
         sender = self.holder_of(key)
-        return sender.from_page() if "origin" in request.headers else sender
+        if "origin" in request.headers:
+            sender = sender.from_page()
+        request.state.sender, request.state.key = sender, key
+        return sender
 
     def holder_of(self, key: str) -> Sender:
         """Whose a key is, wherever it came. Raises :class:`KeyRefused`."""
@@ -122,8 +134,23 @@ class Receiver:
         return self.key_error(self.key_hint)
 
     async def read(self, request: Request) -> bytes:
-        """The plain bytes of the body, as :func:`read_body` reads them."""
-        return await read_body(request.stream(), request.headers, self._max_body)
+        """The plain bytes of the body, as :func:`ingest.bodies.read_body` reads them."""
+        packed = await packed_body(request.stream(), request.headers, self._max_body)
+        plain = await plain_body(packed, request.headers, self._max_body)
+        if self.outbox is not None and self.upstream_kind:
+            request.state.arrival = arrival_of(request, packed, plain)
+        return plain
+
+    def spellings(self, key: str) -> tuple[str, ...]:
+        """How an ingest key may be written in a request."""
+        return (key,)
+
+    def arrived(self, request: Request) -> Arrival | None:
+        """What is to be forwarded of a request, once it was read."""
+        arrival: Arrival | None = getattr(request.state, "arrival", None)
+        if arrival is not None:
+            arrival.keys = self.spellings(request.state.key)
+        return arrival
 
     async def parsed(self, payload: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
         """What ``parse`` makes of a payload, without holding up other requests."""
@@ -131,15 +158,34 @@ class Receiver:
             return parse(payload)
         return await asyncio.to_thread(parse, payload)
 
-    async def keep(self, sender: Sender, content_type: str, payload: bytes, items: int) -> None:
-        """Make a payload of so many items durable."""
-        await self._inbox.submit(sender, self.source, content_type, payload)
+    async def keep(
+        self,
+        sender: Sender,
+        content_type: str,
+        payload: bytes,
+        items: int,
+        arrival: Arrival | None = None,
+    ) -> None:
+        """Make a payload of so many items durable, and with it what is to be forwarded."""
+        also = None
+        if arrival is not None and self.outbox is not None:
+            also = self.outbox.writing(sender, self.upstream_kind, arrival)
+            arrival.kept = True
+        await self._inbox.submit(sender, self.source, content_type, payload, also)
+        if also is not None and self.outbox is not None:
+            self.outbox.on_arrival((sender.project, self.upstream_kind))
         ITEMS.labels(self.source).inc(items)
         BYTES.inc(len(payload))
 
     def drop(self, reason: str, items: int) -> None:
         """Count what is answered and not kept; ``reason`` is one of few, in kebab case."""
         DROPPED.labels(self.source, reason).inc(items)
+
+    async def _forward_unkept(self, request: Request) -> None:
+        """The product behind may want what makes no facts here."""
+        arrival = self.arrived(request)
+        if arrival is not None and not arrival.kept and self.outbox is not None:
+            await self.outbox.put(request.state.sender, self.upstream_kind, arrival)
 
     def _refused(self, error: IngestError, response: Response) -> Response:
         self.note_refusal(error)
@@ -168,6 +214,18 @@ class ProblemReceiver(Receiver):
     ) -> None:
         super().__init__(inbox, find_sender, max_body=max_body)
         self._problem = problem
+
+
+def arrival_of(request: Request, packed: bytes, plain: bytes) -> Arrival:
+    """A request as it came; the address it came from is what a product finds a country by."""
+    path = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    headers = [(name.lower(), value) for name, value in request.headers.items()]
+    if request.client is not None:
+        before = request.headers.get("x-forwarded-for")
+        chain = ", ".join(filter(None, (before, request.client.host)))
+        headers = [pair for pair in headers if pair[0] != "x-forwarded-for"]
+        headers.append(("x-forwarded-for", chain))
+    return Arrival(request.method, path, tuple(headers), packed, plain)
 
 
 def delay_of(error: IngestError) -> int | None:

@@ -21,6 +21,8 @@ from runtime.access import KEY_PREFIX
 
 _SECRET_BYTES = 32
 _PROJECT_NUMBER = 1
+# Of the ingest key, in base64 without padding.
+_SECRET_CHARACTERS = 43
 _PUBLIC_KEY = re.compile(rf"{KEY_PREFIX}([0-9a-f]{{{_SECRET_BYTES * 2}}})")
 _IN_HEADER = re.compile(r"(?:^|[\s,])sentry_key\s*=\s*([^,\s]{1,200})")
 
@@ -44,6 +46,12 @@ def ingest_key(public: str) -> str:
     if found is None:
         return public
     return KEY_PREFIX + base64.urlsafe_b64encode(bytes.fromhex(found[1])).rstrip(b"=").decode()
+
+
+def spellings_of(key: str) -> tuple[str, ...]:
+    """How a key may be written in a request: as it is, and as a DSN names it."""
+    known = key.startswith(KEY_PREFIX) and len(key) == len(KEY_PREFIX) + _SECRET_CHARACTERS
+    return (key, public_key(key)) if known else (key,)
 
 
 def key_of(request: Request) -> str:

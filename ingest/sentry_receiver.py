@@ -21,9 +21,8 @@ from ingest.errors import DsnRefused
 from ingest.events import ERROR_SOURCE
 from ingest.otlp_receiver import OtlpReceiver
 from ingest.receivers import ProblemReceiver
-from ingest.sender import Sender
 from ingest.sentry import refusal_of
-from ingest.sentry_dsn import ingest_key, key_of
+from ingest.sentry_dsn import ingest_key, key_of, spellings_of
 from ingest.sentry_envelope import ENVELOPE, EVENT, Envelope, parse
 
 ENVELOPE_PATH: Final = "/api/{number}/envelope/"
@@ -52,9 +51,13 @@ class SentryReceiver(ProblemReceiver):
     """
 
     signal = "errors"
+    upstream_kind = "sentry"
     source = ERROR_SOURCE
     key_hint = _KEY_HINT
     key_error = DsnRefused
+
+    def spellings(self, key: str) -> tuple[str, ...]:
+        return spellings_of(key)
 
     async def envelope(self, request: Request) -> Response:
         """Take an envelope in."""
@@ -72,8 +75,8 @@ class SentryReceiver(ProblemReceiver):
                 self.sender_of(request, key)
             payload = await self.read(request)
             envelope = await self.parsed(payload, lambda body: parse(body, content_type))
-            sender = self.sender_of(request, key or ingest_key(envelope.key))
-            await self._keep(sender, content_type, payload, envelope)
+            self.sender_of(request, key or ingest_key(envelope.key))
+            await self._keep(request, content_type, payload, envelope)
             return JSONResponse({"id": envelope.event_id} if envelope.event_id else {})
 
         response = await self.answer(request, take, self._problem)
@@ -84,13 +87,14 @@ class SentryReceiver(ProblemReceiver):
         return opened(response, _EXPOSED)
 
     async def _keep(
-        self, sender: Sender, content_type: str, payload: bytes, envelope: Envelope
+        self, request: Request, content_type: str, payload: bytes, envelope: Envelope
     ) -> None:
         """Keep the events of an envelope; one without any is counted alone."""
         reasons = Counter(map(refusal_of, envelope.items))
         if reasons[""]:
             # The decoder counts what it skips of a payload that is kept.
-            await self.keep(sender, content_type, payload, reasons[""])
+            sender, arrival = request.state.sender, self.arrived(request)
+            await self.keep(sender, content_type, payload, reasons[""], arrival)
         else:
             for reason, number in reasons.items():
                 if reason:
@@ -100,8 +104,12 @@ class SentryReceiver(ProblemReceiver):
 class SentryOtlpReceiver(OtlpReceiver):
     """OTLP for clients that know a DSN, as the OTLP integration of Sentry's clients."""
 
+    upstream_kind = "sentry"
     key_hint = _KEY_HINT
     key_error = DsnRefused
+
+    def spellings(self, key: str) -> tuple[str, ...]:
+        return spellings_of(key)
 
     def key_of(self, request: Request) -> str:
         return key_of(request)

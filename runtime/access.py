@@ -109,6 +109,26 @@ class Access:
             self._held[digest] = credential
         return credential, secret
 
+    def adopt(
+        self, secret: str, name: str, role: str, principal: str, project: str
+    ) -> Credential | None:
+        """Take a secret that another system made as a credential of this one; ``None`` where it is
+        one of somebody else's already."""
+        made, _ = self._make(name, role, principal, project)
+        digest = _digest(secret)
+        with self._lock:
+            held = self._held.get(digest)
+            if held is not None and held.revoked_at is None:
+                return held if held.project == project and held.role in INGEST_ROLES else None
+            with self._kept(), self._db:
+                self._db.execute("DELETE FROM credentials WHERE digest = ?", (digest,))
+                self._db.execute(
+                    "INSERT INTO credentials VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                    (made.id, digest, name, role, principal, project, made.created_at),
+                )
+            self._held[digest] = made
+        return made
+
     def lend(self, name: str, role: str, principal: str, project: str | None = None) -> str:
         """A secret for this process alone: it is kept nowhere and ends with it."""
         credential, secret = self._make(name, role, principal, project)

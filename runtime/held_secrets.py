@@ -53,6 +53,16 @@ class HeldSecrets:
             ).fetchone()
         return str(row[0]) if row else None
 
+    def drop(self, name: str) -> bool:
+        """Keep a secret no longer; whether there was one."""
+        with self._lock, self._db:
+            return self._db.execute("DELETE FROM held_secrets WHERE name = ?", (name,)).rowcount > 0
+
+    def all(self) -> dict[str, str]:
+        """Every secret by its name."""
+        with self._lock:
+            return dict(self._db.execute("SELECT name, secret FROM held_secrets").fetchall())
+
     def close(self) -> None:
         with self._lock:
             self._db.close()

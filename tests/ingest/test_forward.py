@@ -1,0 +1,271 @@
+"""What arrives is put to the product behind: in order, byte for byte, for as long as it takes."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingest.errors import UpstreamInvalid
+from ingest.forward import Forwarder
+from ingest.inbox import Inbox
+from ingest.outbox import Outbox
+from ingest.sender import Sender
+from ingest.upstream import Arrival, Outgoing, Upstream, outgoing, upstream
+
+SHOP = Sender("shop", "k1")
+LANE = ("shop", "posthog")
+
+
+@dataclass
+class Product:
+    """A server that notes what it is sent, and answers what ``statuses`` say, then 200."""
+
+    url: str = ""
+    statuses: list[int] = field(default_factory=list)
+    seen: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for *_, body in self.seen]
+
+
+@pytest.fixture
+def product() -> Iterator[Product]:
+    found = Product()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+            status = found.statuses.pop(0) if found.statuses else 200
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            found.seen.append((self.command, self.path, headers, body))
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            if status == 429:
+                self.send_header("Retry-After", "0")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    found.url = f"http://127.0.0.1:{server.server_address[1]}"
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def arrival(body: bytes, key: str = "phc_shop", **headers: str) -> Arrival:
+    pairs = tuple((name.replace("_", "-"), value) for name, value in headers.items())
+    return Arrival("POST", "/batch/?v=1", pairs, body, body, (key,))
+
+
+def put(inbox: Inbox, outbox: Outbox, came: Arrival) -> str:
+    write = outbox.writing(SHOP, "posthog", came)
+    assert write is not None
+    receipt = asyncio.run(inbox.submit(SHOP, "posthog.event", "json", came.plain, write))
+    outbox.on_arrival(LANE)
+    return receipt.digest
+
+
+def boxed(inbox: Inbox, url: str) -> Outbox:
+    there = Upstream("posthog", url, "phc_shop", headers={"x-team": "shop"})
+    found = {("shop", "posthog"): there}
+    return Outbox(inbox, lambda project, kind: found.get((project, kind)), lambda n: b"r" * n)
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def forwarding() -> Iterator[Callable[[Outbox], Forwarder]]:
+    running: list[Forwarder] = []
+
+    def start(outbox: Outbox) -> Forwarder:
+        forwarder = Forwarder(outbox, first_pause=0.01)
+        forwarder.start()
+        running.append(forwarder)
+        return forwarder
+
+    yield start
+    for forwarder in running:
+        forwarder.stop()
+
+
+Start = Callable[[Outbox], Forwarder]
+
+
+def test_what_came_leaves_in_order_and_byte_for_byte(
+    inbox: Inbox, product: Product, forwarding: Start
+) -> None:
+    outbox = boxed(inbox, product.url)
+    packed = gzip.compress(b'{"api_key":"phc_shop"}')
+    forwarder = forwarding(outbox)
+    put(inbox, outbox, arrival(packed, content_encoding="gzip", cookie="sid=1", host="shop"))
+    for number in range(20):
+        put(inbox, outbox, arrival(b"%d" % number))
+    wait_for(lambda: len(product.seen) == 21)
+    assert product.bodies == [packed, *(b"%d" % number for number in range(20))]
+    method, path, headers, _ = product.seen[0]
+    assert (method, path) == ("POST", "/batch/?v=1")
+    assert (headers["content-encoding"], headers["x-team"]) == ("gzip", "shop")
+    assert "cookie" not in headers
+    assert headers["host"] != "shop"
+    wait_for(lambda: not outbox.waiting(LANE).requests)
+    (lane,) = forwarder.status()
+    assert (lane["delivered"], lane["refused"], lane["trouble"]) == (21, 0, "")
+
+
+def test_a_product_that_is_away_is_waited_for_and_a_refusal_is_not(
+    inbox: Inbox, product: Product, forwarding: Start
+) -> None:
+    product.statuses = [503, 429, 408, 200, 400, 200]
+    outbox = boxed(inbox, product.url)
+    for body in (b"one", b"two", b"three"):
+        put(inbox, outbox, arrival(body))
+    forwarder = forwarding(outbox)
+    wait_for(lambda: len(product.seen) == 6)
+    assert product.bodies == [b"one"] * 4 + [b"two", b"three"]
+    wait_for(lambda: not outbox.waiting(LANE).requests)
+    (lane,) = forwarder.status()
+    assert (lane["delivered"], lane["refused"]) == (2, 1)
+    assert lane["last_refusal"] == "POST /batch/ was answered 400"
+
+
+def test_what_waits_outlives_the_process(
+    tmp_path: Path, product: Product, forwarding: Start
+) -> None:
+    inbox = Inbox(tmp_path / "inbox.sqlite")
+    put(inbox, boxed(inbox, "http://127.0.0.1:9"), arrival(b"one"))
+    inbox.close()
+    inbox = Inbox(tmp_path / "inbox.sqlite")
+    forwarder = forwarding(boxed(inbox, product.url))
+    wait_for(lambda: product.bodies == [b"one"])
+    forwarder.stop()
+    inbox.close()
+
+
+def test_nothing_of_a_delivered_request_stays_on_disk(
+    tmp_path: Path, product: Product, forwarding: Start
+) -> None:
+    inbox = Inbox(tmp_path / "inbox.sqlite")
+    outbox = boxed(inbox, product.url)
+    put(inbox, outbox, arrival(b"one"))
+    ((ciphertext,),) = inbox.read("SELECT ciphertext FROM outbox")
+    forwarder = forwarding(outbox)
+    wait_for(lambda: not outbox.waiting(LANE).requests)
+    forwarder.stop()
+    inbox.close()
+    for file in tmp_path.iterdir():
+        assert ciphertext not in file.read_bytes()
+
+
+def test_an_erased_batch_is_not_forwarded(inbox: Inbox) -> None:
+    outbox = boxed(inbox, "http://127.0.0.1:9")
+    digest = put(inbox, outbox, arrival(b"one"))
+    put(inbox, outbox, arrival(b"two"))
+    inbox.erase((digest,), 7)
+    assert outbox.waiting(LANE).requests == 1
+    found = outbox.first(LANE)
+    assert found is not None
+    assert found[1].body == b"two"
+
+
+def test_a_lane_that_grows_too_long_loses_its_oldest(inbox: Inbox) -> None:
+    outbox = boxed(inbox, "http://127.0.0.1:9")
+    for body in (b"1" * 500, b"2" * 500, b"3" * 500):
+        put(inbox, outbox, arrival(body))
+    assert outbox.shorten(LANE, outbox.waiting(LANE).bytes - 1) == 1
+    found = outbox.first(LANE)
+    assert found is not None
+    assert found[1].body == b"2" * 500
+
+
+def test_a_lane_without_an_upstream_is_emptied(inbox: Inbox, forwarding: Start) -> None:
+    put(inbox, boxed(inbox, "http://127.0.0.1:9"), arrival(b"one"))
+    nobody = Outbox(inbox, lambda project, kind: None, lambda n: b"r" * n)
+    assert nobody.writing(SHOP, "posthog", arrival(b"two")) is None
+    forwarder = forwarding(nobody)
+    wait_for(lambda: not nobody.waiting(LANE).requests)
+    wait_for(lambda: forwarder.status()[0]["dropped"] == 1)
+
+
+def test_a_key_of_ours_never_leaves() -> None:
+    there = upstream("sentry", "https://abc@errors.example/base/42")
+    assert (there.url, there.key, there.number) == ("https://errors.example/base", "abc", "42")
+    plain = b'{"dsn":"http://foi_1@here/1"}\n{"type":"event"}\n{}\n'
+    came = Arrival(
+        "POST",
+        "/api/1/envelope/?sentry_key=foi_1",
+        (("x-sentry-auth", "Sentry sentry_key=foi_1"), ("content-encoding", "gzip")),
+        gzip.compress(plain),
+        plain,
+        ("foi_0", "foi_1"),
+    )
+    sent = outgoing(came, there)
+    assert sent.target == "/api/42/envelope/?sentry_key=abc"
+    assert sent.headers == {"x-sentry-auth": "Sentry sentry_key=abc"}
+    assert sent.body == plain.replace(b"foi_1", b"abc")
+    assert Outgoing.opened(sent.sealed()) == sent
+    own = outgoing(Arrival(**{**came.__dict__, "keys": ("abc",)}), there)
+    assert own.body == came.body
+
+
+def test_of_otlp_the_headers_are_the_products() -> None:
+    there = upstream("otlp", "http://collector:4318/", headers={"x-tenant": "shop"})
+    came = Arrival(
+        "POST", "/v1/traces", (("authorization", "Bearer foi_1"),), b"x", b"x", ("foi_1",)
+    )
+    assert outgoing(came, there) == Outgoing("POST", "/v1/traces", {"x-tenant": "shop"}, b"x")
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "key", "headers"),
+    [
+        ("datadog", "http://a", "", {}),
+        ("posthog", "http://a", "", {}),
+        ("posthog", "ftp://a", "phc_1", {}),
+        ("posthog", "http://a?b=c", "phc_1", {}),
+        ("posthog", "http://u:p@a", "phc_1", {}),
+        ("posthog", "http://[::1", "phc_1", {}),
+        ("sentry", "http://errors.example/1", "", {}),
+        ("sentry", "http://key@errors.example/one", "", {}),
+        ("otlp", "http://", "", {}),
+        ("otlp", "http://a", "", {"x y": "1"}),
+        ("otlp", "http://a", "", {"x": "1\r\ny: 2"}),
+    ],
+)
+def test_an_upstream_says_what_is_missing(
+    kind: str, url: str, key: str, headers: dict[str, str]
+) -> None:
+    with pytest.raises(UpstreamInvalid):
+        upstream(kind, url, key, headers)
+
+
+def test_an_upstream_is_kept_whole_and_shown_without_secrets() -> None:
+    there = upstream("posthog", "https://eu.example:8443/x/", "phc_1", {"x-a": "secret"})
+    assert Upstream.parse(there.document()) == there
+    assert there.url == "https://eu.example:8443/x"
+    assert "phc_1" not in repr(there)
+    assert "secret" not in repr(there)
+    assert json.loads(there.document())["key"] == "phc_1"
