@@ -89,6 +89,7 @@ def _export(receiver: OtlpReceiver) -> Export:
     async def export(payload: bytes, context: ServicerContext) -> bytes:
         try:
             sender = receiver.holder_of(_key_of(context))
+            receiver.admit(sender)
             found = await receiver.take_in(sender, PROTOBUF, payload)
         except IngestError as error:
             receiver.note_refusal(error)

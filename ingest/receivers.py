@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ingest.bodies import MAX_BODY, read_body
-from ingest.errors import IngestError, KeyRefused
+from ingest.errors import IngestError, KeyRefused, QuotaExceeded
 from ingest.inbox import Inbox
 from ingest.sender import FindSender, Sender
 
@@ -62,6 +62,9 @@ class Receiver:
 
     key_error: ClassVar[type[KeyRefused]] = KeyRefused
 
+    quota_error: ClassVar[type[QuotaExceeded]] = QuotaExceeded
+    """What makes this receiver's clients wait."""
+
     def __init__(
         self,
         inbox: Inbox,
@@ -102,9 +105,18 @@ class Receiver:
             log.warning("%s refused: %s: %s", self.signal, error.title, error.detail)
 
     def sender_of(self, request: Request, key: str) -> Sender:
-        """Who sends a request with this key. Raises :class:`KeyRefused`."""
+        """Who sends a request with this key. Raises :class:`KeyRefused`, and
+        :class:`QuotaExceeded` while the sender has to wait."""
         sender = self.holder_of(key)
-        return sender.from_page() if "origin" in request.headers else sender
+        if "origin" in request.headers:
+            sender = sender.from_page()
+        self.admit(sender)
+        return sender
+
+    def admit(self, sender: Sender) -> None:
+        """Raise :class:`QuotaExceeded` while a sender has to wait: before the body is read, which
+        costs more than this."""
+        self._inbox.quotas.check(sender, self.quota_error)
 
     def holder_of(self, key: str) -> Sender:
         """Whose a key is, wherever it came. Raises :class:`KeyRefused`."""
@@ -132,7 +144,10 @@ class Receiver:
         return await asyncio.to_thread(parse, payload)
 
     async def keep(self, sender: Sender, content_type: str, payload: bytes, items: int) -> None:
-        """Make a payload of so many items durable."""
+        """Make a payload of so many items durable. Raises :class:`QuotaExceeded` where other
+        requests of the sender came first."""
+        self._inbox.quotas.check(sender, self.quota_error)
+        self._inbox.quotas.charge(sender, items, len(payload))
         await self._inbox.submit(sender, self.source, content_type, payload)
         ITEMS.labels(self.source).inc(items)
         BYTES.inc(len(payload))
