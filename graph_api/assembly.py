@@ -40,6 +40,7 @@ from ingest.marks import Marks
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.quotas import Quota, Quotas
 from ingest.reclassify import Reclassification, Reclassifier
 from ingest.reconcile import reconcile
 from ingest.redaction import Redactor
@@ -171,6 +172,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
+            untrusted=lambda evidence: self.inbox.untrusted(evidence),
         )
         if self.ledger.head < 0:
             self._found()
@@ -271,7 +273,16 @@ class Assembly:
 
     def _open_telemetry(self) -> None:
         closing = self._closing
-        self.inbox = Inbox(self.folder.inbox, fatal=end_process)
+        settings = self.settings
+        self.inbox = Inbox(
+            self.folder.inbox,
+            fatal=end_process,
+            quotas=Quotas(
+                Quota(settings.project_items, settings.project_bytes),
+                {slug: Quota(*quota) for slug, quota in settings.quota_of().items()},
+            ),
+            on_batch=self._note_use,
+        )
         closing.callback(self.inbox.close)
         self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(
@@ -390,6 +401,10 @@ class Assembly:
             team,
             lambda slug, dsn: self.held_secrets.keep(f"glitchtip-dsn/{slug}", dsn),
         )
+
+    def _note_use(self, sender: Sender) -> None:
+        if sender.key:
+            self.access.note_use(sender.key, from_page=not sender.trusted)
 
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)

@@ -9,6 +9,7 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import WarehouseError
+from runtime.access import INGEST
 from runtime.log_key import CUSTODY
 
 if TYPE_CHECKING:
@@ -74,12 +75,27 @@ class Status:
         known = self._counted[1] if self._counted else {}
         return {**known, "cursor": cursor}
 
+    def _exposed_keys(self) -> list[str]:
+        """Server keys that pages send with."""
+        found = []
+        for item in self._assembly.access.all():
+            pages = self._assembly.access.use_of(item.id).from_pages
+            if item.role == INGEST and pages and not item.revoked_at:
+                found.append(
+                    f"the server key {item.id} of project {item.project} came from a page in"
+                    f" {pages} requests, so it is public: make others with 'fractalops projects key"
+                    f" {item.project}' and '--browser', use them, and end this one with"
+                    f" '--revoke {item.id}'"
+                )
+        return found
+
     def problems(self) -> list[str]:
         """What keeps the platform from doing all of its work, in sentences."""
         found = [
             f"the log is not published in {k}: {v}"
             for k, v in self._assembly.publisher.problems.items()
         ]
+        found += self._exposed_keys()
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
         if self._unreachable:
