@@ -26,6 +26,8 @@ BURST: Final = 60.0
 
 PUBLIC_SHARE: Final = 0.25
 
+_ROUNDING = 1e-6
+
 OVER_QUOTA = Counter(
     "fractalops_over_quota_total",
     "Requests refused over a project's quota.",
@@ -56,7 +58,9 @@ class _Bucket:
         """Seconds until it is out of debt."""
         self.level = min(self.rate * BURST, self.level + self.rate * max(0.0, now - self.at))
         self.at = now
-        return max(0.0, -self.level / self.rate)
+        left = -self.level / self.rate
+        # What is left of it after waiting for so long is rounding.
+        return left if left > _ROUNDING else 0.0
 
     def take(self, amount: int) -> None:
         self.level = max(-self.rate * BURST, self.level - amount)
