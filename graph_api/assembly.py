@@ -73,6 +73,8 @@ from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.sparql_process import RUNNER
 from shapes.validator import Validator
+from stewards.loop import Pacing
+from stewards.new_things import HourlyCaps
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
@@ -340,6 +342,8 @@ class Assembly:
             marks,
             utc_now,
             interval=self.settings.steward_seconds,
+            caps=HourlyCaps(**self.settings.caps()),
+            pacing=Pacing(hold_seconds=self.settings.hold_seconds),
         )
         self._read_again(self._changed_facts())
         self.runner.start()

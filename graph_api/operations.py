@@ -34,7 +34,7 @@ from stewards.runner import StewardRunner
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAMED = r"\bproject ([a-z0-9-]+)"
-"""A project that a problem is about."""
+"""A project that a warning is about."""
 PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
 """Eight characters shorter, so that the slug of the project's steward is a slug too."""
 
@@ -181,8 +181,8 @@ def build_router(
             found["projects"] = [p for p in found["projects"] if p["slug"] in visible]
             found["stewards"] = [s for s in found["stewards"] if s.get("project") in visible]
             hidden = set(ledger.governance.projects) - visible
-            found["problems"] = [
-                text for text in found["problems"] if not hidden & set(re.findall(_NAMED, text))
+            found["warnings"] = [
+                text for text in found["warnings"] if not hidden & set(re.findall(_NAMED, text))
             ]
         return found
 

@@ -9,12 +9,15 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import WarehouseError
+from proofs.proposal import AWAITING
 from runtime.access import INGEST
 from runtime.log_key import CUSTODY
 
 if TYPE_CHECKING:
     # The assembly opens what is described here; only its type is needed.
     from graph_api.assembly import Assembly
+
+_MOST_WARNINGS = 100
 
 
 class Status:
@@ -60,6 +63,7 @@ class Status:
             "stewards": self._assembly.runner.status() if self._assembly.runner else [],
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
+            "warnings": self.warnings(),
         }
 
     def _fact_counts(self) -> dict[str, int]:
@@ -74,6 +78,20 @@ class Status:
                 self._unreachable = error.detail
         known = self._counted[1] if self._counted else {}
         return {**known, "cursor": cursor}
+
+    def warnings(self) -> list[str]:
+        """What a person should look at while everything works, in sentences."""
+        return [*self._exposed_keys(), *self._held()]
+
+    def _held(self) -> list[str]:
+        """Proposals that wait because of who showed what is in them, or of how much it was."""
+        awaiting = self._assembly.index.proposals(states=[AWAITING], limit=_MOST_WARNINGS)
+        return [
+            f"proposal {view.id} of project {view.project} waits for a person: {view.hold}. Look at"
+            f" it with 'fractalops proposals show {view.id}', then approve or reject it"
+            for _, view in awaiting
+            if view.hold
+        ]
 
     def _exposed_keys(self) -> list[str]:
         """Server keys that pages send with."""
@@ -95,7 +113,6 @@ class Status:
             f"the log is not published in {k}: {v}"
             for k, v in self._assembly.publisher.problems.items()
         ]
-        found += self._exposed_keys()
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
         if self._unreachable:

@@ -56,8 +56,9 @@ class Waiting:
 
     def add(self, claims: Sequence[Claim], reason: str) -> int:
         """Keep these claims as far as there is room; how many were new."""
-        known = {claim.quad for claim, _ in self.all()}
-        things = {claim.introduces for claim, _ in self.all()} - {None}
+        waiting = [claim for claim, _ in self.all()]
+        known = {claim.quad for claim in waiting}
+        things = {claim.introduces for claim in waiting} - {None}
         fresh = [claim for claim in claims if claim.quad not in known]
         room = MAX_THINGS - len(things)
         new = list(dict.fromkeys(claim.about for claim in fresh if claim.introduces))
