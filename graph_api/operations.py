@@ -54,7 +54,7 @@ class KeyBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    kind: Literal["server", "browser"] = "server"
+    kind: Literal["server", "browser"] = Field(default="server")
 
 
 class TokenBody(BaseModel):
