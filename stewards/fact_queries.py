@@ -68,11 +68,13 @@ def batches(project: str, after: int, limit: int) -> str:
     )
 
 
-def untrusted(project: str, until: int) -> str:
-    """Columns: events. Whether the project has facts of senders that aren't trusted: 1 or 0."""
+def untrusted(project: str, after: int, until: int) -> str:
+    """Columns: events. Whether the batches ``after < seq <= until`` of the project hold facts of
+    senders that aren't trusted: 1 or 0."""
     return (
         "SELECT count() AS events FROM (SELECT 1 FROM events"
-        f" WHERE project = {text(project)} AND seq <= {until:d} AND NOT trusted LIMIT 1)"
+        f" WHERE project = {text(project)} AND seq > {after:d} AND seq <= {until:d}"
+        " AND NOT trusted LIMIT 1)"
     )
 
 

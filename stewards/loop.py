@@ -115,6 +115,7 @@ class TelemetrySteward:
         # At the start it is unknown what waits at the gate.
         self._review_at: float | None = 0.0
         self._mixed = False
+        self._looked_until = 0
         self._cycle_lock = threading.Lock()
         self._record = store.record(name, project)
 
@@ -321,8 +322,11 @@ class TelemetrySteward:
     def _is_mixed(self, page: Page) -> bool:
         """Whether the project has facts of senders that aren't trusted, up to this page."""
         if not self._mixed:
-            answer = self._client.facts(fact_queries.untrusted(self.project, page.until))
+            # What is older was looked at once, and what is joined with the page may be as old.
+            after = min(self._looked_until, page.after)
+            answer = self._client.facts(fact_queries.untrusted(self.project, after, page.until))
             self._mixed = bool(int(answer.rows[0][0]))
+            self._looked_until = page.until
         return self._mixed
 
     def _hold(self, found: Sequence[Claim], reason: str) -> None:
