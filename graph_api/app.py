@@ -57,6 +57,7 @@ LOGGER = logging.getLogger(__name__)
 SHUTDOWN_SECONDS = 10
 HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
+WARNINGS = Gauge("fractalops_warnings", "What a person should look at now.")
 TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
 _READ_THEIR_OWN_BODIES = (
@@ -262,6 +263,7 @@ def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
         HEAD.set(assembly.ledger.head)
         PUBLISHED.set(assembly.publisher.size)
         TROUBLES.set(len(status.problems()))
+        WARNINGS.set(len(status.warnings()))
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

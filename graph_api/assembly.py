@@ -42,6 +42,7 @@ from ingest.outbox import Outbox
 from ingest.patience import Peer
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
+from ingest.quotas import Quota, Quotas
 from ingest.reclassify import Reclassification, Reclassifier
 from ingest.reconcile import reconcile
 from ingest.redaction import Redactor
@@ -75,6 +76,8 @@ from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.sparql_process import RUNNER
 from shapes.validator import Validator
+from stewards.loop import Pacing
+from stewards.new_things import HourlyCaps
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
@@ -174,6 +177,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
+            untrusted=lambda evidence: self.inbox.untrusted(evidence),
         )
         if self.ledger.head < 0:
             self._found()
@@ -274,7 +278,16 @@ class Assembly:
 
     def _open_telemetry(self) -> None:
         closing = self._closing
-        self.inbox = Inbox(self.folder.inbox, fatal=end_process)
+        settings = self.settings
+        self.inbox = Inbox(
+            self.folder.inbox,
+            fatal=end_process,
+            quotas=Quotas(
+                Quota(settings.project_items, settings.project_bytes),
+                {slug: Quota(*quota) for slug, quota in settings.quota_of().items()},
+            ),
+            on_batch=self._note_use,
+        )
         closing.callback(self.inbox.close)
         self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(
@@ -337,6 +350,8 @@ class Assembly:
             marks,
             utc_now,
             interval=self.settings.steward_seconds,
+            caps=HourlyCaps(**self.settings.caps()),
+            pacing=Pacing(hold_seconds=self.settings.hold_seconds),
         )
         self._read_again(self._changed_facts())
         self.runner.start()
@@ -398,6 +413,10 @@ class Assembly:
             team,
             lambda slug, dsn: self.held_secrets.keep(f"glitchtip-dsn/{slug}", dsn),
         )
+
+    def _note_use(self, sender: Sender) -> None:
+        if sender.key:
+            self.access.note_use(sender.key, from_page=not sender.trusted)
 
     def _is_steward(self, principal: str) -> bool:
         return self.ledger.governance.has_role(principal, STEWARD)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from graph_api.problems import Problem
 from proofs.governance import Governance
-from runtime.access import INGEST, Access, Credential
+from runtime.access import INGEST_ROLES, Access, Credential
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="fractalops"'}
 
@@ -57,7 +57,7 @@ class Authenticator:
                 headers=CHALLENGE,
             )
         credential = self._access.find(token)
-        if credential is None or credential.role == INGEST:
+        if credential is None or credential.role in INGEST_ROLES:
             raise Problem(
                 401,
                 "token-unknown",

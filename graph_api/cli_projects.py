@@ -34,6 +34,15 @@ TOKEN_COLUMNS = (
     column("revoked", "revoked_at"),
 )
 
+KEY_COLUMNS = (
+    column("id"),
+    column("kind"),
+    column("created", "created_at"),
+    column("revoked", "revoked_at"),
+    column("last used", "last_used"),
+    column("from pages", "from_pages"),
+)
+
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The project's short name.")]
 
 projects = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
@@ -66,7 +75,8 @@ def create(
     """Create a project and print the settings of its OpenTelemetry, PostHog, Sentry and OpenLineage
     clients.
 
-    It is a proposal like any other. The ingest key is printed this once.
+    It is a proposal like any other. Two ingest keys are printed this once: one for servers, and
+    one for pages, which is public and brings nothing new into the graph by itself.
 
     \b
     Example:
@@ -104,18 +114,54 @@ def list_projects(
 
 @projects.command("key")
 def key(
-    context: typer.Context, slug: Slug, data: DataOption = None, output: OutputOption = None
+    context: typer.Context,
+    slug: Slug,
+    browser: Annotated[
+        bool, typer.Option("--browser", help="Make one that stands in pages, and so is public.")
+    ] = False,
+    revoke: Annotated[
+        str | None,
+        typer.Option(
+            "--revoke", metavar="ID", help="End this key instead; `projects keys` shows its id."
+        ),
+    ] = None,
+    data: DataOption = None,
+    output: OutputOption = None,
 ) -> None:
-    """Make one more ingest key for a project. It is printed this once.
+    """Make one more ingest key for a project, or end one. A key is printed this once.
 
     \b
     Example:
-        fractalops projects key shop
+        fractalops projects key shop --browser
+    """
+    shown = output_format(context, output)
+    if browser and revoke is not None:
+        raise typer.BadParameter("either makes a key or ends one, not both", param_hint="--revoke")
+    with connect(context, data) as client:
+        if revoke is not None:
+            client.revoke_key(slug, revoke)
+            say(f"Key {revoke} of {slug} is revoked.")
+            return
+        made = client.create_key(slug, browser=browser)
+    _show_key(made, shown)
+
+
+@projects.command("keys")
+def keys(
+    context: typer.Context, slug: Slug, data: DataOption = None, output: OutputOption = None
+) -> None:
+    """List a project's ingest keys, revoked ones too, and how they are used.
+
+    \b
+    Example:
+        fractalops projects keys shop
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        made = client.create_key(slug)
-    _show_key(made, shown)
+        found = client.keys(slug)
+    show_rows(
+        found, KEY_COLUMNS, shown, nothing=f"No keys. Make one: fractalops projects key {slug}"
+    )
 
 
 @projects.command("glitchtip")
@@ -217,34 +263,50 @@ def _show_key(made: Mapping[str, Any], output: Output) -> None:
             f"the project was not made in GlitchTip: {made['glitchtip_problem']}. Try again with:"
             f" fractalops projects glitchtip {shlex.quote(str(made['project']['slug']))}"
         )
+    # Told apart from the servers', so that pasting all of it mixes nothing up.
+    browser = {f"BROWSER_{name}": text for name, text in _settings(made, "browser").items()}
     if output is Output.JSON:
         show_json(made)
         return
     if output is Output.CSV:
-        every = variables | posthog | sentry | glitchtip | openlineage
+        every = variables | posthog | sentry | glitchtip | openlineage | browser
         rows = [{"name": name, "value": value} for name, value in every.items()]
         show_rows(rows, (column("name"), column("value")), output)
         return
     if glitchtip:
         say("The project in GlitchTip has the DSN:")
         _show_exports(glitchtip)
-    if not variables:
+    if not variables and not browser:
         if made.get("ingest_key"):
             say("The ingest key; keep it, it is not shown again:")
             show_line(str(made["ingest_key"]))
         return
+    if variables:
+        _show_server(variables, posthog, sentry, openlineage)
+    if browser:
+        say(
+            "In pages (posthog-js, @sentry/browser, OTLP) use this other key, which everybody may"
+            " read there, as in posthog.init(KEY, {api_host: HOST}) and Sentry.init({dsn: DSN})."
+            " What is seen through it alone waits for a person or for a server's key:"
+        )
+        _show_exports(browser)
+
+
+def _show_server(
+    variables: Mapping[str, Any],
+    posthog: Mapping[str, Any],
+    sentry: Mapping[str, Any],
+    openlineage: Mapping[str, Any],
+) -> None:
     say("Put this into the environment of the project's services; the key is not shown again:")
     _show_exports(variables)
     if posthog:
-        say(
-            "PostHog clients take host and key as arguments, such as Posthog(KEY, host=HOST) and"
-            " posthog.init(KEY, {api_host: HOST}):"
-        )
+        say("PostHog clients take host and key as arguments, such as Posthog(KEY, host=HOST):")
         _show_exports(posthog)
     if sentry:
         say(
             "Sentry's clients read SENTRY_DSN, or take it as an argument such as"
-            " Sentry.init({dsn: DSN}):"
+            " sentry_sdk.init(DSN):"
         )
         _show_exports(sentry)
     if openlineage:

@@ -160,8 +160,16 @@ class Client:
             document["label"] = label
         return self.post("/projects", document)
 
-    def create_key(self, slug: str) -> Json:
-        return self.post(f"/projects/{segment(slug)}/keys")
+    def keys(self, slug: str) -> list[Json]:
+        return items(self.get(f"/projects/{segment(slug)}/keys"))
+
+    def revoke_key(self, slug: str, identifier: str) -> None:
+        self.send("DELETE", f"/projects/{segment(slug)}/keys/{segment(identifier)}")
+
+    def create_key(self, slug: str, *, browser: bool = False) -> Json:
+        return self.post(
+            f"/projects/{segment(slug)}/keys", {"kind": "browser" if browser else "server"}
+        )
 
     def provision_glitchtip(self, slug: str) -> Json:
         """The project's DSN in GlitchTip."""

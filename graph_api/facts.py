@@ -31,6 +31,10 @@ SQL_TYPES = ("application/sql", "text/plain")
 
 Limit = Annotated[int, Query(ge=1, le=MAX_ROWS, description="The most rows to answer with.")]
 
+TrustedOnly = Annotated[
+    bool, Query(description="Only events of trusted senders: not what came through a page's key.")
+]
+
 _MAX_SQL = 256 * 1024
 _LINEAGE = "/graph/lineage/"
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -59,9 +63,10 @@ def build_router(
         request: Request,
         query: Annotated[str, Query(description="One SELECT in ClickHouse's dialect.")],
         limit: Limit = MAX_ROWS,
+        trusted: TrustedOnly = False,
         caller: Caller = reader,
     ) -> Response:
-        return await _answer(warehouse, request, caller, query, limit, seconds)
+        return await _answer(warehouse, request, caller, query, limit, seconds, trusted)
 
     @router.post(
         "/facts",
@@ -77,9 +82,11 @@ def build_router(
     async def post_facts(
         request: Request,
         limit: Limit = MAX_ROWS,
+        trusted: TrustedOnly = False,
         caller: Caller = reader,
     ) -> Response:
-        return await _answer(warehouse, request, caller, await _sql(request), limit, seconds)
+        sql = await _sql(request)
+        return await _answer(warehouse, request, caller, sql, limit, seconds, trusted)
 
     return router
 
@@ -107,7 +114,13 @@ async def _sql(request: Request) -> str:
 
 
 async def _answer(
-    warehouse: Warehouse, request: Request, caller: Caller, sql: str, limit: int, seconds: float
+    warehouse: Warehouse,
+    request: Request,
+    caller: Caller,
+    sql: str,
+    limit: int,
+    seconds: float,
+    trusted: bool,
 ) -> Response:
     media_type = required(request.headers.get("accept"), (JSON, CSV))
     hidden = {
@@ -117,7 +130,13 @@ async def _answer(
     }
 
     def run() -> Response:
-        result = warehouse.query(sql, max_seconds=seconds, max_rows=limit, hidden_projects=hidden)
+        result = warehouse.query(
+            sql,
+            max_seconds=seconds,
+            max_rows=limit,
+            hidden_projects=hidden,
+            trusted_only=trusted,
+        )
         body = _csv(result) if media_type == CSV else _json(result)
         headers = {"Vary": "Accept", "Cache-Control": "no-store"}
         if media_type == CSV:

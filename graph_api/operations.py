@@ -6,6 +6,7 @@ the same gate; a secret is answered once and never again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Literal
 from urllib.parse import quote
@@ -27,11 +28,13 @@ from proofs.governance import OPERATOR, STEWARD, Governance, Project
 from proofs.ledger import Ledger
 from proofs.proposal import ProposalView
 from proofs.submission import Request
-from runtime.access import INGEST, Access, Credential
+from runtime.access import BROWSER, INGEST, INGEST_ROLES, Access, Credential
 from stewards.errors import UnknownSteward
 from stewards.runner import StewardRunner
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
+_NAMED = r"\bproject ([a-z0-9-]+)"
+"""A project that a warning is about."""
 PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
 """Eight characters shorter, so that the slug of the project's steward is a slug too."""
 
@@ -44,6 +47,14 @@ class ProjectBody(BaseModel):
     slug: str = Field(pattern=PROJECT_SLUG)
     label: str | None = Field(default=None, min_length=1, max_length=200)
     restricted: bool = False
+
+
+class KeyBody(BaseModel):
+    """An ingest key to make: one for servers, or one that stands in pages."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["server", "browser"] = Field(default="server")
 
 
 class TokenBody(BaseModel):
@@ -146,6 +157,21 @@ def build_router(
             "openlineage": {"OPENLINEAGE_URL": url(), "OPENLINEAGE_API_KEY": key},
         }
 
+    def new_browser_key(slug: str) -> dict[str, Any]:
+        _, key = access.issue(f"{slug} pages", BROWSER, ids.project(slug), slug)
+        # The names by which bundlers let settings into a page are their own; these are the plain.
+        return {
+            "browser_key": key,
+            "browser": {
+                "OTEL_EXPORTER_OTLP_HEADERS": _headers(key),
+                **_posthog(url(), key),
+                "SENTRY_DSN": dsn(url(), key),
+            },
+        }
+
+    def ingest_keys(slug: str) -> list[Credential]:
+        return [item for item in access.all() if item.role in INGEST_ROLES and item.project == slug]
+
     @router.get("/status")
     def show_status(caller: Caller = anybody) -> dict[str, Any]:
         """How the platform is."""
@@ -154,6 +180,10 @@ def build_router(
             visible = {p["slug"] for p in _projects(ledger.governance, caller)}
             found["projects"] = [p for p in found["projects"] if p["slug"] in visible]
             found["stewards"] = [s for s in found["stewards"] if s.get("project") in visible]
+            hidden = set(ledger.governance.projects) - visible
+            found["warnings"] = [
+                text for text in found["warnings"] if not hidden & set(re.findall(_NAMED, text))
+            ]
         return found
 
     @router.get("/projects")
@@ -163,7 +193,7 @@ def build_router(
 
     @router.post("/projects", status_code=201)
     def create_project(body: ProjectBody, caller: Caller = operators) -> Response:
-        """Found a project; the answer holds its ingest key, which is shown this once."""
+        """Found a project; the answer holds its two ingest keys, which are shown this once."""
         governance = ledger.governance
         if body.slug in governance.projects:
             raise Problem(
@@ -208,13 +238,15 @@ def build_router(
                 # The project is there: what lies outside can be asked for again.
                 answer["glitchtip_problem"] = error.detail
         return JSONResponse(
-            {**answer, **new_key(body.slug)},
+            {**answer, **new_key(body.slug), **new_browser_key(body.slug)},
             201,
             headers={"Location": f"/id/project/{body.slug}", "Cache-Control": "no-store"},
         )
 
     @router.post("/projects/{slug}/keys", status_code=201)
-    def create_key(slug: str, lent: bool = False, caller: Caller = operators) -> Response:
+    def create_key(
+        slug: str, lent: bool = False, body: KeyBody | None = None, caller: Caller = operators
+    ) -> Response:
         """Another ingest key for a project; it is shown this once.
 
         One that is ``lent`` is kept nowhere and ends with the server's process.
@@ -223,6 +255,8 @@ def build_router(
         if lent:
             key = access.lend(f"{slug} history", INGEST, ids.project(slug), slug)
             answer = {"ingest_key": key, "log": log}
+        elif body is not None and body.kind == "browser":
+            answer = new_browser_key(slug)
         else:
             answer = new_key(slug)
         return JSONResponse(answer, 201, headers={"Cache-Control": "no-store"})
@@ -247,6 +281,26 @@ def build_router(
         return JSONResponse(
             {"glitchtip": {"GLITCHTIP_DSN": found}}, headers={"Cache-Control": "no-store"}
         )
+
+    @router.get("/projects/{slug}/keys")
+    def list_keys(slug: str, caller: Caller = operators) -> dict[str, Any]:
+        """The ingest keys of a project, without their secrets, and how they are used."""
+        held = project(slug).slug
+        return {"items": [_ingest_key(item, access) for item in ingest_keys(held)]}
+
+    @router.delete("/projects/{slug}/keys/{identifier}", status_code=204)
+    def revoke_key(slug: str, identifier: str, caller: Caller = operators) -> Response:
+        """Ends an ingest key of a project at once."""
+        if not any(item.id == identifier for item in ingest_keys(project(slug).slug)):
+            raise Problem(
+                404,
+                "unknown-key",
+                "There is no such key",
+                f"no key of project {slug!r} has the id {identifier!r}; 'fractalops projects keys"
+                f" {slug}' shows them",
+            )
+        access.revoke(identifier)
+        return Response(status_code=204)
 
     @router.get("/tokens")
     def list_tokens(caller: Caller = operators) -> dict[str, Any]:
@@ -322,6 +376,23 @@ def _credential(item: Credential) -> dict[str, Any]:
     }
 
 
+def _ingest_key(item: Credential, access: Access) -> dict[str, Any]:
+    use = access.use_of(item.id)
+    return {
+        "id": item.id,
+        "kind": "browser" if item.role == BROWSER else "server",
+        "created_at": item.created_at,
+        "revoked_at": item.revoked_at,
+        "last_used": use.last_used,
+        "from_pages": use.from_pages,
+    }
+
+
+def _headers(key: str) -> str:
+    """The header that carries an ingest key, percent-encoded as OpenTelemetry's SDKs read it."""
+    return "authorization=" + quote(f"Bearer {key}", safe="")
+
+
 def _environment(url: str, slug: str, key: str) -> dict[str, str]:
     """What an OpenTelemetry SDK reads; header values there are percent-encoded.
 
@@ -330,7 +401,7 @@ def _environment(url: str, slug: str, key: str) -> dict[str, str]:
     return {
         "OTEL_EXPORTER_OTLP_ENDPOINT": url,
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=" + quote(f"Bearer {key}", safe=""),
+        "OTEL_EXPORTER_OTLP_HEADERS": _headers(key),
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",

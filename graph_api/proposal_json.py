@@ -53,6 +53,7 @@ def proposal_json(view: ProposalView, published: int) -> dict[str, Any]:
         "graphs": list(view.graphs),
         "author": view.author,
         "rationale": view.rationale,
+        "hold": view.hold or None,
         "submitted_at": view.submitted_at,
         "additions": view.additions,
         "removals": view.removals,

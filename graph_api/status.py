@@ -9,11 +9,15 @@ from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
 from ingest.errors import WarehouseError
+from proofs.proposal import AWAITING
+from runtime.access import INGEST
 from runtime.log_key import CUSTODY
 
 if TYPE_CHECKING:
     # The assembly opens what is described here; only its type is needed.
     from graph_api.assembly import Assembly
+
+_MOST_WARNINGS = 100
 
 
 class Status:
@@ -60,6 +64,7 @@ class Status:
             "forwarding": self._assembly.forwarder.status(),
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
+            "warnings": self.warnings(),
         }
 
     def _fact_counts(self) -> dict[str, int]:
@@ -75,6 +80,48 @@ class Status:
         known = self._counted[1] if self._counted else {}
         return {**known, "cursor": cursor}
 
+    def warnings(self) -> list[str]:
+        """What a person should look at while everything works, in sentences."""
+        return [*self._exposed_keys(), *self._held(), *self._unforwarded()]
+
+    def _unforwarded(self) -> list[str]:
+        """What waits for a product that is away, or was refused by it."""
+        found = []
+        for lane in self._assembly.forwarder.status():
+            where = f"{lane['kind']} behind project {lane['project']}"
+            if lane["trouble"]:
+                found.append(f"{lane['waiting']} requests wait for the {where}: {lane['trouble']}")
+            if lane["refused"] or lane["dropped"]:
+                found.append(
+                    f"the {where} refused {lane['refused']} requests ({lane['last_refusal']}), and"
+                    f" {lane['dropped']} were dropped"
+                )
+        return found
+
+    def _held(self) -> list[str]:
+        """Proposals that wait because of who showed what is in them, or of how much it was."""
+        awaiting = self._assembly.index.proposals(states=[AWAITING], limit=_MOST_WARNINGS)
+        return [
+            f"proposal {view.id} of project {view.project} waits for a person: {view.hold}. Look at"
+            f" it with 'fractalops proposals show {view.id}', then approve or reject it"
+            for _, view in awaiting
+            if view.hold
+        ]
+
+    def _exposed_keys(self) -> list[str]:
+        """Server keys that pages send with."""
+        found = []
+        for item in self._assembly.access.all():
+            pages = self._assembly.access.use_of(item.id).from_pages
+            if item.role == INGEST and pages and not item.revoked_at:
+                found.append(
+                    f"the server key {item.id} of project {item.project} came from a page in"
+                    f" {pages} requests, so it is public: make others with 'fractalops projects key"
+                    f" {item.project}' and '--browser', use them, and end this one with"
+                    f" '--revoke {item.id}'"
+                )
+        return found
+
     def problems(self) -> list[str]:
         """What keeps the platform from doing all of its work, in sentences."""
         found = [
@@ -83,12 +130,6 @@ class Status:
         ]
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
-        found += [
-            f"{lane['waiting']} requests of project {lane['project']} wait for {lane['kind']}:"
-            f" {lane['trouble']}"
-            for lane in self._assembly.forwarder.status()
-            if lane["trouble"]
-        ]
         if self._unreachable:
             found.append(self._unreachable)
         return found

@@ -14,6 +14,9 @@ path, a key or a payload's content.
     │   └── ContentTypeUnsupported 415
     ├── KeyRefused                401
     │   └── DsnRefused            403  what a Sentry client expects instead
+    ├── QuotaExceeded             429  the project sends more than it may
+    │   └── QuotaDeferred         503  for clients that don't try again on 429
+    ├── UpstreamInvalid           422  a product behind a project, as it was stated
     ├── InboxError                the durable queue
     │   ├── InboxFull             503  the disk takes no more
     │   ├── InboxBehind           503  facts lag too far behind
@@ -106,6 +109,16 @@ class UpstreamInvalid(IngestError):
     status = 422
     kind = "upstream-invalid"
     title = "The upstream can't be used"
+
+
+class QuotaExceeded(IngestError):
+    status = 429
+    kind = "quota-exceeded"
+    title = "The project sends more than its quota"
+
+
+class QuotaDeferred(QuotaExceeded):
+    status = 503
 
 
 class InboxError(IngestError):

@@ -14,6 +14,7 @@ import secrets
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from typing import Any, Final, TypeVar
 from ingest.errors import EvidenceErased, InboxBehind, InboxError, InboxUnusable
 from ingest.evidence import EvidenceBatch, Sealed, Secret, seal, unseal
 from ingest.group_commit import GroupCommit, end_process
+from ingest.quotas import Quotas
 from ingest.sender import Sender
 
 FORMAT_VERSION: Final = 2
@@ -75,6 +77,8 @@ _BATCH = (
 
 MAX_BACKLOG = 1 << 30
 _ERASED_AT_A_TIME = 256
+# Parts of it that one project may fill: what its servers send, and up to where pages may.
+_PROJECT_SHARE, _PUBLIC_SHARE = 0.5, 0.125
 _BEHIND_RETRY_AFTER = 5
 # Small files are looked through at every start; larger ones when they are read or audited.
 _CHECKED_AT_START = 64 * 1024 * 1024
@@ -137,7 +141,9 @@ class Inbox:
     """The inbox in one SQLite file. Safe to use from any thread.
 
     ``clock`` gives nanoseconds since 1970-01-01 UTC, ``random(n)`` n secret bytes. ``fatal`` is
-    called when it is unknown what reached the disk and must not return in production.
+    called when it is unknown what reached the disk and must not return in production. ``quotas``
+    say what each project may send; ``on_batch`` is called for each batch that is durable, and is
+    quick.
     Raises :class:`InboxUnusable` for a file that is damaged, foreign or of a newer version.
     """
 
@@ -149,9 +155,13 @@ class Inbox:
         random: Callable[[int], bytes] = secrets.token_bytes,
         fatal: Callable[[str], None] = end_process,
         max_backlog: int = MAX_BACKLOG,
+        quotas: Quotas | None = None,
+        on_batch: Callable[[Sender], None] = lambda sender: None,
         connect: Callable[[Path], sqlite3.Connection] | None = None,
     ) -> None:
         self.path = path
+        self.quotas = quotas or Quotas()
+        self._on_batch = on_batch
         self._clock = clock
         self._random = random
         self._max_backlog = max_backlog
@@ -161,10 +171,15 @@ class Inbox:
         self._arrived = threading.Condition()
         self._cursor = int(self._state("cursor") or 0)
         self._discard_after: int | None = None
-        self._pending, self._pending_bytes = self._one(
-            "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ?", (self._cursor,)
-        )
-        self._reserved = 0
+        self._pending = 0
+        self._pending_bytes: Counter[str] = Counter()
+        for project, batches, size in self._all(
+            "SELECT project, count(*), sum(size) FROM batch WHERE seq > ? GROUP BY project",
+            (self._cursor,),
+        ):
+            self._pending += batches
+            self._pending_bytes[project] = size
+        self._reserved: Counter[str] = Counter()
         self._writer = GroupCommit(lambda: self._connect(path), fatal)
 
     async def submit(
@@ -240,6 +255,17 @@ class Inbox:
             (*values, limit),
         )
         return tuple(_batch(row) for row in rows)
+
+    def untrusted(self, digests: Sequence[str]) -> bool:
+        """Whether one of these batches came from a sender that isn't trusted."""
+        return any(
+            self._one(
+                "SELECT 1 FROM batch WHERE NOT trusted AND digest IN"
+                f" ({', '.join('?' * len(part))}) LIMIT 1",
+                tuple(part),
+            )
+            for part in (digests[at : at + 500] for at in range(0, len(digests), 500))
+        )
 
     def destroy_key(self, digest: str) -> bool:
         """As :meth:`erase` for one payload, without an entry; ``False`` if it is gone already."""
@@ -324,25 +350,26 @@ class Inbox:
         ]
         discard_after = self._discard_after
 
-        def job(connection: sqlite3.Connection) -> tuple[int, int]:
+        def job(connection: sqlite3.Connection) -> list[tuple[str, int, int]]:
             _set_state(connection, "cursor", str(seq))
             if discard_after is not None:
                 passed = (max(discard_after, self._cursor), seq)
                 _erase(connection, "batch.seq > ? AND batch.seq <= ?", passed, None)
             connection.execute("DELETE FROM set_aside WHERE seq > ?", (seq,))
             connection.executemany("INSERT OR REPLACE INTO batch_facts VALUES (?, ?, ?, ?)", notes)
-            row = connection.execute(
-                "SELECT count(*), coalesce(sum(size), 0) FROM batch WHERE seq > ? AND seq <= ?",
+            return connection.execute(
+                "SELECT project, count(*), sum(size) FROM batch WHERE seq > ? AND seq <= ?"
+                " GROUP BY project",
                 (min(self._cursor, seq), max(self._cursor, seq)),
-            ).fetchone()
-            return int(row[0]), int(row[1])
+            ).fetchall()
 
-        batches, size = self._writer.submit(job).result()
+        moved = self._writer.submit(job).result()
         sign = 1 if seq < self._cursor else -1
         with self._arrived:
             self._cursor = seq
-            self._pending += sign * batches
-            self._pending_bytes += sign * size
+            for project, batches, size in moved:
+                self._pending += sign * batches
+                self._pending_bytes[project] += sign * size
         if discard_after is not None:
             self.fold()
 
@@ -417,7 +444,7 @@ class Inbox:
         batches = self._one("SELECT count(*) FROM batch", ())[0]
         aside = self._one("SELECT count(*) FROM set_aside", ())[0]
         with self._arrived:
-            return Counts(batches, self._pending, self._pending_bytes, aside)
+            return Counts(batches, self._pending, self._pending_bytes.total(), aside)
 
     def close(self) -> None:
         """Finish what was handed in, then close the file."""
@@ -433,7 +460,7 @@ class Inbox:
         payload: bytes,
         also: Also | None = None,
     ) -> Future[Receipt]:
-        self._reserve(len(payload))
+        self._reserve(sender, len(payload))
         try:
             sealed = seal(payload, self._random)
             received_at = self._clock()
@@ -446,33 +473,46 @@ class Inbox:
 
             future = self._writer.submit(job)
         except BaseException:
-            self._release(len(payload))
+            self._release(sender, len(payload))
             raise
-        future.add_done_callback(lambda done: self._settled(done, len(payload)))
+        future.add_done_callback(lambda done: self._settled(done, sender, len(payload)))
         return future
 
-    def _reserve(self, size: int) -> None:
+    def _reserve(self, sender: Sender, size: int) -> None:
+        share = _PROJECT_SHARE if sender.trusted else _PUBLIC_SHARE
         with self._arrived:
             # An empty queue takes whatever the limit of a single body lets through.
-            waiting = self._pending_bytes + self._reserved
-            if waiting and waiting + size > self._max_backlog:
-                raise InboxBehind(
-                    f"{self._pending} batches wait to become facts; send this again later",
-                    retry_after=_BEHIND_RETRY_AFTER,
-                )
-            self._reserved += size
+            for waiting, room, whose in (
+                (self._waiting(), self._max_backlog, ""),
+                (self._waiting(sender.project), self._max_backlog * share, " of this project"),
+            ):
+                if waiting and waiting + size > room:
+                    raise InboxBehind(
+                        f"{waiting} bytes{whose} wait to become facts; send this again later",
+                        retry_after=_BEHIND_RETRY_AFTER,
+                    )
+            self._reserved[sender.project] += size
 
-    def _release(self, size: int) -> None:
-        with self._arrived:
-            self._reserved -= size
+    def _waiting(self, project: str | None = None) -> int:
+        """Bytes that are no facts yet, of one project or of all."""
+        if project is None:
+            return self._pending_bytes.total() + self._reserved.total()
+        return self._pending_bytes[project] + self._reserved[project]
 
-    def _settled(self, done: Future[Receipt], size: int) -> None:
+    def _release(self, sender: Sender, size: int) -> None:
         with self._arrived:
-            self._reserved -= size
-            if not done.cancelled() and done.exception() is None:
+            self._reserved[sender.project] -= size
+
+    def _settled(self, done: Future[Receipt], sender: Sender, size: int) -> None:
+        kept = not done.cancelled() and done.exception() is None
+        with self._arrived:
+            self._reserved[sender.project] -= size
+            if kept:
                 self._pending += 1
-                self._pending_bytes += size
+                self._pending_bytes[sender.project] += size
                 self._arrived.notify_all()
+        if kept:
+            self._on_batch(sender)
 
     def _state(self, name: str) -> str | None:
         row = self._one("SELECT value FROM state WHERE name = ?", (name,))

@@ -12,7 +12,7 @@ from typing import Any, Final
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from ingest.errors import PayloadUndecodable
+from ingest.errors import PayloadUndecodable, QuotaDeferred
 from ingest.events import LINEAGE_SOURCE
 from ingest.openlineage_request import parse, refusal_of
 from ingest.receivers import ProblemReceiver, key_in_headers
@@ -32,6 +32,7 @@ class LineageReceiver(ProblemReceiver):
 
     signal = "lineage"
     source = LINEAGE_SOURCE
+    quota_error = QuotaDeferred
     key_hint = (
         "send the project's ingest key: set OPENLINEAGE_API_KEY as `fractalops projects create`"
         " printed it"

@@ -91,6 +91,7 @@ def _export(receiver: OtlpReceiver) -> Export:
         try:
             key = _key_of(context)
             sender = receiver.holder_of(key)
+            receiver.admit(sender)
             # What is behind takes OTLP over HTTP, where the same bytes are the body.
             head = (("content-type", PROTOBUF),)
             target = f"/v1/{receiver.signal}"

@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from ingest.bodies import MAX_BODY, packed_body, plain_body
-from ingest.errors import IngestError, KeyRefused
+from ingest.errors import IngestError, KeyRefused, QuotaExceeded
 from ingest.inbox import Inbox
 from ingest.outbox import Outbox
 from ingest.sender import FindSender, Sender
@@ -63,6 +63,9 @@ class Receiver:
     """Where the sender's ingest key goes."""
 
     key_error: ClassVar[type[KeyRefused]] = KeyRefused
+
+    quota_error: ClassVar[type[QuotaExceeded]] = QuotaExceeded
+    """What makes this receiver's clients wait."""
 
     upstream_kind: ClassVar[str] = ""
     """The kind of product that may be behind, and is forwarded what arrives; empty for none."""
@@ -111,12 +114,19 @@ class Receiver:
             log.warning("%s refused: %s: %s", self.signal, error.title, error.detail)
 
     def sender_of(self, request: Request, key: str) -> Sender:
-        """Who sends a request with this key. Raises :class:`KeyRefused`."""
+        """Who sends a request with this key. Raises :class:`KeyRefused`, and
+        :class:`QuotaExceeded` while the sender has to wait."""
         sender = self.holder_of(key)
         if "origin" in request.headers:
             sender = sender.from_page()
+        self.admit(sender)
         request.state.sender, request.state.key = sender, key
         return sender
+
+    def admit(self, sender: Sender) -> None:
+        """Raise :class:`QuotaExceeded` while a sender has to wait: before the body is read, which
+        costs more than this."""
+        self._inbox.quotas.check(sender, self.quota_error)
 
     def holder_of(self, key: str) -> Sender:
         """Whose a key is, wherever it came. Raises :class:`KeyRefused`."""
@@ -166,7 +176,10 @@ class Receiver:
         items: int,
         arrival: Arrival | None = None,
     ) -> None:
-        """Make a payload of so many items durable, and with it what is to be forwarded."""
+        """Make a payload of so many items durable, and with it what is to be forwarded. Raises
+        :class:`QuotaExceeded` where other requests of the sender came first."""
+        self._inbox.quotas.check(sender, self.quota_error)
+        self._inbox.quotas.charge(sender, items, len(payload))
         also = None
         if arrival is not None and self.outbox is not None:
             also = self.outbox.writing(sender, self.upstream_kind, arrival)

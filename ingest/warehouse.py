@@ -216,8 +216,10 @@ class Warehouse:
         max_rows: int = MAX_ROWS,
         max_memory: int = MAX_MEMORY,
         hidden_projects: Collection[str] = (),
+        trusted_only: bool = False,
     ) -> Result:
-        """Answer one SELECT; rows of ``hidden_projects`` are not there for it.
+        """Answer one SELECT; rows of ``hidden_projects`` are not there for it, and with
+        ``trusted_only`` no events either but those of trusted senders.
 
         Raises :class:`QueryInvalid`, :class:`QueryRefused`, :class:`QueryLimitReached`,
         :class:`WarehouseBusy`, :class:`WarehouseUnavailable`.
@@ -240,8 +242,10 @@ class Warehouse:
             "output_format_json_quote_denormals": 0,
             "output_format_json_validate_utf8": 1,
         }
-        if hidden_projects:
-            settings["additional_table_filters"] = _filters(opened.database, hidden_projects)
+        if hidden_projects or trusted_only:
+            settings["additional_table_filters"] = _filters(
+                opened.database, hidden_projects, trusted_only
+            )
             # Conditions of the query must not run on rows before that filter did.
             settings["optimize_move_to_prewhere"] = 0
         try:
@@ -421,9 +425,16 @@ def _functions(client: Client) -> Functions:
     )
 
 
-def _filters(database: str, hidden: Collection[str]) -> str:
-    condition = f"project NOT IN ({', '.join(text(slug) for slug in sorted(hidden))})"
-    tables = (f"{text(f'{database}.{table}')}: {text(condition)}" for table in sorted(TABLES))
+def _filters(database: str, hidden: Collection[str], trusted_only: bool) -> str:
+    shown = f"project NOT IN ({', '.join(text(slug) for slug in sorted(hidden))})"
+    conditions = {table: [shown] if hidden else [] for table in sorted(TABLES)}
+    if trusted_only:
+        conditions["events"].append("trusted")
+    tables = (
+        f"{text(f'{database}.{table}')}: {text(' AND '.join(needed))}"
+        for table, needed in conditions.items()
+        if needed
+    )
     return "{" + ", ".join(tables) + "}"
 
 

@@ -8,7 +8,8 @@ again, and what was decided is recorded at once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from pyoxigraph import NamedNode
@@ -34,7 +35,7 @@ from proofs.errors import (
     Invalid,
     WrongState,
 )
-from proofs.governance import Governance
+from proofs.governance import OPERATOR, Governance
 from proofs.journal import Journal
 from proofs.policy import AUTO, Policy
 from proofs.projections import Projections, format_time, load_entry
@@ -58,7 +59,10 @@ MAX_BEHIND = 10_000
 
 
 class Ledger:
-    """The gate of one organisation. Every public method may be called from any thread."""
+    """The gate of one organisation. Every public method may be called from any thread.
+
+    ``untrusted`` says whether some of this evidence came from a sender that isn't trusted.
+    """
 
     def __init__(
         self,
@@ -72,6 +76,7 @@ class Ledger:
         clock: Callable[[], datetime],
         new_id: Callable[[datetime], str],
         canonicalise: Canonicalise = rdfc10,
+        untrusted: Callable[[Sequence[str]], bool] = lambda evidence: False,
     ) -> None:
         self._journal = journal
         self._chain = chain
@@ -84,6 +89,7 @@ class Ledger:
         self._clock = clock
         self._new_id = new_id
         self._canonicalise = canonicalise
+        self._untrusted = untrusted
         self._writing = threading.RLock()
         self._decider = Decider(
             projections, self._checker, self._recorder, policy, ids, clock, self._writing
@@ -135,6 +141,7 @@ class Ledger:
 
         Raises :class:`proofs.errors.GateError`; of these only ``Invalid`` leaves a record.
         """
+        request = self._held(principal, request)
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
         compared = self._refuse_conflict(principal, request.base, delta, request.base)
@@ -235,6 +242,15 @@ class Ledger:
 
     # --- the steps
 
+    def _held(self, principal: str, request: Request) -> Request:
+        """The request, to be held where it rests on what anybody may have sent. An operator who
+        proposes it has looked."""
+        if request.hold or not request.evidence:
+            return request
+        if self.governance.has_role(principal, OPERATOR) or not self._untrusted(request.evidence):
+            return request
+        return replace(request, hold="some of its evidence came from senders that aren't trusted")
+
     def _skolemised(self, principal: str, request: Request) -> Delta:
         additions = request.additions
         if has_blank_nodes(additions):
@@ -299,7 +315,7 @@ class Ledger:
             return self._recorder.commit(
                 "invalid", now, delta, document, states, report, source=request.source
             )
-        verdict = self._policy.judge(self.governance, principal, delta, self._known)
+        verdict = self._policy.judge(self.governance, principal, delta, self._known, request.hold)
         if verdict.requires != AUTO:
             states = (SUBMITTED, VALID, AWAITING)
             return self._recorder.commit(

@@ -1,8 +1,8 @@
 """Who may propose what, and what needs a decision by a person other than the author.
 
-Invariant: the verdict is a pure function of the delta, its author, the governance view and what the
-governance graph already says of the nodes in the delta; it never depends on the road a proposal
-came by.
+Invariant: the verdict is a pure function of the delta, its author, the governance view, what the
+governance graph already says of the nodes in the delta, and whether it is to be held; it never
+depends on the road a proposal came by.
 
 - A change to a project's lineage graph applies at once within the author's limit, else an operator
   decides.
@@ -12,6 +12,8 @@ came by.
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
   right that the operator who does it lacks, so an operator does these alone.
+- What rests on evidence from senders that aren't trusted, or whose author asks for it, needs an
+  operator where it would have applied at once. Nobody can ask for the opposite.
 - While there is a single operator, what needs two people is applied when its time lock runs out,
   and marked single-person.
 """
@@ -126,9 +128,22 @@ class Policy:
         principal: str,
         delta: Delta,
         known: Callable[[str], bool],
+        hold: str = "",
     ) -> Verdict:
         """What an authorised, valid delta needs. ``known`` says whether the governance graph says
-        anything of a node already."""
+        anything of a node already, ``hold`` why a person is to decide on what would pass."""
+        found = self._judged(governance, principal, delta, known)
+        if hold and found.requires == AUTO:
+            return Verdict(ONE_OPERATOR, hold)
+        return found
+
+    def _judged(
+        self,
+        governance: Governance,
+        principal: str,
+        delta: Delta,
+        known: Callable[[str], bool],
+    ) -> Verdict:
         graphs = delta.graphs()
         operator = governance.has_role(principal, OPERATOR)
         shared = [graph for graph in graphs if graph in self._shared]

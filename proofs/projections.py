@@ -350,6 +350,7 @@ class Projections:
             evidence=submission.evidence,
             submitted_at=submission.submitted_at,
             reverts=submission.reverts,
+            hold=submission.hold,
             restricted=bool(governance.restricted.intersection(submission.graphs)),
             submission=proof.submission or "",
         )

@@ -56,7 +56,8 @@ class Submission:
     """The proposal's document, kept as a blob: what was asked, by whom, and why.
 
     Digests are SHA-256 in hexadecimal; ``additions`` and ``removals`` are those of the canonical
-    N-Quads, ``source_sha256`` that of the bytes as they came, ``base`` the head it was drafted on.
+    N-Quads, ``source_sha256`` that of the bytes as they came, ``base`` the head it was drafted on;
+    ``hold`` says why a person has to decide, where policy might have let it pass.
     """
 
     id: str
@@ -74,9 +75,14 @@ class Submission:
     source_sha256: str
     reverts: str | None
     submitted_at: str
+    hold: str = ""
 
     def to_bytes(self) -> bytes:
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()
+        value = asdict(self)
+        if not self.hold:
+            # Most have none, and then look as they did before there were any.
+            del value["hold"]
+        return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Submission:
@@ -136,6 +142,7 @@ class ProposalView:
     transitions: tuple[Transition, ...] = ()
     time_lock_until: str | None = None
     restricted: bool = False
+    hold: str = ""
     submission: str = field(default="", compare=False)
 
     def reached(self, states: Iterable[str], at: str, proof: int) -> ProposalView:

@@ -190,6 +190,7 @@ def document_of(
         source_sha256=sha256(request.source),
         reverts=reverts,
         submitted_at=now,
+        hold=request.hold,
     )
 
 

@@ -54,7 +54,10 @@ _EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks of the gate: quads still with their blank nodes, and the circumstances."""
+    """What a client asks of the gate: quads still with their blank nodes, and the circumstances.
+
+    ``hold`` says why its author wants a person to decide, empty where policy may.
+    """
 
     additions: frozenset[Quad]
     removals: frozenset[Quad]
@@ -62,6 +65,7 @@ class Request:
     rationale: str = ""
     evidence: tuple[str, ...] = ()
     base: int | None = None
+    hold: str = ""
     media_type: str = "application/n-quads"
     source: bytes = b""
 
@@ -99,6 +103,7 @@ def read_submission(
 
     Raises :class:`BadSubmission`, whose ``kind`` names what is wrong.
     """
+    hold = ""
     reader = _Reader(ids, NamedNode(graph_iri(graph, ids)) if graph else None)
     if media_type in TRIPLE_FORMATS:
         if graph is None:
@@ -130,6 +135,7 @@ def read_submission(
         rationale = envelope["rationale"] or rationale
         evidence = envelope["evidence"] or evidence
         base = envelope["base"] if envelope["base"] is not None else base
+        hold = envelope["hold"]
     else:
         raise BadSubmission(
             f"a proposal cannot be read from {media_type or 'no Content-Type'}; send one"
@@ -141,6 +147,7 @@ def read_submission(
             "the body holds no quads: send what is to be added or removed", "empty-delta"
         )
     check_text(rationale, "the rationale")
+    check_text(hold, "the reason to hold it")
     # The body is kept as it came, comments and all.
     if holds_secret(body.decode(errors="replace")):
         raise BadSubmission(
@@ -155,6 +162,7 @@ def read_submission(
         rationale,
         _checked_evidence(evidence),
         base,
+        hold,
         media_type,
         body,
     )
@@ -336,6 +344,7 @@ def _envelope(body: bytes) -> dict[str, Any]:
         "removals": (str, ""),
         "evidence": (list, []),
         "base": (int, None),
+        "hold": (str, ""),
     }
     unknown = sorted(set(value) - set(kinds))
     if unknown:

@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from runtime.errors import AccessError
+
+LOGGER = logging.getLogger(__name__)
 
 TOKEN_PREFIX = "fot_"
 KEY_PREFIX = "foi_"
@@ -39,6 +42,13 @@ CREATE TABLE credentials (
 PRAGMA user_version = {_VERSION};
 COMMIT;
 """
+# Beside the credentials, and no part of them: without it nothing but this is unknown.
+_USES = """
+CREATE TABLE IF NOT EXISTS uses (
+    id TEXT PRIMARY KEY, last_used TEXT NOT NULL, from_pages INTEGER NOT NULL
+) WITHOUT ROWID;
+"""
+_USES_KEPT = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -55,6 +65,14 @@ class Credential:
     revoked_at: str | None = None
 
 
+@dataclass(frozen=True)
+class Use:
+    """When an ingest key was last sent with, and how many payloads came with it from pages."""
+
+    last_used: str | None = None
+    from_pages: int = 0
+
+
 class Access:
     """The credentials of one data folder; any thread may use it."""
 
@@ -65,6 +83,8 @@ class Access:
         self._random = random
         self._lock = threading.Lock()
         self._held: dict[str, Credential] = {}
+        self._uses: dict[str, Use] = {}
+        self._uses_kept = clock()
         try:
             self._db = sqlite3.connect(path, check_same_thread=False)
             path.chmod(0o600)
@@ -77,7 +97,10 @@ class Access:
                 raise AccessError(
                     f"{path.name} was written by a newer version: install that version"
                 )
+            self._db.executescript(_USES)
             rows = self._db.execute("SELECT digest, * FROM credentials").fetchall()
+            for identifier, last_used, from_pages in self._db.execute("SELECT * FROM uses"):
+                self._uses[identifier] = Use(last_used, from_pages)
         except sqlite3.Error as error:
             raise AccessError(
                 f"{path.name} cannot be read ({error}): restore a backup, or move the file away and"
@@ -146,6 +169,32 @@ class Access:
         credential = self.find(secret)
         return credential if credential and credential.role in INGEST_ROLES else None
 
+    def note_use(self, identifier: str, *, from_page: bool) -> None:
+        """Count a payload that came with an ingest key; kept once a minute, and at the end."""
+        now = self._clock()
+        with self._lock:
+            known = self._uses.get(identifier, Use())
+            self._uses[identifier] = Use(now.isoformat(), known.from_pages + from_page)
+            if now - self._uses_kept >= _USES_KEPT:
+                self._keep_uses(now)
+
+    def use_of(self, identifier: str) -> Use:
+        """How an ingest key has been used."""
+        with self._lock:
+            return self._uses.get(identifier, Use())
+
+    def _keep_uses(self, now: datetime) -> None:
+        self._uses_kept = now
+        try:
+            with self._db:
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO uses VALUES (?, ?, ?)",
+                    [(key, use.last_used, use.from_pages) for key, use in self._uses.items()],
+                )
+        except sqlite3.Error as error:
+            # What was sent is kept all the same; the next minute tries again.
+            LOGGER.warning("how ingest keys are used could not be kept: %s", error)
+
     def all(self) -> list[Credential]:
         """Every kept credential, oldest first, revoked ones too."""
         with self._lock, self._kept():
@@ -173,6 +222,8 @@ class Access:
 
     def close(self) -> None:
         with self._lock:
+            if self._uses:
+                self._keep_uses(self._clock())
             self._db.close()
 
     @contextmanager

@@ -7,6 +7,7 @@ handed values. Each setting may come from the environment as ``FRACTALOPS_<NAME>
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
@@ -23,6 +24,13 @@ MEBIBYTE = 1024 * 1024
 
 GRPC_PORT: Final = 4317
 """Where clients expect OTLP/gRPC: https://opentelemetry.io/docs/specs/otlp/#otlpgrpc-default-port"""
+CAPPED = (
+    *("services", "releases", "operations", "pages", "event_types", "features", "error_issues"),
+    "others",
+)
+"""The kinds of new things that have a cap for an hour."""
+_CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
+_QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
 
 class Settings(BaseModel):
@@ -35,6 +43,10 @@ class Settings(BaseModel):
     starts take them from the journal and the graph. Without ``grpc_port``, OTLP/gRPC is served on
     :data:`GRPC_PORT` where that is free. ``facts`` is the DSN of a ClickHouse server, without one
     it is the data folder's engine; ``facts_by_month`` counts when its tables are made.
+    ``project_items`` and ``project_bytes`` are what each project may send in a second, 0 for no
+    limit; ``project_quotas`` says otherwise for some of them, each as ``SLUG=ITEMS/BYTES``.
+    ``hourly_caps``, each as ``KIND=NUMBER``, bound how many new things of a kind a project gets in
+    an hour; what is above them waits in a proposal that is made anew every ``hold_seconds``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -60,6 +72,11 @@ class Settings(BaseModel):
     evidence: Literal["keep", "discard"] = "keep"
     evidence_days: int = Field(default=0, ge=0, le=36_500)
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
+    project_items: int = Field(default=100_000, ge=0)
+    project_bytes: int = Field(default=100 * MEBIBYTE, ge=0)
+    project_quotas: tuple[str, ...] = ()
+    hourly_caps: tuple[str, ...] = ()
+    hold_seconds: float = Field(default=600.0, gt=0)
     steward_seconds: float = Field(default=5.0, gt=0)
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
     glitchtip_organisation: str | None = None
@@ -77,6 +94,37 @@ class Settings(BaseModel):
         NamedNode(Ids(base).graph("ontology"))
         return base
 
+    @field_validator("project_quotas")
+    @classmethod
+    def _quotas_are_numbers(cls, quotas: tuple[str, ...]) -> tuple[str, ...]:
+        for quota in quotas:
+            if not _QUOTA.fullmatch(quota):
+                raise ValueError(f"{quota!r} is not SLUG=ITEMS/BYTES, such as shop=50000/0")
+        return quotas
+
+    @field_validator("hourly_caps")
+    @classmethod
+    def _caps_are_numbers(cls, caps: tuple[str, ...]) -> tuple[str, ...]:
+        for cap in caps:
+            if not _CAP.fullmatch(cap):
+                raise ValueError(f"{cap!r} is not KIND=NUMBER, with a KIND of {', '.join(CAPPED)}")
+        return caps
+
+    def caps(self) -> dict[str, int]:
+        """The caps for an hour that differ from the usual ones."""
+        return {
+            kind: int(number) for kind, _, number in (c.partition("=") for c in self.hourly_caps)
+        }
+
+    def quota_of(self) -> dict[str, tuple[int, int]]:
+        """Items and bytes in a second for the projects that have limits of their own."""
+        found = {}
+        for quota in self.project_quotas:
+            slug, _, numbers = quota.partition("=")
+            items, _, size = numbers.partition("/")
+            found[slug] = (int(items), int(size))
+        return found
+
     @classmethod
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:
         """Settings from what was given explicitly, then the environment, then the defaults.
@@ -90,7 +138,7 @@ class Settings(BaseModel):
             if given.get(name) is not None:
                 values[name] = given[name]
             elif from_environment:
-                several = name == "witness_keys"
+                several = name in ("witness_keys", "project_quotas", "hourly_caps")
                 values[name] = from_environment.split() if several else from_environment
         try:
             return cls(**values)

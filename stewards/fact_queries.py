@@ -68,6 +68,16 @@ def batches(project: str, after: int, limit: int) -> str:
     )
 
 
+def untrusted(project: str, after: int, until: int) -> str:
+    """Columns: events. Whether the batches ``after < seq <= until`` of the project hold facts of
+    senders that aren't trusted: 1 or 0."""
+    return (
+        "SELECT count() AS events FROM (SELECT 1 FROM events"
+        f" WHERE project = {text(project)} AND seq > {after:d} AND seq <= {until:d}"
+        " AND NOT trusted LIMIT 1)"
+    )
+
+
 def newest(project: str) -> str:
     """Columns: seq. The newest batch of the project, 0 when there is none."""
     return f"SELECT max(seq) AS newest FROM events WHERE project = {text(project)}"

@@ -103,11 +103,13 @@ class GateClient:
 
     # --- reading
 
-    def facts(self, sql: str) -> Facts:
-        """The rows of one read-only SQL query over the warehouse."""
+    def facts(self, sql: str, *, trusted: bool = False) -> Facts:
+        """The rows of one read-only SQL query over the warehouse, or over what trusted senders
+        sent of it."""
         answer = self._send(
             "POST",
             "/facts",
+            params={"trusted": "true"} if trusted else {},
             content=sql.encode(),
             headers={"Content-Type": "application/sql", "Accept": "application/json"},
         )
@@ -121,11 +123,17 @@ class GateClient:
         except (KeyError, TypeError) as error:
             raise _unexpected(answer, f"no columns, rows and truncated ({error!r})") from error
 
-    def all_facts(self, sql: str, page: int = 5_000) -> tuple[tuple[Any, ...], ...]:
+    def trusted_facts(self, sql: str) -> tuple[tuple[Any, ...], ...]:
+        """As :meth:`all_facts`, of what trusted senders sent."""
+        return self.all_facts(sql, trusted=True)
+
+    def all_facts(
+        self, sql: str, page: int = 5_000, *, trusted: bool = False
+    ) -> tuple[tuple[Any, ...], ...]:
         """Every row of a query that has a total order, however few the server gives at once."""
         rows: list[tuple[Any, ...]] = []
         while True:
-            answer = self.facts(f"{sql} LIMIT {page:d} OFFSET {len(rows):d}")
+            answer = self.facts(f"{sql} LIMIT {page:d} OFFSET {len(rows):d}", trusted=trusted)
             rows.extend(answer.rows)
             if not answer.rows or (len(answer.rows) < page and not answer.truncated):
                 return tuple(rows)
@@ -170,8 +178,10 @@ class GateClient:
         removals_nquads: str,
         evidence: Sequence[str],
         base: int | None,
+        hold: str = "",
     ) -> Json:
-        """Submit a delta; the proposal, or ``{"id": None, "state": "unchanged", ...}``."""
+        """Submit a delta; the proposal, or ``{"id": None, "state": "unchanged", ...}``. With a
+        ``hold``, which says why, a person decides on it."""
         body = {
             "project": project,
             "rationale": rationale,
@@ -179,6 +189,7 @@ class GateClient:
             "removals": removals_nquads,
             "evidence": list(evidence),
             "base": base,
+            **({"hold": hold} if hold else {}),
         }
         return _object(self._send("POST", "/proposals", json=body))
 
@@ -199,6 +210,14 @@ class GateClient:
             if following is None or not items:
                 return
             before = str(following)
+
+    def withdraw(self, proposal: str, reason: str) -> None:
+        """Take a proposal back that waits for a decision."""
+        self._send(
+            "POST",
+            f"/proposals/{quote(proposal, safe='')}/decisions",
+            json={"outcome": "withdraw", "reason": reason},
+        )
 
     def additions(self, proposal: str) -> str:
         """The N-Quads that a proposal adds."""

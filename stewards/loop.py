@@ -15,13 +15,19 @@ What holds the watermark, and what doesn't:
   the next cycles, with smaller pages, ``MAX_REFUSALS`` times in all; then the page is passed over,
   which is logged and counted.
 - The graph moved (409): read and drafted again.
+
+What only senders show that aren't trusted, and what is more than the project may get in an hour, is
+kept and waits for a person in one proposal (:mod:`stewards.new_things`, :mod:`stewards.waiting`),
+which is submitted anew at most every ``hold_seconds``. When a trusted sender shows it, or the next
+hour has room when it is seen again, it is proposed as usual.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -30,8 +36,8 @@ from pyoxigraph import NamedNode, Quad
 
 from ontology.ids import Ids
 from stewards import fact_queries
-from stewards.claim_set import Claims
-from stewards.draft import Draft, Drafts, Limits, drafts
+from stewards.claim_set import Claim, Claims
+from stewards.draft import Draft, Drafts, Held, Limits, drafts, unsettled
 from stewards.errors import (
     DraftRefused,
     GateRefused,
@@ -43,9 +49,11 @@ from stewards.errors import (
 )
 from stewards.fact_queries import Page
 from stewards.gate_client import GateClient
+from stewards.new_things import OVER_CAP, UNTRUSTED, HourlyCaps, kind_of, kinds_in, over_cap
 from stewards.outcome import Outcome, Tally
 from stewards.settled import Settled
 from stewards.sources import claims
+from stewards.waiting import Waiting
 from stewards.watermark import Record, WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
@@ -61,16 +69,19 @@ MAX_ROUNDS = 10
 ASIDE = timedelta(days=1)
 """A refused thing is proposed again after this: shapes may have changed."""
 REFUSED = "quads that the gate refused"
+RESUBMITTED = "submitted anew with what was seen since"
 PASSED_OVER = "batches passed over after repeated refusals"
 
 
 @dataclass(frozen=True)
 class Pacing:
-    """How much is read at a time. A page is whole batches, at least one, up to ``page_facts``."""
+    """How much is read at a time. A page is whole batches, at least one, up to ``page_facts``;
+    the proposal that waits for a person is submitted anew at most every ``hold_seconds``."""
 
     page_facts: int = 20_000
     cycle_pages: int = 100
     page_batches: int = 1_000
+    hold_seconds: float = 600.0
 
 
 class TelemetrySteward:
@@ -88,6 +99,7 @@ class TelemetrySteward:
         *,
         limits: Limits | None = None,
         pacing: Pacing | None = None,
+        caps: HourlyCaps | None = None,
     ) -> None:
         self.name = name
         self.project = project
@@ -98,6 +110,12 @@ class TelemetrySteward:
         self._limits = limits or Limits()
         self._pacing = pacing or Pacing()
         self._settled = Settled(client, ids, project, ids.principal(name))
+        self._caps = caps or HourlyCaps()
+        self._waiting = Waiting(store, name, project)
+        # At the start it is unknown what waits at the gate.
+        self._review_at: float | None = 0.0
+        self._mixed = False
+        self._looked_until = 0
         self._cycle_lock = threading.Lock()
         self._record = store.record(name, project)
 
@@ -157,6 +175,7 @@ class TelemetrySteward:
                 self._propose_page(page, tally)
                 self._save(replace(self._record, watermark=page.until, refusals=0))
                 pages += 1
+            self._review(tally)
         except GateRefused as error:
             if isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES:
                 return self._refused(page, error, tally, pages)
@@ -225,6 +244,11 @@ class TelemetrySteward:
         wanted = claims(page, self._client.all_facts, self._ids)
         for reason, count in wanted.set_aside.items():
             tally.set_aside[reason] += count
+        if wanted.claims and self._is_mixed(page):
+            trusted = claims(page, self._client.trusted_facts, self._ids)
+            shown = {claim.quad for claim in trusted.claims}
+            self._hold([claim for claim in wanted.claims if claim.quad not in shown], UNTRUSTED)
+            wanted = trusted
         if not wanted.claims:
             return
         for final in (*(False,) * (MAX_ROUNDS - 1), True):
@@ -250,7 +274,7 @@ class TelemetrySteward:
 
     def _submit(self, wanted: Claims, tally: Tally) -> None:
         base = self._client.progress().head
-        plan = self._plan(wanted, base)
+        plan = self._plan(wanted, base, tally)
         for draft in plan.drafts:
             answer = self._answer(draft, base)
             base = _int(answer, "head")
@@ -260,16 +284,121 @@ class TelemetrySteward:
             tally.quads += len(draft.quads)
             tally.awaiting += answer.get("state") == "awaiting decision"
             self._save(replace(self._record, proposals=self._record.proposals + 1))
+            self._waiting.note_admitted(kinds_in(draft.quads, wanted.claims), self._now())
         for reason, count in plan.set_aside.items():
             tally.set_aside[reason] += count
 
-    def _plan(self, wanted: Claims, head: int) -> Drafts:
-        held = self._settled.look_up(wanted.claims, head)
-        quads = (claim.quad for claim in wanted.claims if claim.quad not in held.quads)
-        aside = self._store.aside(self.name, quads, self._clock().timestamp())
-        return drafts(wanted.claims, replace(held, withheld=held.withheld | aside), self._limits)
+    def _plan(self, wanted: Claims, head: int, tally: Tally) -> Drafts:
+        held = self._held(wanted.claims, head)
+        over = over_cap(
+            wanted.claims,
+            held.quads | held.withheld,
+            self._waiting.admitted(self._now()),
+            self._caps,
+        )
+        if not over:
+            return drafts(wanted.claims, held, self._limits)
+        new = Counter(kind_of(claim) for claim in over if claim.quad not in held.quads)
+        LOGGER.warning(
+            "steward %s: %s: %s", self.name, OVER_CAP, ", ".join(_counted(new)) or len(over)
+        )
+        for kind, count in new.items():
+            if kind:
+                tally.set_aside[f"{kind}: {OVER_CAP}"] += count
+        self._hold([claim for claim in over if claim.quad not in held.quads], OVER_CAP)
+        left = set(over)
+        return drafts([claim for claim in wanted.claims if claim not in left], held, self._limits)
 
-    def _answer(self, draft: Draft, base: int) -> dict[str, Any]:
+    def _held(self, wanted: Sequence[Claim], head: int) -> Held:
+        """What is settled of these claims, at the gate and here."""
+        held = self._settled.look_up(wanted, head)
+        quads = (claim.quad for claim in wanted if claim.quad not in held.quads)
+        return replace(
+            held, withheld=held.withheld | self._store.aside(self.name, quads, self._now())
+        )
+
+    # --- what waits for a person
+
+    def _is_mixed(self, page: Page) -> bool:
+        """Whether the project has facts of senders that aren't trusted, up to this page."""
+        if not self._mixed:
+            # What is older was looked at once, and what is joined with the page may be as old.
+            after = min(self._looked_until, page.after)
+            answer = self._client.facts(fact_queries.untrusted(self.project, after, page.until))
+            self._mixed = bool(int(answer.rows[0][0]))
+            self._looked_until = page.until
+        return self._mixed
+
+    def _hold(self, found: Sequence[Claim], reason: str) -> None:
+        """Keep what isn't settled of these claims for the proposal that waits."""
+        if not found:
+            return
+        held = self._held(found, self._client.progress().head)
+        settled = held.quads | held.withheld
+        left = [claim for claim in unsettled(found, held) if claim.quad not in settled]
+        if self._waiting.add(left, reason) and self._review_at is None:
+            self._review_at = self._now()
+
+    def _review(self, tally: Tally) -> None:
+        """Make the proposal that waits be what waits now, when it is time for that."""
+        if self._review_at is None or self._now() < self._review_at:
+            return
+        for _ in range(MAX_ROUNDS):
+            head = self._client.progress().head
+            waiting = self._waiting.all()
+            found = [claim for claim, _ in waiting]
+            held = self._held(found, head) if found else Held()
+            open_claims = set(unsettled(found, held))
+            gone = [
+                claim for claim in found if claim not in open_claims or claim.quad in held.withheld
+            ]
+            self._waiting.forget(gone)
+            left = [item for item in waiting if item[0] not in set(gone)]
+            plan = drafts([claim for claim, _ in left], held, self._limits)
+            try:
+                self._hand_in(plan.drafts[:1], left, head, tally)
+            except _Refused as refused:
+                project = self._ids.project(self.project)
+                blamed = blame(refused.draft, refused.error, project)
+                aside = blamed or frozenset(refused.draft.quads)
+                LOGGER.warning("steward %s: what waits was refused: %s", self.name, refused.error)
+                self._store.set_aside(self.name, aside, self._now() + ASIDE.total_seconds())
+                tally.set_aside[REFUSED] += len(aside)
+                continue
+            break
+        if self._waiting.all():
+            self._review_at = self._now() + self._pacing.hold_seconds
+        else:
+            self._review_at = None
+            self._waiting.begin_again()
+
+    def _hand_in(
+        self, wanted: Sequence[Draft], left: Sequence[tuple[Claim, str]], head: int, tally: Tally
+    ) -> None:
+        """Submit the one proposal that waits, in place of the one that is there."""
+        at_gate = self._settled.held()
+        quads = frozenset(wanted[0].quads) if wanted else frozenset()
+        if list(at_gate.values()) == ([quads] if quads else []):
+            return
+        for identifier in at_gate:
+            self._client.withdraw(identifier, RESUBMITTED if quads else "nothing waits any more")
+        for draft in wanted:
+            reasons = sorted({reason for claim, reason in left if claim.quad in quads})
+            rest = self._waiting.turned_away()
+            said = f"Waits for a person: {' and '.join(reasons)}. {draft.rationale}"
+            if rest:
+                said += f" Not among it, for want of room: {', '.join(_counted(rest))} (sightings)."
+            answer = self._answer(replace(draft, rationale=said), head, "; ".join(reasons))
+            if answer.get("id") is not None:
+                tally.proposals.append(str(answer["id"]))
+                tally.quads += len(draft.quads)
+                tally.awaiting += answer.get("state") == "awaiting decision"
+                self._save(replace(self._record, proposals=self._record.proposals + 1))
+
+    def _now(self) -> float:
+        return self._clock().timestamp()
+
+    def _answer(self, draft: Draft, base: int, hold: str = "") -> dict[str, Any]:
         try:
             answer = self._client.propose(
                 self.project,
@@ -278,6 +407,7 @@ class TelemetrySteward:
                 draft.removals,
                 draft.evidence,
                 base,
+                hold,
             )
         except DraftRefused as error:
             raise _Refused(draft, error) from error
@@ -322,6 +452,10 @@ def blame(draft: Draft, error: DraftRefused, project: str) -> frozenset[Quad]:
         if str(quad.subject) in named
         or (isinstance(quad.object, NamedNode) and str(quad.object) in named)
     )
+
+
+def _counted(numbers: Mapping[str, int]) -> list[str]:
+    return [f"{count:,} {kind}" for kind, count in sorted(numbers.items()) if kind]
 
 
 def _iri(text: str) -> str:

@@ -62,7 +62,7 @@ class Tally:
         self, watermark: int, pages: int, reason: str = "", state: State = "idle"
     ) -> Outcome:
         """The outcome of the cycle so far; ``state`` where it isn't what the counts say."""
-        if state == "idle" and pages:
+        if state == "idle" and (pages or self.proposals):
             state = "proposed" if self.proposals else "unchanged"
         return Outcome(
             state,

@@ -18,7 +18,8 @@ from typing import Any
 from ontology.ids import Ids
 from stewards.errors import UnknownSteward
 from stewards.gate_client import GateClient
-from stewards.loop import Clock, TelemetrySteward
+from stewards.loop import Clock, Pacing, TelemetrySteward
+from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome
 from stewards.watermark import WatermarkStore
 
@@ -70,6 +71,8 @@ class StewardRunner:
         clock: Clock,
         *,
         interval: float = INTERVAL,
+        caps: HourlyCaps | None = None,
+        pacing: Pacing | None = None,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -79,6 +82,8 @@ class StewardRunner:
         self._store = store
         self._clock = clock
         self._interval = interval
+        self._caps = caps
+        self._pacing = pacing
         self._random = random or Random()
         self._monotonic = monotonic
         self._seats: dict[str, _Seat] = {}
@@ -211,4 +216,6 @@ class StewardRunner:
             self._ids,
             self._store,
             self._clock,
+            pacing=self._pacing,
+            caps=self._caps,
         )

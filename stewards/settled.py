@@ -29,6 +29,8 @@ MAX_QUERY = 60_000
 NEWEST_PROPOSALS = 500
 """Of each state, the proposals that are looked at."""
 
+# What waits only because of who showed it, or was submitted anew, is nobody's no.
+_OPEN_TO_OTHERS = ("awaiting decision", "withdrawn")
 WITHHOLDING = ("awaiting decision", "rejected", "withdrawn", "reverted")
 
 
@@ -139,9 +141,20 @@ class Settled:
         for state in WITHHOLDING:
             of_state = self._client.proposals(state=state, project=self._project)
             for proposal in islice(of_state, NEWEST_PROPOSALS):
+                if proposal.get("hold") and state in _OPEN_TO_OTHERS:
+                    continue
                 if proposal.get("author") == self._principal:
                     withheld |= self._added_by(str(proposal.get("id")))
         return withheld
+
+    def held(self) -> dict[str, frozenset[Quad]]:
+        """What this steward's proposals add that it asked a person to decide on, by their ids."""
+        waiting = self._client.proposals(state="awaiting decision", project=self._project)
+        return {
+            str(proposal.get("id")): self._added_by(str(proposal.get("id")))
+            for proposal in islice(waiting, NEWEST_PROPOSALS)
+            if proposal.get("hold") and proposal.get("author") == self._principal
+        }
 
     def _added_by(self, proposal: str) -> frozenset[Quad]:
         if proposal not in self._additions:

@@ -91,7 +91,7 @@ class WatermarkStore:
         return Record(*row) if row else Record(name, project)
 
     def save(self, record: Record) -> None:
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute(
                 "INSERT OR REPLACE INTO steward (name, project, watermark, last_run_at,"
                 " last_outcome, runs, proposals, refusals) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -109,7 +109,7 @@ class WatermarkStore:
 
     def set_aside(self, name: str, quads: Iterable[Quad], until: float) -> None:
         """Remember quads that the gate refused, until this time (seconds since 1970)."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.executemany(
                 "INSERT OR REPLACE INTO aside (steward, quad, until) VALUES (?, ?, ?)",
                 ((name, _digest(quad), until) for quad in quads),
@@ -117,7 +117,7 @@ class WatermarkStore:
 
     def aside(self, name: str, quads: Iterable[Quad], now: float) -> frozenset[Quad]:
         """Those of the quads that are set aside at this time."""
-        with self._transaction() as database:
+        with self.transaction() as database:
             database.execute("DELETE FROM aside WHERE until <= ?", (now,))
             return frozenset(
                 quad
@@ -128,7 +128,8 @@ class WatermarkStore:
             )
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The file, for what else belongs beside the watermarks."""
         with self._lock, self._database:
             yield self._database
 

@@ -22,6 +22,7 @@ from ingest.events import Event
 from ingest.inbox import Inbox, Receipt
 from ingest.openlineage import events_of
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH
+from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
 from ingest.sender import Sender
 
@@ -42,6 +43,10 @@ class Box:
 
     inbox: Inbox
     failure: Exception | None = None
+
+    @property
+    def quotas(self) -> Quotas:
+        return self.inbox.quotas
 
     async def submit(self, *arguments: Any) -> Receipt:
         if self.failure is not None:

@@ -23,6 +23,7 @@ from ingest.inbox import Inbox, Receipt
 from ingest.posthog import events_of
 from ingest.posthog_receiver import EVENT_PATHS, FLAGS_PATHS, RESULTS_PATH
 from ingest.pseudonyms import Pseudonyms
+from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, KEY_HEADER, REQUESTS
 from ingest.sender import Sender
 
@@ -39,6 +40,10 @@ class Box:
 
     inbox: Inbox
     failure: Exception | None = None
+
+    @property
+    def quotas(self) -> Quotas:
+        return self.inbox.quotas
 
     async def submit(self, *arguments: Any) -> Receipt:
         if self.failure is not None:

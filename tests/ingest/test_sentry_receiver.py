@@ -22,6 +22,7 @@ from graph_api.body_limit import BodyLimit
 from ingest.errors import InboxFull
 from ingest.events import Event
 from ingest.inbox import Inbox, Receipt
+from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
 from ingest.sender import Sender
 from ingest.sentry import events_of
@@ -47,6 +48,10 @@ class Box:
 
     inbox: Inbox
     failure: Exception | None = None
+
+    @property
+    def quotas(self) -> Quotas:
+        return self.inbox.quotas
 
     async def submit(self, *arguments: Any) -> Receipt:
         if self.failure is not None:

@@ -116,7 +116,7 @@ def test_what_clients_send_with_the_products_own_keys_reaches_it(
     client = posthog.Posthog(PRODUCT_KEY, host=server.url)
     for number in range(3):
         client.capture(f"event {number}", distinct_id="ann")
-    assert client.get_feature_flag("new-checkout", "ann") == "blue"
+    assert client.evaluate_flags("ann").get_flag("new-checkout") == "blue"
     client.shutdown()
     place = server.url.removeprefix("http://")
     tracker = sentry_sdk.Client(f"http://{DSN_KEY}@{place}/42", default_integrations=False)
@@ -148,7 +148,9 @@ def test_what_waited_for_a_product_outlives_a_kill(server: Server, product: Prod
         client.capture(f"event {number}", distinct_id="ann")
         client.flush()
     client.shutdown()
-    wait_for(lambda: any("wait for posthog" in text for text in server.get("/status")["problems"]))
+    wait_for(
+        lambda: any("wait for the posthog" in text for text in server.get("/status")["warnings"])
+    )
     server.kill()
     server.start()
     product.answers = True
@@ -158,7 +160,7 @@ def test_what_waited_for_a_product_outlives_a_kill(server: Server, product: Prod
         return [item["event"] for body in bodies for item in json.loads(body)["batch"]]
 
     wait_for(lambda: names() == [f"event {number}" for number in range(5)])
-    wait_for(lambda: not server.get("/status")["problems"])
+    wait_for(lambda: not server.get("/status")["warnings"])
 
 
 def test_without_the_product_its_key_is_refused(server: Server, command: RunCommand) -> None:

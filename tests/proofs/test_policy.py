@@ -154,6 +154,14 @@ def test_a_grant_without_a_limit_applies_nothing_at_once() -> None:
     assert verdict(SHOP_STEWARD, lineage(1), view) == ONE_OPERATOR
 
 
+@pytest.mark.parametrize(
+    ("graph", "requires"), [(SHOP, ONE_OPERATOR), (IDS.graph("ontology"), FOUR_EYES)]
+)
+def test_what_is_held_needs_a_person_and_never_less_than_it_did(graph: str, requires: str) -> None:
+    found = POLICY.judge(VIEW, OLGA, lineage(1, graph), known, "who knows who sent it")
+    assert found.requires == requires
+
+
 @pytest.mark.parametrize("graph", ["ontology", "shapes", "rules", "assets", "governance"])
 def test_what_belongs_to_all_needs_two_people(graph: str) -> None:
     found = POLICY.judge(VIEW, OLGA, lineage(1, IDS.graph(graph)), known)

@@ -16,7 +16,7 @@ from graph_api.cli_document import commands, document, example_lines
 COMMANDS = dict(commands())
 CONTRACT = """
 up, demo, status, query, propose, validate, backup, restore,
-projects create, projects list, projects key, projects glitchtip,
+projects create, projects list, projects key, projects keys, projects glitchtip,
 tokens create, tokens list, tokens revoke,
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,

@@ -46,6 +46,8 @@ def test_a_new_project_prints_what_the_sdk_needs(
         "posthog": {"POSTHOG_HOST": "http://127.0.0.1:8080", "POSTHOG_PROJECT_API_KEY": KEY},
         "sentry": {"SENTRY_DSN": f"http://{KEY}@127.0.0.1:8080/1"},
         "openlineage": {"OPENLINEAGE_URL": "http://127.0.0.1:8080", "OPENLINEAGE_API_KEY": KEY},
+        "browser_key": "foi_page",
+        "browser": {"SENTRY_DSN": "http://page@127.0.0.1:8080/1"},
     }
     fake.says("POST /projects", made, status=201)
     shown = run("projects", "create", "shop", "--label", "Web shop", "--restricted", "--data", data)
@@ -55,7 +57,8 @@ def test_a_new_project_prints_what_the_sdk_needs(
     assert KEY not in shown.err
     exported = dict(shlex.split(line)[1].split("=", 1) for line in shown.out.splitlines() if line)
     first = {name: environment[name] for name in list(environment)[:3]}
-    assert exported == first | made["posthog"] | made["sentry"] | made["openlineage"]
+    pages = {"BROWSER_SENTRY_DSN": "http://page@127.0.0.1:8080/1"}
+    assert exported == first | made["posthog"] | made["sentry"] | made["openlineage"] | pages
     assert "posthog.init(KEY" in shown.err
     assert "Sentry.init({dsn" in shown.err
 
