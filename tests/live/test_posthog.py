@@ -13,7 +13,7 @@ import posthog
 import pytest
 from posthog import Posthog
 
-from ontology.vocab import FO, Fo
+from ontology.vocab import FO, Fo, Rdfs
 
 if TYPE_CHECKING:
     from tests.live.conftest import Serve, Server
@@ -196,17 +196,23 @@ def test_a_resend_counts_once(
     assert server.facts("SELECT event_id FROM events") == [[uuid]]
 
 
-def test_product_events_are_nothing_new_to_the_steward(
+def test_steady_product_events_are_knowledge_once(
     server: Server, settings: dict[str, str], complaints: list[str]
 ) -> None:
     head = server.head
     client = Posthog(settings["POSTHOG_PROJECT_API_KEY"], host=server.url, super_properties=SUPER)
+    heads = []
     for _ in range(3):
         product(client)
         client.flush()
         server.settle()
+        heads.append(server.head)
     client.shutdown()
-    assert server.head == head
+    assert head < heads[0] == heads[1] == heads[2]
+    labels = f"SELECT ?label {{ ?type a <{Fo.ProductEventType}> ; <{Rdfs.label}> ?label }}"
+    assert ("order placed",) in server.select(labels)
+    paths = f"SELECT ?path {{ ?page a <{Fo.Page}> ; <{Fo.path}> ?path }}"
+    assert ("/orders/{id}",) in server.select(paths)
     (steward,) = server.get("/stewards")["items"]
     assert not steward.get("problem"), steward
 

@@ -197,12 +197,18 @@ def test_a_resend_counts_once(server: Server, dsn: str) -> None:
     assert server.facts("SELECT event_id FROM events") == [[event_id]]
 
 
-def test_errors_are_nothing_new_to_the_steward(server: Server, client: None) -> None:
+def test_steady_errors_are_knowledge_once(server: Server, client: None) -> None:
     head = server.head
+    heads = []
     for _ in range(2):
         product()
         server.settle()
-    assert server.head == head
+        heads.append(server.head)
+    assert head < heads[0] == heads[1]
+    assert server.select(
+        f"SELECT DISTINCT ?type ?version {{ ?issue a <{Fo.ErrorIssue}> ; <{Fo.errorType}> ?type ;"
+        f" <{Fo.seenInRelease}>/<{Fo.version}> ?version }}"
+    ) == [("LookupError", "1.4.2")]
     (steward,) = server.get("/stewards")["items"]
     assert not steward.get("problem"), steward
 
