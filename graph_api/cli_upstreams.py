@@ -57,7 +57,7 @@ def state(
     here and forwarded as it came.
 
     \b
-    Examples:
+    Example:
         fractalops projects upstream shop --kind posthog --url https://eu.i.posthog.com --key KEY
         fractalops projects upstream shop --kind sentry --url https://KEY@errors.example/1
         fractalops projects upstream shop --kind otlp --url http://collector:4318

@@ -13,6 +13,7 @@ from ingest import (
     attributes,
     bodies,
     bounded_json,
+    forward,
     openlineage,
     openlineage_facets,
     openlineage_request,
@@ -23,6 +24,7 @@ from ingest import (
     otlp_values,
     posthog,
     posthog_request,
+    relay,
     warehouse,
 )
 from ingest.errors import (
@@ -67,6 +69,7 @@ def test_the_metrics_exist(page: str) -> None:
     }
     named = set(re.findall(r"`(fractalops_[a-z_]+)", page))
     assert named <= known
+    assert {forward.FORWARDED._name + "_total", relay.RELAYED._name + "_total"} <= named
     assert {REQUESTS._name + "_total", EVENTS._name + "_total"} <= named
 
 

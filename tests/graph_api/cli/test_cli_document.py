@@ -17,6 +17,7 @@ COMMANDS = dict(commands())
 CONTRACT = """
 up, demo, status, query, propose, validate, backup, restore,
 projects create, projects list, projects key, projects keys, projects glitchtip,
+projects upstream, projects upstreams,
 tokens create, tokens list, tokens revoke,
 proposals list, proposals show, proposals diff, proposals approve, proposals reject,
 proposals withdraw, proposals revert, proofs log, proofs show, proofs explain, proofs bundle,
@@ -65,7 +66,10 @@ def test_rows_may_be_had_in_every_format() -> None:
         for path, command in COMMANDS.items()
         if not any("--output" in getattr(parameter, "opts", ()) for parameter in command.params)
     }
-    assert without == {("up",), ("demo",), ("tokens", "revoke"), ("proofs", "bundle")}
+    assert without == {
+        *(("up",), ("demo",), ("tokens", "revoke"), ("projects", "upstream")),
+        ("proofs", "bundle"),
+    }
 
 
 def test_the_groups_explain_themselves(run: Callable[..., Any]) -> None:
