@@ -14,6 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from prometheus_client import Counter
+
 from ingest.evidence import Secret, seal, unseal
 from ingest.inbox import Inbox
 from ingest.sender import Sender
@@ -21,6 +23,12 @@ from ingest.upstream import Arrival, Outgoing, Upstream, outgoing
 
 MAX_BYTES: Final = 1 << 30
 """Of one lane; when there is more, the oldest go."""
+
+UNFORWARDED = Counter(
+    "fractalops_unforwarded_total",
+    "Requests that can't be forwarded without a key of this server in them.",
+    ["project", "kind"],
+)
 
 Lane = tuple[str, str]
 """Project and kind of upstream."""
@@ -53,11 +61,15 @@ class Outbox:
         self, sender: Sender, kind: str, arrival: Arrival
     ) -> Callable[[sqlite3.Connection, int | None], None] | None:
         """What puts a request into its lane, beside the batch of this number if it has one;
-        ``None`` where nothing is behind the project."""
+        ``None`` where nothing is behind the project, or a key of ours would go along."""
         there = self.upstream(sender.project, kind)
         if there is None:
             return None
-        sealed = seal(outgoing(arrival, there).sealed(), self._random)
+        request = outgoing(arrival, there)
+        if request is None:
+            UNFORWARDED.labels(sender.project, kind).inc()
+            return None
+        sealed = seal(request.sealed(), self._random)
         secret = sealed.secret
 
         def write(connection: sqlite3.Connection, batch: int | None) -> None:

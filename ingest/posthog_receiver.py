@@ -228,7 +228,10 @@ class PostHogReceiver(ProblemReceiver):
         if arrival is None or self.outbox is None or self.relay is None:
             return None
         there = self.outbox.upstream(sender.project, self.upstream_kind)
-        return None if there is None else await self.relay.ask(there, outgoing(arrival, there))
+        question = None if there is None else outgoing(arrival, there)
+        if there is None or question is None:
+            return None
+        return await self.relay.ask(there, question)
 
     async def _respond(
         self, request: Request, take: Callable[[Request], Awaitable[Response]]

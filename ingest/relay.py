@@ -2,12 +2,13 @@
 
 Invariant: only questions are put, never what changes anything; an upstream that is slow, away or
 says too much costs the client no more than :data:`SECONDS`, and then the answer is the harmless one
-that is given without an upstream. Redirects are handed on, not followed.
+that is given without an upstream. Redirects are neither followed nor handed on.
 Source: https://posthog.com/docs/advanced/proxy
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Final
 
@@ -25,7 +26,7 @@ RELAYED = Counter(
 )
 
 # Of an answer: what a client reads. How it was packed ends here.
-_HANDED_ON = frozenset({"content-type", "cache-control", "etag", "last-modified", "location"})
+_HANDED_ON = frozenset({"content-type", "cache-control", "etag", "last-modified"})
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ log = logging.getLogger(__name__)
 class Relay:
     """Asks upstreams. Use it within the event loop that serves."""
 
-    def __init__(self, client: httpx.AsyncClient | None = None) -> None:
+    def __init__(
+        self, client: httpx.AsyncClient | None = None, *, seconds: float = SECONDS
+    ) -> None:
+        self._seconds = seconds
         self._client = client or httpx.AsyncClient(
             timeout=SECONDS, trust_env=False, follow_redirects=False
         )
@@ -41,22 +45,25 @@ class Relay:
     async def ask(self, there: Upstream, question: Outgoing) -> Response | None:
         """The upstream's answer; ``None`` where there is none to be had."""
         try:
-            async with self._client.stream(
-                question.method,
-                there.url + question.target,
-                headers=dict(question.headers),
-                content=question.body or None,
-            ) as answer:
+            async with (
+                asyncio.timeout(self._seconds),
+                self._client.stream(
+                    question.method,
+                    there.url + question.target,
+                    headers=dict(question.headers),
+                    content=question.body or None,
+                ) as answer,
+            ):
                 body = bytearray()
                 async for chunk in answer.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_ANSWER:
                         self._failed(there, "it says too much")
                         return None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
             self._failed(there, type(error).__name__)
             return None
-        if answer.status_code >= 500:
+        if answer.is_redirect or answer.status_code >= 500:
             self._failed(there, f"it answers {answer.status_code}")
             return None
         RELAYED.labels(there.kind, "answered").inc()

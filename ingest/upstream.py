@@ -1,8 +1,9 @@
 """The product behind a project: where what arrives is forwarded to, and how a request is put there.
 
 Invariant: a request that came with the product's own key is forwarded byte for byte. One that came
-with a key of this server has that key replaced by the product's wherever it stands, and nothing
-else: no key of ours leaves this server. Where the body has to be touched it is sent unpacked.
+with a key of this server has that key replaced by the product's where it is stated, and nothing
+else; where that can't be done it is not forwarded: no key of ours leaves this server. Where the
+body has to be touched it is sent unpacked.
 Source: https://www.rfc-editor.org/rfc/rfc9110#name-message-forwarding
 """
 
@@ -132,24 +133,34 @@ class Outgoing:
         return cls(**json.loads(head), body=body)
 
 
-def outgoing(arrival: Arrival, there: Upstream) -> Outgoing:
-    """What is put to an upstream for what arrived."""
+def outgoing(arrival: Arrival, there: Upstream) -> Outgoing | None:
+    """What is put to an upstream for what arrived; ``None`` where a key of ours would go along."""
     kept = _kept(arrival.headers)
     target, body = arrival.target, arrival.body
-    # OTLP's key stands in a header, and the product has headers of its own.
-    own = there.key in arrival.keys
-    foreign = () if own else tuple(key for key in arrival.keys if key)
-    if foreign:
+    foreign = tuple(key for key in arrival.keys if key)
+    if foreign and there.key not in arrival.keys:
+        if there.kind == "otlp":
+            # The key stands in a header, and the product has headers of its own.
+            kept.pop("authorization", None)
         target = _replaced(target, foreign, there.key)
         kept = {name: _replaced(value, foreign, there.key) for name, value in kept.items()}
         secrets = [key.encode() for key in foreign]
+        if there.kind == "posthog" and arrival.plain.lstrip()[:1] not in (b"{", b"[", b""):
+            # A form, in which the key may be written in many ways.
+            return None
         if any(secret in arrival.plain for secret in secrets):
-            body = arrival.plain
-            kept.pop("content-encoding", None)
+            # Of an envelope the first line names the key; what follows has lengths that count.
+            head, line, rest = (
+                arrival.plain.partition(b"\n")
+                if there.kind == "sentry"
+                else (arrival.plain, b"", b"")
+            )
             for secret in secrets:
-                body = body.replace(secret, there.key.encode())
-        if there.kind == "otlp":
-            kept.pop("authorization", None)
+                head = head.replace(secret, there.key.encode())
+            body = head + line + rest
+            if any(secret in body for secret in secrets):
+                return None
+            kept.pop("content-encoding", None)
     if there.number:
         target = _SENTRY_PATH.sub(f"/api/{there.number}/", target, count=1)
     return Outgoing(arrival.method, target, {**kept, **there.headers}, body)

@@ -19,6 +19,7 @@ from ingest.errors import UpstreamInvalid
 from ingest.forward import Forwarder
 from ingest.inbox import Inbox
 from ingest.outbox import Outbox
+from ingest.relay import Relay
 from ingest.sender import Sender
 from ingest.upstream import Arrival, Outgoing, Upstream, outgoing, upstream
 
@@ -223,12 +224,33 @@ def test_a_key_of_ours_never_leaves() -> None:
         ("foi_0", "foi_1"),
     )
     sent = outgoing(came, there)
+    assert sent is not None
     assert sent.target == "/api/42/envelope/?sentry_key=abc"
     assert sent.headers == {"x-sentry-auth": "Sentry sentry_key=abc"}
     assert sent.body == plain.replace(b"foi_1", b"abc")
     assert Outgoing.opened(sent.sealed()) == sent
     own = outgoing(Arrival(**{**came.__dict__, "keys": ("abc",)}), there)
+    assert own is not None
     assert own.body == came.body
+    # An item's length counts its bytes, and forms write a key in many ways.
+    inside = Arrival(**{**came.__dict__, "plain": plain + b"foi_1"})
+    assert outgoing(inside, there) is None
+    form = Arrival("POST", "/e/", (), b"data=Zm9pXzE=", b"data=Zm9pXzE=", ("foi_1",))
+    assert outgoing(form, Upstream("posthog", "http://a", "phc_1")) is None
+
+
+@pytest.mark.parametrize("status", [302, 500])
+def test_a_question_without_a_sound_answer_is_not_answered(product: Product, status: int) -> None:
+    product.statuses = [200, status]
+    there = Upstream("posthog", product.url, "phc_shop")
+
+    async def ask(place: Upstream) -> int | None:
+        async with Relay(seconds=5) as relay:
+            answer = await relay.ask(place, Outgoing("POST", "/flags/", {}, b"{}"))
+        return answer.status_code if answer else None
+
+    assert [asyncio.run(ask(there)), asyncio.run(ask(there))] == [200, None]
+    assert asyncio.run(ask(Upstream("posthog", "http://127.0.0.1:9", "phc_shop"))) is None
 
 
 def test_of_otlp_the_headers_are_the_products() -> None:
