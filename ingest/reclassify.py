@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+import pyarrow as pa
+
 from ingest.classify import Classifier
 from ingest.errors import WarehouseBusy
 from ingest.events import Event
@@ -73,21 +75,37 @@ class Reclassifier:
             others = f"rules != {text(classifier.version)} AND seq >= {since:d}"
             if project is not None:
                 others += f" AND project = {text(project)}"
-            for page in self._warehouse.scan(others, COLUMNS, _PAGE):
-                events, received = from_columns(page)
-                # A class that is no longer given must go.
-                again = [classifier.classify(event.classified("", "", "")) for event in events]
-                self._count(found, events, again)
-                if not dry_run:
-                    if on_change and found.first_changed:
-                        on_change(found.first_changed)
-                    moments = {event.seq: at for event, at in zip(again, received, strict=True)}
-                    self._warehouse.insert(again, moments, found.rules, self._marks)
+            pages = self._warehouse.scan(others, COLUMNS, _PAGE)
+            while True:
+                with self._warehouse.rewriting:
+                    page = next(pages, None)
+                    if page is None:
+                        break
+                    self._page(page, classifier, found, None if dry_run else on_change or _nobody)
                 if stopping():
                     break
             return found
         finally:
             self._running.release()
+
+    def _page(
+        self,
+        page: pa.Table,
+        classifier: Classifier,
+        found: Reclassification,
+        on_change: Changed | None,
+    ) -> None:
+        """Classify one page, and write it unless there is nobody to be told of changes."""
+        events, received = from_columns(page)
+        # A class that is no longer given must go.
+        again = [classifier.classify(event.classified("", "", "")) for event in events]
+        self._count(found, events, again)
+        if on_change is None:
+            return
+        if found.first_changed:
+            on_change(found.first_changed)
+        moments = {event.seq: at for event, at in zip(again, received, strict=True)}
+        self._warehouse.insert(again, moments, found.rules, self._marks)
 
     def _count(self, found: Reclassification, before: list[Event], after: list[Event]) -> None:
         found.looked_at += len(before)
@@ -96,6 +114,10 @@ class Reclassifier:
                 found.changed[old.event_class, new.event_class] += 1
                 first = found.first_changed.get(old.project, old.seq)
                 found.first_changed[old.project] = min(first, old.seq)
+
+
+def _nobody(changed: Mapping[str, int]) -> None:
+    """Hears of changes where nobody else does."""
 
 
 def _chosen(event: Event) -> tuple[str, str, str]:

@@ -104,6 +104,9 @@ class Warehouse:
         self._opening = threading.Lock()
         self._opened: _Opened | None = None
         self._writing = threading.Lock()
+        self.rewriting = threading.Lock()
+        """Held from the reading of rows that are written again to their writing, and while rows are
+        removed: what was removed must not come back."""
         self._writer: Client | None = None
         self._closed = False
         # Connections that wait for a query; None stands for one that is opened when it is needed.
@@ -197,7 +200,7 @@ class Warehouse:
         for start in range(0, len(every), _ERASED_AT_A_TIME):
             some = ", ".join(map(text, every[start : start + _ERASED_AT_A_TIME]))
             try:
-                with self._write() as client:
+                with self.rewriting, self._write() as client:
                     client.command(
                         f"ALTER TABLE events DELETE WHERE batch IN ({some}){having}"
                         " SETTINGS mutations_sync = 1"
