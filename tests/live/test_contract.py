@@ -31,6 +31,9 @@ KEYED = (
     *("/i/v1/analytics/events", "/flags/", "/decide/", "/s/"),
     *("/webhooks/posthog", "/webhooks/posthog/{key}"),
     *("/webhooks/glitchtip", "/webhooks/glitchtip/{key}"),
+    *("/flags/definitions/", "/api/feature_flag/local_evaluation/", "/api/surveys/"),
+    *("/api/web_experiments/", "/api/early_access_features/"),
+    *("/api/v1/lineage", "/api/v1/lineage/batch"),
 )
 # OTLP's own errors are no problem documents.
 OTLP = (
