@@ -77,6 +77,14 @@ def _product_event_type(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     return ids.product_event_type(event.project, name)
 
 
+def _log_event_type(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.log_event_type(event.project, event.service or UNKNOWN_SERVICE, name)
+
+
+def _metric(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.metric(event.project, event.service or UNKNOWN_SERVICE, name)
+
+
 def _page(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     return ids.page(event.project, name)
 
@@ -120,6 +128,8 @@ OPERATION = "operation"
 SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     OPERATION: _operation,
     "product-event-type": _product_event_type,
+    "log-event-type": _log_event_type,
+    "metric": _metric,
     "page": _page,
     "error-issue": _error_issue,
     "job": _job,

@@ -82,6 +82,12 @@ class Ids:
     def product_event_type(self, project: str, name: str) -> str:
         return self.instance("product-event-type", project, name)
 
+    def log_event_type(self, project: str, service: str, name: str) -> str:
+        return self.instance("log-event-type", project, service, name)
+
+    def metric(self, project: str, service: str, name: str) -> str:
+        return self.instance("metric", project, service, name)
+
     def page(self, project: str, path: str) -> str:
         """The page with this path template, such as ``/orders/{id}``."""
         return self.instance("page", project, path)

@@ -82,6 +82,8 @@ class Fo:
     Run: Final = FO + "Run"
     Column: Final = FO + "Column"
     # --- classes: product, errors, evidence, classification
+    LogEventType: Final = FO + "LogEventType"
+    Metric: Final = FO + "Metric"
     ProductEventType: Final = FO + "ProductEventType"
     Feature: Final = FO + "Feature"
     Page: Final = FO + "Page"
@@ -220,6 +222,9 @@ class Fo:
     rule_http_server_unrouted: Final = FO + "rule-http-server-unrouted"
     rule_http_client: Final = FO + "rule-http-client"
     rule_internal: Final = FO + "rule-internal"
+    rule_log_event: Final = FO + "rule-log-event"
+    rule_log_record: Final = FO + "rule-log-record"
+    rule_metric: Final = FO + "rule-metric"
     rule_product_page: Final = FO + "rule-product-page"
     rule_product_autocapture: Final = FO + "rule-product-autocapture"
     rule_product_identity: Final = FO + "rule-product-identity"

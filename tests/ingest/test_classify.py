@@ -177,6 +177,40 @@ def test_the_shipped_rules_for_product_events(
     assert event.subject == mint("shop", subject)
 
 
+@pytest.mark.parametrize(
+    ("source", "kind", "name", "event_class", "subject"),
+    [
+        (
+            "otel.log",
+            "event",
+            "order.placed",
+            Fo.LogEventType,
+            IDS.log_event_type("shop", "web", "order.placed"),
+        ),
+        (
+            "otel.log",
+            "log",
+            "shop.orders",
+            Fo.LogEventType,
+            IDS.log_event_type("shop", "web", "shop.orders"),
+        ),
+        (
+            "otel.metric",
+            "histogram",
+            "http.server.request.duration",
+            Fo.Metric,
+            IDS.metric("shop", "web", "http.server.request.duration"),
+        ),
+        ("otel.entity", "state", "host", "", ""),
+    ],
+)
+def test_the_shipped_rules_for_logs_and_metrics(
+    source: str, kind: str, name: str, event_class: str, subject: str
+) -> None:
+    found = shipped().classify(replace(EVENT, source=source, kind=kind, name=name))
+    assert (found.event_class, found.subject) == (event_class, subject)
+
+
 def test_an_operation_of_no_service_has_a_name_all_the_same() -> None:
     event = Classifier((rule(source="posthog.event"),), IDS).classify(PRODUCT)
     assert event.subject == IDS.operation("shop", "unknown_service", "http", "span name")
