@@ -7,6 +7,7 @@ named, and the others are delivered. What is delivered twice is one event.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,15 +41,28 @@ def deliver(peer: Peer, group: Sequence[Record | Unreadable]) -> Delivered:
 
 def _deliver(peer: Peer, records: Sequence[Record]) -> list[Unreadable]:
     answer = _post(peer, records)
-    if 200 <= answer.status < 300:
+    taken = 200 <= answer.status < 300
+    left_out = _left_out(answer) if taken else ""
+    if taken and not left_out:
         return []
-    if answer.status not in _TO_BLAME:
+    if not taken and answer.status not in _TO_BLAME:
         raise _refusal(peer, answer, records[0])
     if len(records) == 1:
         only = records[0]
-        return [Unreadable(f"the server refuses it: {answer.said()}", only.place, only.end)]
+        why = left_out or answer.said()
+        return [Unreadable(f"the server refuses it: {why}", only.place, only.end)]
     middle = len(records) // 2
     return _deliver(peer, records[:middle]) + _deliver(peer, records[middle:])
+
+
+def _left_out(answer: Answer) -> str:
+    """What an OTLP success says of items that were not taken in; empty where all were."""
+    try:
+        said = json.loads(answer.content)
+    except ValueError:
+        return ""
+    partial = said.get("partialSuccess") if isinstance(said, dict) else None
+    return str(partial.get("errorMessage", "")) if isinstance(partial, dict) else ""
 
 
 def _post(peer: Peer, records: Sequence[Record]) -> Answer:
