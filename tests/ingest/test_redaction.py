@@ -335,3 +335,22 @@ def test_a_rule_that_cannot_be_used_is_left_out_and_counted(values: dict[str, st
 
 def test_an_escaped_backslash_is_no_end_of_the_text() -> None:
     assert compiled(r"C:\\Admin").search(rb"C:\Admin") is not None
+
+
+@pytest.mark.parametrize(
+    "event_id",
+    [
+        # The second half of each is a card's number, its check digit included.
+        "7b83811bd099dfbc57bb09effc01bc21-5371068912484836",
+        "2e55c22547fc4224b6463c16db813507-5528400262284296",
+    ],
+)
+def test_ids_that_machines_make_stay_apart(event_id: str) -> None:
+    event = replace(EVENT, event_id=event_id, name="paid with 5371068912484836")
+    found = SHIPPED.redact(event)
+    assert found.event_id == event_id
+    assert found.name == "paid with [redacted]"
+
+
+def test_a_number_that_is_called_an_id_is_no_machines() -> None:
+    assert SHIPPED.redact(replace(EVENT, event_id="5371068912484836")).event_id == REDACTED

@@ -261,6 +261,7 @@ def test_what_was_acknowledged_is_there_once(
     assert by_source["sentry.event"]
     wait_until(lambda: not server.get("/status")["inbox"]["pending"], "facts of everything")
     facts = stored(server)
-    assert not acknowledged.keys() - facts.keys()
+    missing = acknowledged.keys() - facts.keys()
+    assert not missing, (len(missing), len(facts), server.facts("SELECT count() FROM events"))
     assert set(facts.values()) == {1}
     assert server.get("/status")["inbox"]["set_aside"] == 0
