@@ -16,15 +16,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import Counter
-from pyoxigraph import Literal, NamedNode, Quad
+from pyoxigraph import Quad
 
 from ingest.events import UNKNOWN_SERVICE, Event
 from ingest.names import DERIVED_FROM, derived, low_cardinality
 from ingest.redaction import Redactor
 from ingest.redaction_rules import shipped_rules
+from ingest.rule_quads import described
 from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
-from ontology.vocab import Fo, Rdf
+from ontology.vocab import Fo
 
 MAX_NAME = 200
 MAX_IRI = 2_000
@@ -151,19 +152,13 @@ def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
 
     A rule that lacks what it needs is left out, logged and counted: it must not stop the others.
     """
-    properties: dict[str, dict[str, list[str]]] = {}
-    for quad in quads:
-        if isinstance(quad.subject, NamedNode) and isinstance(quad.object, NamedNode | Literal):
-            of_subject = properties.setdefault(quad.subject.value, {})
-            of_subject.setdefault(quad.predicate.value, []).append(quad.object.value)
     rules = []
-    for iri, values in properties.items():
-        if Fo.ClassificationRule in values.get(Rdf.type, ()):
-            try:
-                rules.append(_rule(iri, values))
-            except ValueError as error:
-                RULES_LEFT_OUT.inc()
-                log.error("classification rule %s is not used: %s", iri, error)
+    for iri, values in described(quads, Fo.ClassificationRule).items():
+        try:
+            rules.append(_rule(iri, values))
+        except ValueError as error:
+            RULES_LEFT_OUT.inc()
+            log.error("classification rule %s is not used: %s", iri, error)
     return tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
 
 

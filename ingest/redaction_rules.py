@@ -18,11 +18,12 @@ from typing import Any
 
 import re2
 from prometheus_client import Counter
-from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
+from pyoxigraph import Quad, RdfFormat, parse
 
 from ingest.redaction_checks import CHECKS
+from ingest.rule_quads import described
 from ontology.library import rules_turtle
-from ontology.vocab import Fo, Rdf
+from ontology.vocab import Fo
 
 MAX_PATTERN = 4096
 MAX_REPLACEMENT = 64
@@ -98,19 +99,13 @@ def _options() -> Any:
 
 
 def _rules(quads: Iterable[Quad]) -> tuple[RedactionRule, ...]:
-    properties: dict[str, dict[str, list[str]]] = {}
-    for quad in quads:
-        if isinstance(quad.subject, NamedNode) and isinstance(quad.object, NamedNode | Literal):
-            of_subject = properties.setdefault(quad.subject.value, {})
-            of_subject.setdefault(quad.predicate.value, []).append(quad.object.value)
     rules = []
-    for iri, values in properties.items():
-        if Fo.RedactionRule in values.get(Rdf.type, ()):
-            try:
-                rules.append(_rule(iri, values))
-            except ValueError as error:
-                RULES_LEFT_OUT.inc()
-                log.error("redaction rule %s is not used: %s", iri, error)
+    for iri, values in described(quads, Fo.RedactionRule).items():
+        try:
+            rules.append(_rule(iri, values))
+        except ValueError as error:
+            RULES_LEFT_OUT.inc()
+            log.error("redaction rule %s is not used: %s", iri, error)
     return tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
 
 

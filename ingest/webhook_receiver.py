@@ -9,6 +9,7 @@ https://glitchtip.com/documentation/error-tracking#webhooks
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Final
 
 from starlette.requests import Request
@@ -27,16 +28,16 @@ GLITCHTIP_PATHS: Final = ("/webhooks/glitchtip", "/webhooks/glitchtip/{key}")
 _JSON = "application/json"
 
 
-class _WebhookReceiver(ProblemReceiver):
+class _WebhookReceiver(ProblemReceiver, ABC):
     """What both do alike; ``post`` is a Starlette endpoint."""
 
     signal = "webhooks"
     content_type = _JSON
 
     @staticmethod
+    @abstractmethod
     def count(payload: bytes) -> int:
         """How many events a payload holds. Raises ``PayloadError`` and ``BodyError``."""
-        raise NotImplementedError
 
     async def post(self, request: Request) -> Response:
         """Take one call in."""
