@@ -34,6 +34,7 @@ from graph_api.rebuilding import Rebuilder
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import IngestError
+from ingest.fact_process import FactProcess
 from ingest.forward import Forwarder
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.inbox import Inbox
@@ -311,6 +312,7 @@ class Assembly:
             self.classifier,
             self.decoders,
             marks=self.marks,
+            process=FactProcess(pseudonyms, self.marks),
             on_facts=lambda seq: self._wake_stewards(),
         )
         self.pump.start()

@@ -14,6 +14,7 @@ MAX_ATTRIBUTES = 128
 MAX_KEY = 256
 MAX_VALUE = 8_192
 MAX_NAME = 512
+UNLIMITED = 1 << 30
 
 DROPPED = "fractalops.dropped_attributes"
 REDACTED = "[redacted]"
@@ -32,7 +33,7 @@ _LEFT_OUT = frozenset({"process.command", "process.command_args", "process.comma
 
 def bounded(
     pairs: Iterable[tuple[str, str]],
-    room: int = 1 << 30,
+    room: int = UNLIMITED,
     *,
     redact: Callable[[str], str] | None = None,
 ) -> dict[str, str]:
@@ -41,23 +42,33 @@ def bounded(
     ``room`` is how many characters keys and values may have together; what is over is dropped.
     ``redact`` gets each value once it is bounded, and gives what may be kept of it.
     """
+    return gathered((kept(key, value, redact) for key, value in pairs), room)
+
+
+def kept(key: str, value: str, redact: Callable[[str], str] | None = None) -> tuple[str, str]:
+    """One attribute as it is kept, as :func:`bounded` says; the key is empty if it is not."""
+    # What the cache holds is no longer than this.
+    key, secret = _key(key if len(key) <= MAX_KEY else text(key, MAX_KEY))
+    if not key:
+        return "", ""
+    if secret:
+        value = REDACTED
+    value = without_userinfo(value)
+    if len(value) > MAX_VALUE or not value.isprintable():
+        value = text(value, MAX_VALUE)
+    return key, value if redact is None else redact(value)
+
+
+def gathered(pairs: Iterable[tuple[str, str]], room: int = UNLIMITED) -> dict[str, str]:
+    """Attributes of which each is :func:`kept`, as many as there may be."""
     found: dict[str, str] = {}
     dropped = 0
-    for raw, value in pairs:
-        # What the cache holds is no longer than this.
-        key, secret = _key(raw if len(raw) <= MAX_KEY else text(raw, MAX_KEY))
+    for key, value in pairs:
         if not key:
             continue
         if len(found) >= MAX_ATTRIBUTES and key not in found:
             dropped += 1
             continue
-        if secret:
-            value = REDACTED
-        value = without_userinfo(value)
-        if len(value) > MAX_VALUE or not value.isprintable():
-            value = text(value, MAX_VALUE)
-        if redact is not None:
-            value = redact(value)
         room -= len(key) + len(value)
         if room < 0:
             dropped += 1

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter as TallyCounter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from prometheus_client import Counter
 from pyoxigraph import Quad
 
 from ingest.events import UNKNOWN_SERVICE, Event
-from ingest.names import DERIVED_FROM, derived, low_cardinality
+from ingest.names import derived, low_cardinality
 from ingest.redaction import Redactor
 from ingest.redaction_rules import shipped_rules
 from ingest.rule_quads import described
@@ -139,13 +140,6 @@ SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
 }
 """How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
 
-# These are identities: the subject follows from the attributes and not from the rule's name for it.
-_IDENTIFYING = {
-    "job": ("job.namespace", "job.name"),
-    "data-asset": ("dataset.namespace", "dataset.name"),
-    "column": ("dataset.namespace", "dataset.name", "column.name"),
-}
-
 
 def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
     """The usable rules among the quads of the rules graph, in the order they are tried.
@@ -165,9 +159,9 @@ def rules_from_quads(quads: Iterable[Quad]) -> tuple[Rule, ...]:
 class Classifier:
     """Applies rules; safe to use from any thread. Without ``redactor`` the shipped rules redact.
 
-    Events that agree in everything the rules look at get the same answer, which is remembered:
-    steady traffic asks the same few questions again and again. ``version`` names the rules, so that
-    it is known which events were classified by others.
+    Events that agree in everything that was looked at for an answer get the same one, which is
+    remembered: steady traffic asks the same few questions again and again. ``version`` names the
+    rules, so that it is known which events were classified by others.
     """
 
     def __init__(
@@ -181,32 +175,49 @@ class Classifier:
         self._ids = ids
         self._redactor = redactor or Redactor(shipped_rules())
         self._rules = tuple(sorted(rules, key=lambda rule: (-rule.priority, rule.iri)))
-        self._by_kind: dict[tuple[str, str], _Candidates] = {}
-        self._answers: dict[tuple[str, ...], _Answer] = {}
+        self._by_kind: dict[tuple[str, str], tuple[tuple[Rule, _Namer], ...]] = {}
+        self._known: dict[object, _Step] = {}
+        self._answers = 0
+
+    def __reduce__(self) -> tuple[type[Classifier], tuple[object, ...]]:
+        """Another process makes it anew, of the rules."""
+        return type(self), (self._rules, self._ids, self.version, self._redactor)
+
+    def redacted(self) -> TallyCounter[tuple[str, str]]:
+        """As :meth:`ingest.redaction.Redactor.taken`."""
+        return self._redactor.taken()
 
     def classify(self, event: Event) -> Event:
         """The event, redacted, with class, rule and subject; those are empty where no rule fits."""
         event = self._redactor.redact(event)
-        candidates = self._candidates(event.source, event.kind)
-        attributes = event.attributes
-        question = (
-            event.project,
-            event.service,
-            event.source,
-            event.kind,
-            event.name,
-            *[attributes.get(key, "") for key in candidates.keys],
-        )
-        answer = self._answers.get(question)
-        if answer is None:
-            answer = self._answer(event, candidates)
-            if len(self._answers) >= _REMEMBERED:
-                self._answers.clear()
-            self._answers[question] = answer
+        value_of = event.attributes.get
+        step = self._known.get(_first_of(event))
+        while step is not None and step.answer is None:
+            step = step.then.get(value_of(step.key))
+        answer = self._learned(event) if step is None else step.answer
         return event.classified(*answer) if answer else event
 
-    def _answer(self, event: Event, candidates: _Candidates) -> _Answer:
-        for rule, name_of in candidates.rules:
+    def _learned(self, event: Event) -> _Answer:
+        """The answer, remembered with the attributes that were looked at for it, in their order.
+
+        Which one is looked at next follows from what those before it held, so that the questions
+        of events that begin alike are the same ones.
+        """
+        looked_at = _LookedAt(event.attributes)
+        answer = self._answer(event.with_attributes(looked_at))
+        if self._answers >= _REMEMBERED:
+            self._known.clear()
+            self._answers = 0
+        then = self._known
+        place: object = _first_of(event)
+        for key in looked_at.order:
+            then, place = then.setdefault(place, _Step(key)).then, event.attributes.get(key)
+        then[place] = _Step(answer=answer)
+        self._answers += 1
+        return answer
+
+    def _answer(self, event: Event) -> _Answer:
+        for rule, name_of in self._candidates(event.source, event.kind):
             if _is_named(rule, event.name) and _fits(rule, event.attributes):
                 name = _subject_name(name_of, event)
                 subject = SUBJECTS[rule.subject_kind](self._ids, event, rule, name)
@@ -217,17 +228,13 @@ class Classifier:
         """The rules for events of a source, in the order they are tried."""
         return tuple(rule for rule in self._rules if rule.source == source)
 
-    def _candidates(self, source: str, kind: str) -> _Candidates:
+    def _candidates(self, source: str, kind: str) -> tuple[tuple[Rule, _Namer], ...]:
         found = self._by_kind.get((source, kind))
         if found is None:
-            rules = [
-                rule
+            found = self._by_kind[source, kind] = tuple(
+                (rule, _name_of(rule.name_template))
                 for rule in self._rules
                 if rule.source == source and (not rule.kinds or kind in rule.kinds)
-            ]
-            found = self._by_kind[source, kind] = _Candidates(
-                rules=tuple((rule, _name_of(rule.name_template)) for rule in rules),
-                keys=tuple(sorted(frozenset(DERIVED_FROM).union(*map(_keys, rules)))),
             )
         return found
 
@@ -235,19 +242,38 @@ class Classifier:
 _Namer = Callable[[Event], str]
 
 
-@dataclass(frozen=True)
-class _Candidates:
-    """The rules for one kind of event, and every attribute that their answer depends on."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An answer; or the attribute to look at next, and what follows by what it holds (``None``
+    where it isn't there)."""
 
-    rules: tuple[tuple[Rule, _Namer], ...]
-    keys: tuple[str, ...]
+    key: str = ""
+    then: dict[object, _Step] = field(default_factory=dict)
+    answer: _Answer | None = None
 
 
-def _keys(rule: Rule) -> set[str]:
-    groups = (*rule.present, *(keys for keys, _ in rule.equal))
-    in_name = (part.split("|") for part in _PLACEHOLDER.findall(rule.name_template))
-    named = _IDENTIFYING.get(rule.subject_kind, ())
-    return {key.strip() for keys in (*groups, *in_name, named) for key in keys}
+def _first_of(event: Event) -> tuple[str, ...]:
+    """What every answer depends on."""
+    return event.project, event.source, event.kind, event.name, event.service
+
+
+class _LookedAt(Mapping[str, str]):
+    """Attributes, and which of them were looked at, each once in order."""
+
+    def __init__(self, attributes: Mapping[str, str]) -> None:
+        self._attributes = attributes
+        self.order: dict[str, None] = {}
+
+    def __getitem__(self, key: str) -> str:
+        self.order[key] = None
+        return self._attributes[key]
+
+    def __iter__(self) -> Iterator[str]:
+        # Whoever looks at all of them depends on those that aren't there as well.
+        raise TypeError("rules look at attributes by their keys")
+
+    def __len__(self) -> int:
+        return len(self._attributes)
 
 
 def _is_named(rule: Rule, name: str) -> bool:

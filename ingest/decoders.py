@@ -35,6 +35,7 @@ from ingest.events import (
 )
 from ingest.evidence import EvidenceBatch
 from ingest.otlp_entities import entities_of
+from ingest.otlp_packed import packed
 from ingest.pseudonyms import Pseudonyms
 
 Decoder = Callable[[bytes, EvidenceBatch], Iterator[Event | Skipped]]
@@ -65,24 +66,27 @@ def _errors(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
 def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
     read = otlp.read(payload, batch.content_type, otlp.TRACES)
     yield from _left_out(read.rejected)
-    yield from entities_of(read.request.resource_spans, batch)
+    request = packed(read, payload, batch.content_type)
+    yield from entities_of(request.resource_spans, batch)
     yield from otlp_spans.events_of(
-        read.request, project=batch.project, seq=batch.seq, batch=batch.digest
+        request, project=batch.project, seq=batch.seq, batch=batch.digest
     )
 
 
 def _log_records(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
     read = otlp.read(payload, batch.content_type, otlp.LOGS)
     yield from _left_out(read.rejected)
-    yield from entities_of(read.request.resource_logs, batch)
-    yield from otlp_logs.events_of(read.request, batch)
+    request = packed(read, payload, batch.content_type)
+    yield from entities_of(request.resource_logs, batch)
+    yield from otlp_logs.events_of(request, batch)
 
 
 def _data_points(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
     read = otlp.read(payload, batch.content_type, otlp.METRICS)
     yield from _left_out(read.rejected)
-    yield from entities_of(read.request.resource_metrics, batch)
-    yield from otlp_metrics.events_of(read.request, batch)
+    request = packed(read, payload, batch.content_type)
+    yield from entities_of(request.resource_metrics, batch)
+    yield from otlp_metrics.events_of(request, batch)
 
 
 def _left_out(rejected: int) -> Iterator[Skipped]:

@@ -74,9 +74,10 @@ UNKEYED: Final = Marks(b"")
 """For facts that nobody reconciles."""
 
 
-def note(keys: Iterable[int]) -> bytes:
-    """The keys of a batch as the inbox notes them: each once, in order."""
-    return np.unique(np.fromiter(keys, np.uint64)).astype("<u8").tobytes()
+def note(keys: Sequence[Numbers]) -> bytes:
+    """The keys of a batch, in parts, as the inbox notes them: each once, in order."""
+    every = np.concatenate(keys) if keys else np.empty(0, np.uint64)
+    return np.unique(every).astype("<u8").tobytes()
 
 
 def noted(keys: bytes) -> Numbers:

@@ -39,8 +39,6 @@ _METHODS = re.compile("GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUER
 _STATEMENT_KEYS = ("db.query.text", "db.statement")
 _URL_KEYS = ("url.full", "http.url")
 _PAGE_KEY = "$current_url"
-# Every attribute that `derived` looks at.
-DERIVED_FROM = (*_STATEMENT_KEYS, *_URL_KEYS, _PAGE_KEY)
 
 _ID = "{id}"
 _IDENTIFIER = re.compile(

@@ -13,16 +13,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Protocol
+from typing import Any
 
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
 from ingest.attributes import MAX_NAME, bounded, first, text
 from ingest.events import ENTITY_SOURCE, LATEST_TIME, Event
 from ingest.evidence import EvidenceBatch
-from ingest.otlp_values import ENVIRONMENT_KEYS, Origin, origin_of, plain
+from ingest.otlp_values import ENVIRONMENT_KEYS, Origin, origin_of, plain, unpacked
 from ingest.personal import redacted
 
 MAX_REFERENCES = 64
@@ -44,21 +42,16 @@ _RELATIONSHIP_KEYS = ("entity.relationships", "otel.entity.relationships")
 _INTERVAL_KEYS = ("report.interval", "entity.interval", "otel.entity.interval")
 
 
-class OfResource(Protocol):
-    """What each signal calls its items of one resource."""
-
-    @property
-    def resource(self) -> Resource: ...
-
-
-def entities_of(parts: Iterable[OfResource], batch: EvidenceBatch) -> Iterator[Event]:
-    """The entities that the resources of a request refer to."""
+def entities_of(parts: Iterable[Any], batch: EvidenceBatch) -> Iterator[Event]:
+    """The entities that the resources of a request with packed attributes refer to; ``parts`` are
+    what its signal calls the items of one resource."""
     for part in parts:
         references = part.resource.entity_refs
         if not references:
             continue
         origin = origin_of(part.resource, redacted)
-        values = {pair.key: plain(pair.value) for pair in part.resource.attributes}
+        pairs = map(unpacked, part.resource.attributes)
+        values = {pair.key: plain(pair.value) for pair in pairs}
         for reference in references[:MAX_REFERENCES]:
             identity = {key: values[key] for key in reference.id_keys if values.get(key)}
             described = {key: values[key] for key in reference.description_keys if key in values}
@@ -68,9 +61,11 @@ def entities_of(parts: Iterable[OfResource], batch: EvidenceBatch) -> Iterator[E
                 )
 
 
-def entity_event(record: LogRecord, origin: Origin, batch: EvidenceBatch) -> Event | None:
+def entity_event(record: Any, origin: Origin, batch: EvidenceBatch) -> Event | None:
     """The entity that a log record tells of, ``None`` where it is an ordinary record."""
-    said = {pair.key: pair.value for pair in record.attributes}
+    if record.event_name not in _KINDS and not _older(record.attributes):
+        return None
+    said = {pair.key: pair.value for pair in map(unpacked, record.attributes)}
     kind = _KINDS.get(record.event_name or said.get(_OLDER_KIND, AnyValue()).string_value)
     if kind is None:
         return None
@@ -127,6 +122,11 @@ def _event(
         seq=batch.seq,
         batch=batch.digest,
     )
+
+
+def _older(attributes: Iterable[bytes]) -> bool:
+    """Whether a record may be an entity's event from before those had names."""
+    return any(_OLDER_KIND.encode() in packed for packed in attributes)
 
 
 def _first(said: Mapping[str, AnyValue], keys: Iterable[str]) -> AnyValue:

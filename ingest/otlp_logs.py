@@ -9,9 +9,7 @@ Specification: https://opentelemetry.io/docs/specs/otel/logs/data-model/
 from __future__ import annotations
 
 from collections.abc import Iterator
-
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from typing import Any
 
 from ingest.attributes import first
 from ingest.events import LATEST_TIME, LOG_SOURCE, Event
@@ -38,8 +36,8 @@ _EVENT_NAME_KEY = "event.name"
 _NAMELESS = "log"
 
 
-def events_of(request: ExportLogsServiceRequest, batch: EvidenceBatch) -> Iterator[Event]:
-    """Every log record of a request, in the order sent."""
+def events_of(request: Any, batch: EvidenceBatch) -> Iterator[Event]:
+    """Every log record of a request with packed attributes, in the order sent."""
     for resource_logs in request.resource_logs:
         origin = origin_of(resource_logs.resource, redacted)
         for scope_logs in resource_logs.scope_logs:
@@ -49,7 +47,7 @@ def events_of(request: ExportLogsServiceRequest, batch: EvidenceBatch) -> Iterat
                 )
 
 
-def _event(record: LogRecord, logger: str, origin: Origin, batch: EvidenceBatch) -> Event:
+def _event(record: Any, logger: str, origin: Origin, batch: EvidenceBatch) -> Event:
     own = attributes_of(
         record.attributes,
         said={
@@ -85,9 +83,9 @@ def _event(record: LogRecord, logger: str, origin: Origin, batch: EvidenceBatch)
     )
 
 
-def _severity(record: LogRecord) -> str:
+def _severity(record: Any) -> str:
     """The name of the number, which is the same for every language; else the sender's own."""
     number = record.severity_number
     if 0 < number <= 4 * len(SEVERITIES):
         return SEVERITIES[(number - 1) // 4]
-    return record.severity_text.lower()
+    return str(record.severity_text).lower()

@@ -11,17 +11,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
-    ExportMetricsServiceRequest,
-)
-from opentelemetry.proto.metrics.v1.metrics_pb2 import (
-    ExponentialHistogramDataPoint,
-    HistogramDataPoint,
-    Metric,
-    NumberDataPoint,
-    SummaryDataPoint,
-)
-
 from ingest.attributes import MAX_NAME, first, text
 from ingest.events import LATEST_TIME, METRIC_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
@@ -44,14 +33,10 @@ NO_VALUE = "no-recorded-value"
 _TEMPORALITIES = ("", "delta", "cumulative")
 _NO_RECORDED_VALUE = 1
 
-Point = NumberDataPoint | HistogramDataPoint | ExponentialHistogramDataPoint | SummaryDataPoint
 
-
-def events_of(
-    request: ExportMetricsServiceRequest, batch: EvidenceBatch
-) -> Iterator[Event | Skipped]:
-    """Every data point of a request, in the order sent; one that says that there is no value is
-    skipped in its place."""
+def events_of(request: Any, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
+    """Every data point of a request with packed attributes, in the order sent; one that says that
+    there is no value is skipped in its place."""
     for resource_metrics in request.resource_metrics:
         origin = origin_of(resource_metrics.resource, redacted)
         for scope_metrics in resource_metrics.scope_metrics:
@@ -60,7 +45,7 @@ def events_of(
 
 
 def _points_of(
-    metric: Metric, scope: str, origin: Origin, batch: EvidenceBatch
+    metric: Any, scope: str, origin: Origin, batch: EvidenceBatch
 ) -> Iterator[Event | Skipped]:
     data = metric.WhichOneof("data")
     if data is None:
@@ -92,7 +77,7 @@ def _points_of(
 def _event(
     name: str,
     kind: str,
-    point: Point,
+    point: Any,
     said: Mapping[str, str],
     around: Sequence[str],
     origin: Origin,
@@ -123,12 +108,12 @@ def _event(
     )
 
 
-def _number(point: NumberDataPoint) -> dict[str, str]:
+def _number(point: Any) -> dict[str, str]:
     which = point.WhichOneof("value")
     return {"value": repr(getattr(point, which)) if which else ""}
 
 
-def _histogram(point: HistogramDataPoint) -> dict[str, str]:
+def _histogram(point: Any) -> dict[str, str]:
     return {
         **_summed(point),
         "bucket_counts": _few(point.bucket_counts),
@@ -136,7 +121,7 @@ def _histogram(point: HistogramDataPoint) -> dict[str, str]:
     }
 
 
-def _exponential_histogram(point: ExponentialHistogramDataPoint) -> dict[str, str]:
+def _exponential_histogram(point: Any) -> dict[str, str]:
     return {
         **_summed(point),
         "scale": str(point.scale),
@@ -148,7 +133,7 @@ def _exponential_histogram(point: ExponentialHistogramDataPoint) -> dict[str, st
     }
 
 
-def _summary(point: SummaryDataPoint) -> dict[str, str]:
+def _summary(point: Any) -> dict[str, str]:
     quantiles = point.quantile_values
     values = {repr(found.quantile): found.value for found in quantiles[:MAX_BUCKETS]}
     return {
@@ -158,7 +143,7 @@ def _summary(point: SummaryDataPoint) -> dict[str, str]:
     }
 
 
-def _summed(point: HistogramDataPoint | ExponentialHistogramDataPoint) -> dict[str, str]:
+def _summed(point: Any) -> dict[str, str]:
     return {
         "count": str(point.count),
         "sum": repr(point.sum) if point.HasField("sum") else "",

@@ -11,15 +11,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 
-from ingest.attributes import MAX_NAME, bounded, text
+from ingest.attributes import MAX_ATTRIBUTES, MAX_NAME, UNLIMITED, gathered, kept, text
 from ingest.events import UNKNOWN_SERVICE
 
 # Characters of all resource attributes together: each event repeats them.
@@ -31,6 +31,10 @@ SESSION_KEYS = ("session.id", "sessionId")
 # What an attribute is called that has the name of something the protocol itself says.
 _OWN = "attributes."
 
+# Attributes kept at a time; when there are more, the memory starts anew.
+_REMEMBERED = 16_384
+_LONGEST_REMEMBERED = 512
+
 
 @dataclass(frozen=True, slots=True)
 class Origin:
@@ -41,8 +45,8 @@ class Origin:
     release: str
 
 
-def origin_of(resource: Resource, redact: Callable[[str], str] | None = None) -> Origin:
-    """What the events of a resource have in common."""
+def origin_of(resource: Any, redact: Callable[[str], str] | None = None) -> Origin:
+    """What the events of a resource (one with packed attributes) have in common."""
     shared = attributes_of(resource.attributes, MAX_SHARED, redact=redact)
     return Origin(
         attributes=shared,
@@ -52,24 +56,55 @@ def origin_of(resource: Resource, redact: Callable[[str], str] | None = None) ->
 
 
 def attributes_of(
-    pairs: Iterable[KeyValue],
-    room: int = 1 << 30,
+    packed: Sequence[bytes],
+    room: int = UNLIMITED,
     *,
     said: Mapping[str, str] | None = None,
     redact: Callable[[str], str] | None = None,
 ) -> dict[str, str]:
-    """Attributes as text, as :func:`ingest.attributes.bounded` keeps them.
+    """Packed attributes as text, as :func:`ingest.attributes.bounded` keeps them.
 
     ``said`` is what the protocol says beside them, without what is empty: it comes first, and an
     attribute of the same name stands under ``attributes.`` and its name.
     """
-    # Most values are short, printable text.
-    own = ((pair.key, pair.value.string_value or plain(pair.value)) for pair in pairs)
+    own = map(_remembering(redact).__getitem__, packed)
+    if said is None and room == UNLIMITED and len(packed) <= MAX_ATTRIBUTES:
+        found = dict(own)
+        found.pop("", None)
+        return found
     if said is None:
-        return bounded(own, room, redact=redact)
+        return gathered(own, room)
     named = ((f"{_OWN}{key}" if key in said else key, value) for key, value in own)
-    first = ((key, value) for key, value in said.items() if value)
-    return bounded((*first, *named), room, redact=redact)
+    first = (kept(key, value, redact) for key, value in said.items() if value)
+    return gathered((*first, *named), room)
+
+
+class _Remembered(dict[bytes, tuple[str, str]]):
+    """Attributes as they are kept, by their bytes: most of a request was in the one before."""
+
+    def __init__(self, redact: Callable[[str], str] | None) -> None:
+        super().__init__()
+        self._redact = redact
+
+    def __missing__(self, packed: bytes) -> tuple[str, str]:
+        pair = unpacked(packed)
+        # Most values are short, printable text.
+        found = kept(pair.key, pair.value.string_value or plain(pair.value), self._redact)
+        if len(packed) <= _LONGEST_REMEMBERED:
+            if len(self) >= _REMEMBERED:
+                self.clear()
+            self[packed] = found
+        return found
+
+
+@cache
+def _remembering(redact: Callable[[str], str] | None) -> _Remembered:
+    return _Remembered(redact)
+
+
+def unpacked(packed: bytes) -> KeyValue:
+    """A packed attribute of a request that was read as a whole."""
+    return KeyValue.FromString(packed)
 
 
 def plain(value: AnyValue) -> str:

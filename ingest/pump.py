@@ -11,34 +11,26 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter as TallyCounter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from prometheus_client import Counter, Gauge
 
 from ingest.classify import Classifier
 from ingest.decoders import Decoder
-from ingest.errors import (
-    BodyError,
-    EvidenceCorrupt,
-    EvidenceErased,
-    InboxClosed,
-    InboxError,
-    PayloadError,
-    PayloadUndecodable,
-    WarehouseUnavailable,
-)
-from ingest.events import Event, Skipped
-from ingest.evidence import EvidenceBatch
+from ingest.errors import EvidenceCorrupt, EvidenceErased, InboxClosed, WarehouseUnavailable
+from ingest.fact_making import FactMaker, Facts, Given
+from ingest.fact_process import FactProcess, ProcessLost
 from ingest.inbox import Inbox
-from ingest.marks import UNKEYED, Marks, note
+from ingest.marks import UNKEYED, Marks, Numbers, note
 from ingest.warehouse import Warehouse
 
-# Many small batches go into one insert, because each costs about the same; a large one is inserted
-# in chunks, because its events take much more room than its bytes.
-_MAX_BATCHES: Final = 64
-_CHUNK: Final = 10_000
+# Many small batches are taken together, because each insert costs about the same.
+_MAX_BATCHES: Final = 256
+_MAX_BYTES: Final = 8 << 20
+# From so many bytes on, making facts of them here would keep requests waiting.
+_LARGE: Final = 256 << 10
 _IDLE_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _IDENTITY = "warehouse"
@@ -51,7 +43,23 @@ SKIPPED = Counter(
 FAILURES = Counter("fractalops_facts_failures_total", "Attempts to store facts that failed.")
 LAG = Gauge("fractalops_inbox_lag_batches", "Batches that are not facts yet.")
 
+REDACTIONS = Counter(
+    "fractalops_redactions_total", "What was taken out of events.", ["project", "rule"]
+)
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Batches that are taken across together, and the facts that are made of them."""
+
+    seqs: Sequence[int]
+    facts: Iterator[Facts]
+
+    @property
+    def last(self) -> int:
+        return self.seqs[-1]
 
 
 class Pump:
@@ -59,8 +67,9 @@ class Pump:
 
     ``decoders`` has the decoder of each source. ``rules()`` gives the classifier to use now; it is
     asked before every group of batches, so that a change of the rules takes effect with the next
-    one. ``marks`` mark what is stored and what is noted of it. ``on_facts(seq)`` is told, on the
-    pump's thread, after facts up to this batch became readable.
+    one. ``marks`` mark what is stored and what is noted of it. A large group is made into facts by
+    ``process``, where there is one, with the same decoders and marks. ``on_facts(seq)`` is told, on
+    the pump's thread, after facts up to this batch became readable.
     """
 
     def __init__(
@@ -71,14 +80,17 @@ class Pump:
         decoders: Mapping[str, Decoder],
         *,
         marks: Marks = UNKEYED,
+        process: FactProcess | None = None,
         on_facts: Callable[[int], None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
         self._rules = rules
-        self._decoders = decoders
-        self._marks = marks
+        self._maker = FactMaker(decoders, marks)
+        self._process = process
         self._on_facts = on_facts
+        self._ahead: _Group | None = None
+        self._careful_until = 0
         self._met = False
         self._stopping = threading.Event()
         self._moved = threading.Condition()
@@ -111,6 +123,7 @@ class Pump:
             self._moved.notify_all()
         if self._thread.is_alive():
             self._thread.join()
+        self._forget()
 
     @property
     def lag(self) -> int:
@@ -149,68 +162,87 @@ class Pump:
 
     def _turn(self) -> None:
         """Take one group of batches across."""
-        classifier = self._rules()
-        last = self._inbox.cursor
-        waiting: list[Event] = []
-        received: dict[int, int] = {}
-        brought: dict[int, list[int]] = {}
-        tally: TallyCounter[tuple[str, bool]] = TallyCounter()
-        taken = 0
-
-        def store(events: list[Event]) -> int:
-            """Make facts of what waits, and empty it."""
-            keys = self._warehouse.insert(events, received, classifier.version, self._marks)
-            for event, key in zip(events, keys.tolist(), strict=True):
-                brought[event.seq].append(key)
-            tally.update((event.project, bool(event.event_class)) for event in events)
-            stored = len(events)
-            events.clear()
-            return stored
-
-        for batch in self._inbox.pending(last, _MAX_BATCHES):
-            received[batch.seq] = batch.received_at
-            brought[batch.seq] = []
-            for event in self._events_of(batch, classifier):
-                waiting.append(event)
-                if len(waiting) >= _CHUNK:
-                    taken += store(waiting)
-            last = batch.seq
-            if taken or self._stopping.is_set():
-                break
-        store(waiting)
-        self._inbox.advance(last, {seq: note(keys) for seq, keys in brought.items()})
-        for (project, classified), number in tally.items():
+        group, self._ahead = self._ahead or self._begin(self._inbox.cursor), None
+        if group is None:
+            return
+        brought: dict[int, list[Numbers]] = {seq: [] for seq in group.seqs}
+        events: TallyCounter[tuple[str, bool]] = TallyCounter()
+        try:
+            for facts in group.facts:
+                if facts.last and not self._stopping.is_set():
+                    # Made while the last of these is stored.
+                    self._ahead = self._begin(group.last, ahead=True)
+                if facts.columns.num_rows:
+                    self._warehouse.insert_columns(facts.columns)
+                self._note(facts)
+                for seq, keys in facts.keys.items():
+                    brought[seq].append(keys)
+                events.update(facts.events)
+        except ProcessLost as error:
+            self._suspect(group, error)
+            return
+        except BaseException:
+            self._forget()
+            raise
+        self._inbox.advance(group.last, {seq: note(keys) for seq, keys in brought.items()})
+        for (project, classified), number in events.items():
             EVENTS.labels(project, "yes" if classified else "no").inc(number)
         LAG.set(self.lag)
         with self._moved:
             self._moved.notify_all()
         if self._on_facts is not None:
-            self._on_facts(last)
+            self._on_facts(group.last)
 
-    def _events_of(self, batch: EvidenceBatch, classifier: Classifier) -> Iterator[Event]:
-        """The events of a batch; none for one that was erased, or that is set aside now."""
-        try:
-            decode = self._decoders.get(batch.source)
-            if decode is None:
-                raise PayloadUndecodable(f"nothing here decodes {batch.source}")
-            for item in decode(self._inbox.payload(batch.seq), batch):
-                if isinstance(item, Skipped):
-                    SKIPPED.labels(batch.source, item.reason).inc()
-                else:
-                    event = item if batch.trusted else replace(item, trusted=False)
-                    yield classifier.classify(event)
-        except EvidenceErased:
+    def _begin(self, after: int, *, ahead: bool = False) -> _Group | None:
+        """Begin with the batches after this one, ``None`` if there are none; with ``ahead`` only
+        those whose facts another process makes meanwhile."""
+        given: list[Given] = []
+        seqs: list[int] = []
+        size = 0
+        careful = after < self._careful_until
+        most = 1 if careful else _MAX_BATCHES
+        for batch in self._inbox.pending(after, most):
+            if seqs and size + batch.size > _MAX_BYTES:
+                break
+            seqs.append(batch.seq)
+            size += batch.size
+            try:
+                given.append(Given(batch, self._inbox.payload(batch.seq)))
+            except EvidenceErased:
+                continue
+            except EvidenceCorrupt as error:
+                self._set_aside(batch.seq, error.detail)
+        apart = self._process if careful or size >= _LARGE else None
+        if not seqs or (ahead and apart is None):
+            return None
+        return _Group(seqs, (apart or self._maker).make(self._rules(), given))
+
+    def _note(self, facts: Facts) -> None:
+        for (source, reason), number in facts.skipped.items():
+            SKIPPED.labels(source, reason).inc(number)
+        for (project, rule), number in facts.redacted.items():
+            REDACTIONS.labels(project, rule).inc(number)
+        for seq, why in facts.set_aside.items():
+            self._set_aside(seq, why)
+
+    def _suspect(self, group: _Group, error: ProcessLost) -> None:
+        """One of these batches ended the process that read it: each is read alone, and that one is
+        set aside."""
+        self._forget()
+        if len(group.seqs) > 1:
+            log.warning("%s; reading the batches up to %d one by one", error, group.last)
+            self._careful_until = group.last
             return
-        except (PayloadError, BodyError, EvidenceCorrupt) as error:
-            self._set_aside(batch, error.detail)
-        except InboxError:
-            raise
-        except Exception as error:
-            # A fault of ours that this payload brings out must not stop those behind it.
-            log.exception("batch %d can't be turned into facts", batch.seq)
-            self._set_aside(batch, f"{type(error).__name__} while decoding")
+        self._set_aside(group.last, "the process that read it ended, or took too long")
+        self._inbox.advance(group.last, {group.last: note([])})
 
-    def _set_aside(self, batch: EvidenceBatch, reason: str) -> None:
+    def _forget(self) -> None:
+        """Let go of what was begun: it is begun again from the cursor."""
+        self._ahead = None
+        if self._process is not None:
+            self._process.stop()
+
+    def _set_aside(self, seq: int, reason: str) -> None:
         SET_ASIDE.inc()
-        log.error("batch %d was set aside: %s", batch.seq, reason)
-        self._inbox.set_aside(batch.seq, reason)
+        log.error("batch %d was set aside: %s", seq, reason)
+        self._inbox.set_aside(seq, reason)

@@ -6,19 +6,19 @@ and values of attributes, and the columns in :data:`TEXTS`. Memory is bounded, a
 length of the texts. What is percent-encoded is read decoded too, and where that is what gives
 something away, it is kept decoded.
 The rules: :mod:`ingest.redaction_rules`. Most events hold nothing, which one search for all rules
-at once, over all texts of the event, finds out. It is no RE2 set: a set that runs out of memory
-says that nothing matches, an expression goes on more slowly.
+at once, over all texts of the event that were not seen before, finds out. It is no RE2 set: a set
+that runs out of memory says that nothing matches, an expression goes on more slowly.
 """
 
 from __future__ import annotations
 
 import re
+import threading
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote
-
-from prometheus_client import Counter
 
 from ingest.attributes import MAX_VALUE, text
 from ingest.events import Event
@@ -28,13 +28,10 @@ from ingest.redaction_rules import RedactionRule, any_of, compiled
 TEXTS: Final = ("event_id", "name", "service", "release", "environment", "session")
 """The columns of an event that hold what a sender wrote."""
 
-REDACTIONS = Counter(
-    "fractalops_redactions_total", "What was taken out of events.", ["project", "rule"]
-)
-
 # Answers kept at a time; when there are more, the memory starts anew.
 _REMEMBERED = 8192
 _REMEMBERED_SHAPES = 1024
+_REMEMBERED_CLEAN = 32_768
 _LONGEST_REMEMBERED = 256
 # After what a check refused, the search goes on inside it, but for what is longer than any number.
 _LONGEST_NUMBER = 64
@@ -73,32 +70,26 @@ class Redactor:
     """Applies rules, in the order given. Safe to use from any thread."""
 
     def __init__(self, rules: Sequence[RedactionRule]) -> None:
+        self._rules = tuple(rules)
         self._whole = [_compile(rule) for rule in rules if not rule.value]
         self._parts = [_compile(rule) for rule in rules if rule.value]
         self._any = any_of([part.rule.value for part in self._parts])
         self._shapes: dict[tuple[str, tuple[str, ...]], tuple[_OfKey, ...]] = {}
         self._keys: dict[tuple[str, str], _OfKey | None] = {}
-        self._counters: dict[tuple[str, str], Counter] = {}
+        self._clean: set[str] = set()
+        self._counting = threading.Lock()
+        self._taken: Counter[tuple[str, str]] = Counter()
         self._answers: dict[tuple[str, frozenset[RedactionRule]], _Found] = {}
+
+    def __reduce__(self) -> tuple[type[Redactor], tuple[Sequence[RedactionRule]]]:
+        """Another process makes it anew, of the rules."""
+        return Redactor, (self._rules,)
 
     def redact(self, event: Event) -> Event:
         """The event without what the rules take out; the same one where that is nothing."""
         attributes = event.attributes
         of_keys = self._of_keys(event.kind, tuple(attributes))
-        said = "\n".join(
-            (
-                event.name,
-                event.event_id,
-                event.service,
-                event.release,
-                event.environment,
-                event.session,
-                *attributes.values(),
-            )
-        )
-        found = self._any.search(_bytes(said)) is not None
-        if not found and _ENCODED.search(said):
-            found = self._any.search(_bytes(unquote(said))) is not None
+        found = self._finds_something(event)
         if not of_keys and not found:
             return event
         if not found:
@@ -126,6 +117,31 @@ class Redactor:
                 values[key] = value
         return self._settled(event, columns, of_keys, values, fired)
 
+    def _finds_something(self, event: Event) -> bool:
+        """Whether some rule may find something in some text of an event, whatever its keys are."""
+        clean = self._clean
+        said = (event.name, event.service, event.release, event.environment, event.session)
+        unknown = [text for text in (*said, *event.attributes.values()) if text not in clean]
+        if not _MACHINE_ID.fullmatch(event.event_id):
+            unknown.append(event.event_id)
+        if not unknown:
+            return False
+        texts = "\n".join(unknown)
+        if self._any.search(_bytes(texts)) is not None or (
+            _ENCODED.search(texts) and self._any.search(_bytes(unquote(texts))) is not None
+        ):
+            return True
+        if len(clean) >= _REMEMBERED_CLEAN:
+            clean.clear()
+        clean.update(text for text in unknown if len(text) <= _LONGEST_REMEMBERED)
+        return False
+
+    def taken(self) -> Counter[tuple[str, str]]:
+        """How often something was taken out since this was last asked, by project and rule."""
+        with self._counting:
+            taken, self._taken = self._taken, Counter()
+        return taken
+
     def text(self, value: str) -> str:
         """A text that belongs to no attribute, without what the rules take out of any."""
         return self._text(value, frozenset())[0]
@@ -148,19 +164,12 @@ class Redactor:
                 fired.append(whole)
             fired += of_key.key_rules
             attributes[of_key.renamed] = value
-        for rule in fired:
-            self._count(event.project, rule.iri)
         if not fired:
             return event
+        with self._counting:
+            self._taken.update((event.project, rule.iri) for rule in fired)
         changed = event.with_attributes(attributes)
-        return replace(changed, **columns) if columns else changed
-
-    def _count(self, project: str, rule: str) -> None:
-        counter = self._counters.get((project, rule))
-        if counter is None:
-            # Looked up once: it takes longer than counting.
-            counter = self._counters[project, rule] = REDACTIONS.labels(project, rule)
-        counter.inc()
+        return changed._replace(**columns) if columns else changed
 
     def _of_keys(self, kind: str, keys: tuple[str, ...]) -> tuple[_OfKey, ...]:
         """What is to be done by key, of those keys where it is something."""

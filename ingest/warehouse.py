@@ -143,9 +143,14 @@ class Warehouse:
         if events:
             known, now = received or {}, self._clock()
             moments = [known.get(event.seq, now) for event in events]
-            columns = to_columns(events, moments, rules, marks.checksums(events, keys, rules))
-            self._insert(lambda client: client.insert_arrow("events", columns))
+            self.insert_columns(
+                to_columns(events, moments, rules, marks.checksums(events, keys, rules))
+            )
         return keys
+
+    def insert_columns(self, columns: pa.Table) -> None:
+        """The same of events that were laid out as columns."""
+        self._insert(lambda client: client.insert_arrow("events", columns))
 
     def insert_rows(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]

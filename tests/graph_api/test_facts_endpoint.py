@@ -8,7 +8,7 @@ import gzip
 import io
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class Facts:
 def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
     folder = tmp_path_factory.mktemp("facts")
     warehouse = Warehouse(folder / "facts")
-    warehouse.insert([EVENT, replace(EVENT, event_id="1", project="hidden one")])
+    warehouse.insert([EVENT, EVENT._replace(event_id="1", project="hidden one")])
     principals = {role: IDS.principal(role) for role in (ANALYST, OPERATOR)}
     governance = Governance(
         roles={iri: frozenset({role}) for role, iri in principals.items()},

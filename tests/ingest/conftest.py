@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,4 +103,4 @@ def an_event() -> Callable[..., Event]:
         seq=1,
         batch="sha256:a",
     )
-    return lambda **given: replace(usual, **given)
+    return lambda **given: usual._replace(**given)

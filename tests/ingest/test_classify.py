@@ -127,13 +127,13 @@ def rule(iri: str = "urn:a", **values: Any) -> Rule:
 def test_the_shipped_rules(
     kind: str, attributes: dict[str, str], event_class: str, subject: tuple[str, str]
 ) -> None:
-    event = shipped().classify(replace(EVENT, kind=kind, attributes=attributes))
+    event = shipped().classify(EVENT._replace(kind=kind, attributes=attributes))
     assert event.event_class == event_class
     assert event.subject == IDS.operation("shop", "web", *subject)
     assert event.rule.startswith("https://w3id.org/fractalops/ns#rule-")
 
 
-PRODUCT = replace(EVENT, source="posthog.event", kind="", service="")
+PRODUCT = EVENT._replace(source="posthog.event", kind="", service="")
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ PRODUCT = replace(EVENT, source="posthog.event", kind="", service="")
 def test_the_shipped_rules_for_product_events(
     name: str, attributes: dict[str, str], rule: str, event_class: str, subject: str
 ) -> None:
-    event = shipped().classify(replace(PRODUCT, name=name, attributes=attributes))
+    event = shipped().classify(PRODUCT._replace(name=name, attributes=attributes))
     assert event.rule == f"https://w3id.org/fractalops/ns#rule-product-{rule}"
     assert event.event_class == event_class
     mint = IDS.page if event_class == Fo.Page else IDS.product_event_type
@@ -207,7 +207,7 @@ def test_the_shipped_rules_for_product_events(
 def test_the_shipped_rules_for_logs_and_metrics(
     source: str, kind: str, name: str, event_class: str, subject: str
 ) -> None:
-    found = shipped().classify(replace(EVENT, source=source, kind=kind, name=name))
+    found = shipped().classify(EVENT._replace(source=source, kind=kind, name=name))
     assert (found.event_class, found.subject) == (event_class, subject)
 
 
@@ -223,7 +223,7 @@ def test_every_shipped_rule_is_usable() -> None:
 
 
 def test_what_no_rule_fits_is_left_as_it_came() -> None:
-    event = replace(EVENT, kind="server", attributes={"nothing": "known"})
+    event = EVENT._replace(kind="server", attributes={"nothing": "known"})
     assert shipped().classify(event) is event
     assert Classifier((), IDS).classify(EVENT) is EVENT
 
@@ -256,7 +256,7 @@ def test_priority_then_iri_decides() -> None:
     ],
 )
 def test_conditions(values: dict[str, Any], fits: bool) -> None:
-    event = replace(EVENT, attributes={"a": "1", "empty": ""})
+    event = EVENT._replace(attributes={"a": "1", "empty": ""})
     assert bool(Classifier((rule(**values),), IDS).classify(event).rule) is fits
 
 
@@ -276,16 +276,16 @@ def test_conditions(values: dict[str, Any], fits: bool) -> None:
     ],
 )
 def test_name_templates(template: str, name: str) -> None:
-    event = replace(EVENT, attributes={"a": "one", "b": "two", "number": "17"})
+    event = EVENT._replace(attributes={"a": "one", "b": "two", "number": "17"})
     classified = Classifier((rule(name_template=template),), IDS).classify(event)
     assert classified.subject == IDS.operation("shop", "web", "http", name)
 
 
 def test_names_are_bounded_and_never_empty() -> None:
     classifier = Classifier((rule(),), IDS)
-    long = classifier.classify(replace(EVENT, name="word " * 1_000))
+    long = classifier.classify(EVENT._replace(name="word " * 1_000))
     assert len(long.subject) < 3 * MAX_NAME + 100
-    nameless = classifier.classify(replace(EVENT, name=""))
+    nameless = classifier.classify(EVENT._replace(name=""))
     assert nameless.subject == IDS.operation("shop", "web", "http", "server")
 
 
@@ -380,7 +380,7 @@ def test_an_unusable_rule_is_left_out_and_counted(
 def test_what_an_error_tracker_is_sent(
     kind: str, attributes: dict[str, str], event_class: str, rule_iri: str
 ) -> None:
-    event = replace(EVENT, source="sentry.event", kind=kind, service="web", attributes=attributes)
+    event = EVENT._replace(source="sentry.event", kind=kind, service="web", attributes=attributes)
     found = shipped().classify(event)
     assert (found.event_class, found.rule) == (event_class, rule_iri)
     # An issue is known by its key, which says nothing of what it was made of.

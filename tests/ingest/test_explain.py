@@ -62,7 +62,7 @@ def test_each_condition_says_what_it_asks_and_what_there_is() -> None:
         equal=((("c", "d"), frozenset({"1", "2"})),),
     )
     rules = [rule("urn:last", 0), first, rule("urn:other", 9, source="posthog.event")]
-    found = explain(replace(USUAL, attributes={"b": "x", "d": "3"}), Classifier(rules, IDS))
+    found = explain(USUAL._replace(attributes={"b": "x", "d": "3"}), Classifier(rules, IDS))
     assert [(trial.rule, trial.won) for trial in found.trials] == [
         ("urn:first", False),
         ("urn:last", True),
@@ -95,7 +95,7 @@ def test_each_condition_says_what_it_asks_and_what_there_is() -> None:
 def test_it_says_what_the_classifier_does(
     shipped: Classifier, kind: str, name: str, attributes: dict[str, str], source: str
 ) -> None:
-    event = replace(USUAL, source=source, kind=kind, name=name, attributes=attributes)
+    event = USUAL._replace(source=source, kind=kind, name=name, attributes=attributes)
     found = explain(event, shipped)
     assert found.event == shipped.classify(event)
     won = [trial.rule for trial in found.trials if trial.won]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -52,11 +51,11 @@ EVENT = Event(
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warehouse]:
     """A hundred events of shop, one of secret, one unclassified."""
     house = Warehouse(tmp_path_factory.mktemp("filled") / "facts")
-    house.insert([replace(EVENT, event_id=str(n), seq=n) for n in range(100)])
+    house.insert([EVENT._replace(event_id=str(n), seq=n) for n in range(100)])
     house.insert(
         [
-            replace(EVENT, project="secret", event_id="x", name="hidden-name"),
-            replace(EVENT, project="other's \\ one", event_id="y", event_class=""),
+            EVENT._replace(project="secret", event_id="x", name="hidden-name"),
+            EVENT._replace(project="other's \\ one", event_id="y", event_class=""),
         ]
     )
     yield house

@@ -14,7 +14,6 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -68,7 +67,7 @@ def bodies(client: str) -> list[bytes]:
 
 def test_the_bodies_of_the_clients_become_these_events() -> None:
     found = {
-        client: [asdict(event) for body in bodies(client) for event in events(body)]
+        client: [event._asdict() for body in bodies(client) for event in events(body)]
         for client in CLIENTS
     }
     golden = GOLDEN / "posthog-events.json"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,10 @@ from pyoxigraph import RdfFormat, parse
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.events import Event
+from ingest.fact_making import FactMaker, Facts, Given
+from ingest.fact_process import FactProcess
 from ingest.inbox import Inbox
+from ingest.marks import UNKEYED
 from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import SKIPPED, Pump
@@ -247,20 +252,94 @@ def test_a_warehouse_that_fails_blocks_and_loses_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failures = iter([OSError(28, "No space left on device")])
-    insert = warehouse.insert
+    insert = warehouse.insert_columns
 
     def once_failing(*given: Any) -> Any:
         for failure in failures:
             raise failure
         return insert(*given)
 
-    monkeypatch.setattr(warehouse, "insert", once_failing)
+    monkeypatch.setattr(warehouse, "insert_columns", once_failing)
     pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     pump.start()
     put(inbox, payload(4))
     assert pump.drain(30)
     pump.stop()
     assert events(warehouse) == 4
+
+
+@pytest.fixture
+def process() -> Iterator[FactProcess]:
+    running = FactProcess(Pseudonyms(b"key"), UNKEYED)
+    yield running
+    running.stop()
+
+
+def test_a_process_makes_the_same_facts(
+    inbox: Inbox, classifier: Classifier, process: FactProcess, payload: Payload
+) -> None:
+    mail = {"note": "to ann@example.org"}
+    given = [
+        Given(batch, inbox.payload(batch.seq))
+        for body in (payload(12_000), b"poison", payload(3, first=20_000, attributes=mail))
+        for batch in inbox.pending(put(inbox, body) - 1, 1)
+    ]
+    for rules in (Classifier((), IDS, "none"), classifier):
+        here = list(FactMaker(DECODERS, UNKEYED).make(rules, given))
+        there = list(process.make(rules, given))
+        assert len(here) == len(there) == 2
+        for ours, theirs in zip(here, there, strict=True):
+            assert ours.columns == theirs.columns
+            assert {seq: keys.tolist() for seq, keys in ours.keys.items()} == {
+                seq: keys.tolist() for seq, keys in theirs.keys.items()
+            }
+            for name in ("events", "skipped", "redacted", "set_aside", "last"):
+                assert getattr(ours, name) == getattr(theirs, name), name
+        assert list(here[1].set_aside) == [2]
+        assert here[1].redacted == {("shop", Fo.redact_mail_address): 3}
+
+
+def test_large_groups_are_made_apart_and_a_lost_process_loses_nothing(
+    inbox: Inbox,
+    warehouse: Warehouse,
+    classifier: Classifier,
+    process: FactProcess,
+    payload: Payload,
+) -> None:
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS, process=process)
+    for number in range(4):
+        put(inbox, payload(12_000, first=1 + 12_000 * number))
+    pump.start()
+    while process.pid is None:
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    assert pump.drain(60)
+    assert (events(warehouse), inbox.aside()) == (48_000, ())
+    pump.stop()
+    assert process.pid is None
+
+
+def test_a_batch_that_ends_the_process_is_set_aside_alone(
+    inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
+) -> None:
+    class Fragile(FactProcess):
+        """Ends at one of the batches, as it would where the kernel has no more memory for it."""
+
+        def make(self, classifier: Classifier, given: Sequence[Given]) -> Iterator[Facts]:
+            made = super().make(classifier, given)
+            if self.pid and any(each.batch.seq == bad for each in given):
+                os.kill(self.pid, signal.SIGKILL)
+            return made
+
+    puts = [put(inbox, payload(4_000, first=1 + 4_000 * number)) for number in range(5)]
+    bad = puts[2]
+    process = Fragile(Pseudonyms(b"key"), UNKEYED)
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS, process=process)
+    pump.start()
+    assert pump.drain(60)
+    pump.stop()
+    assert inbox.aside() == ((bad, "the process that read it ended, or took too long"),)
+    assert events(warehouse) == 16_000
 
 
 def test_listeners_hear_of_new_facts_and_stopping_is_quick(

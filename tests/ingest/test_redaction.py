@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +12,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 
 from ingest.attributes import REDACTED
 from ingest.events import Event
-from ingest.redaction import REDACTIONS, TEXTS, Redactor
+from ingest.redaction import TEXTS, Redactor
 from ingest.redaction_rules import (
     RULES_LEFT_OUT,
     RedactionRule,
@@ -45,8 +44,7 @@ EVENT = Event(
 
 
 def event(kind: str = "server", **attributes: str) -> Event:
-    return replace(
-        EVENT,
+    return EVENT._replace(
         kind=kind,
         attributes={key.replace("__", "."): value for key, value in attributes.items()},
     )
@@ -215,13 +213,11 @@ def test_the_peer_of_a_client_is_a_part_of_the_system() -> None:
 def test_columns_are_looked_at(column: str) -> None:
     said: dict[str, Any] = {column: "for ann@example.org"}
     kept: dict[str, Any] = {column: "for [redacted]"}
-    assert SHIPPED.redact(replace(EVENT, **said)) == replace(EVENT, **kept)
+    assert SHIPPED.redact(EVENT._replace(**said)) == EVENT._replace(**kept)
 
 
 def test_keys_are_looked_at_and_each_redaction_is_counted() -> None:
-    mail = REDACTIONS.labels("shop", Fo.redact_mail_address)
-    person = REDACTIONS.labels("shop", Fo.redact_person_attribute)
-    before = mail._value.get(), person._value.get()
+    SHIPPED.taken()
     said = event(**{"ann@example.org": "ann@example.org bob@example.org", "user.id": "17", "b": ""})
     changed = SHIPPED.redact(said)
     assert changed.attributes == {
@@ -229,8 +225,12 @@ def test_keys_are_looked_at_and_each_redaction_is_counted() -> None:
         "user.id": REDACTED,
         "b": "",
     }
-    assert (mail._value.get(), person._value.get()) == (before[0] + 3, before[1] + 1)
+    assert SHIPPED.taken() == {
+        ("shop", Fo.redact_mail_address): 3,
+        ("shop", Fo.redact_person_attribute): 1,
+    }
     assert SHIPPED.redact(changed) is changed
+    assert not SHIPPED.taken()
 
 
 @given(
@@ -244,7 +244,7 @@ def test_a_secret_is_found_between_whatever_stands_around_it(
 ) -> None:
     parts = [*around[:place], secret, *around[place:]]
     attributes = {f"a{number}": part for number, part in enumerate(around)}
-    changed = SHIPPED.redact(replace(EVENT, attributes=attributes | {"x": gap.join(parts)}))
+    changed = SHIPPED.redact(EVENT._replace(attributes=attributes | {"x": gap.join(parts)}))
     assert secret not in str(changed)
 
 
@@ -346,11 +346,11 @@ def test_an_escaped_backslash_is_no_end_of_the_text() -> None:
     ],
 )
 def test_ids_that_machines_make_stay_apart(event_id: str) -> None:
-    event = replace(EVENT, event_id=event_id, name="paid with 5371068912484836")
+    event = EVENT._replace(event_id=event_id, name="paid with 5371068912484836")
     found = SHIPPED.redact(event)
     assert found.event_id == event_id
     assert found.name == "paid with [redacted]"
 
 
 def test_a_number_that_is_called_an_id_is_no_machines() -> None:
-    assert SHIPPED.redact(replace(EVENT, event_id="5371068912484836")).event_id == REDACTED
+    assert SHIPPED.redact(EVENT._replace(event_id="5371068912484836")).event_id == REDACTED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -54,9 +53,9 @@ def test_an_event_comes_back_as_it_was(warehouse: Warehouse) -> None:
 def test_extreme_values_are_held(warehouse: Warehouse) -> None:
     strange = "\ufffd'\"\\`\n\t\u2028\U0001f600 {}[]" + "x" * 100_000
     events = [
-        replace(EVENT, event_id="early", time=0, duration_ns=0, attributes={}),
-        replace(EVENT, event_id="late", time=LATEST_TIME, duration_ns=2**64 - 1),
-        replace(EVENT, event_id=strange, name=strange, attributes={strange: strange}),
+        EVENT._replace(event_id="early", time=0, duration_ns=0, attributes={}),
+        EVENT._replace(event_id="late", time=LATEST_TIME, duration_ns=2**64 - 1),
+        EVENT._replace(event_id=strange, name=strange, attributes={strange: strange}),
     ]
     warehouse.insert(events)
     result = warehouse.query("SELECT event_id, time, duration_ns, name, attributes FROM events")
@@ -67,9 +66,9 @@ def test_extreme_values_are_held(warehouse: Warehouse) -> None:
 
 
 def test_events_are_read_back_as_they_were_written(warehouse: Warehouse) -> None:
-    strange = replace(EVENT, event_id="1'\\", attributes={}, duration_ns=2**64 - 1, trusted=False)
-    strange = replace(strange, time=LATEST_TIME)
-    written = [EVENT, replace(EVENT, event_id="0a"), strange, replace(EVENT, project="z")]
+    strange = EVENT._replace(event_id="1'\\", attributes={}, duration_ns=2**64 - 1, trusted=False)
+    strange = strange._replace(time=LATEST_TIME)
+    written = [EVENT, EVENT._replace(event_id="0a"), strange, EVENT._replace(project="z")]
     warehouse.insert(written, {EVENT.seq: 7})
     for size in (1, 2, 3, 10):
         pages = list(map(from_columns, warehouse.scan("seq > 0", COLUMNS, size)))
@@ -79,8 +78,8 @@ def test_events_are_read_back_as_they_were_written(warehouse: Warehouse) -> None
 
 
 def test_equal_keys_count_once_and_the_newest_batch_wins(warehouse: Warehouse) -> None:
-    warehouse.insert([EVENT, replace(EVENT, event_id="1")])
-    warehouse.insert([replace(EVENT, seq=9), replace(EVENT, project="other")])
+    warehouse.insert([EVENT, EVENT._replace(event_id="1")])
+    warehouse.insert([EVENT._replace(seq=9), EVENT._replace(project="other")])
     warehouse.insert([EVENT])
     assert warehouse.counts() == {"events": 3, "unclassified": 0}
     result = warehouse.query("SELECT seq FROM events WHERE project = 'shop' AND event_id = '0'")

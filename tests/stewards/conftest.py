@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -129,7 +129,7 @@ class Traffic:
         self.seq += 1
         self.warehouse.insert(
             [
-                replace(self.classifier.classify(span), seq=self.seq, batch=digest(self.seq))
+                self.classifier.classify(span)._replace(seq=self.seq, batch=digest(self.seq))
                 for span in spans
             ]
         )

@@ -9,7 +9,6 @@ environment, and read the difference.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -63,7 +62,7 @@ def test_payloads_of_all_sources_become_the_golden_graph(
 ) -> None:
     sent = batches(project)
     graph, _ = graph_of(warehouse, classifier, ids, [sent[place] for place in order])
-    spans = [[replace(e, project=f"{project}-s") for e in events] for events in sent[:2]]
+    spans = [[e._replace(project=f"{project}-s") for e in events] for events in sent[:2]]
     known, _ = graph_of(warehouse, classifier, ids, spans)
     of_spans = set(to_nquads(known).decode().replace(f"{project}-s", "shop").splitlines())
     lines = to_nquads(graph).decode().replace(project, "shop").splitlines()

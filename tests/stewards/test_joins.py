@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def graph_of(
     for seq, events in enumerate(batches, 1):
         warehouse.insert(
             [
-                replace(classifier.classify(event), seq=seq, batch=f"sha256:{seq:064x}")
+                classifier.classify(event)._replace(seq=seq, batch=f"sha256:{seq:064x}")
                 for event in events
             ]
         )
@@ -199,7 +199,7 @@ def test_whatever_comes_last_completes_the_joins(
     graph, made = graph_of(warehouse, classifier, ids, [[events[place]] for place in order])
     assert links(graph, *JOINS) == JOINED
     whole, _ = graph_of(
-        warehouse, classifier, ids, [[replace(e, project=f"{project}-2") for e in events]]
+        warehouse, classifier, ids, [[e._replace(project=f"{project}-2") for e in events]]
     )
     assert {str(q).replace(f"{project}-2", project) for q in whole} == {str(q) for q in graph}
     # Each link rests on the batches of both of its ends.
@@ -244,7 +244,7 @@ def browsing(shop: Shop) -> list[Event]:
         request("2", NOON - 3 * SECOND, "/before"),
         request("3", NOON + 3 * SECOND, "/late"),
         request("4", NOON - 10 * SECOND, "/ended", duration_ns=9 * SECOND, service="other"),
-        replace(request("5", NOON, "/strange"), session="t"),
+        request("5", NOON, "/strange")._replace(session="t"),
     ]
 
 
@@ -263,7 +263,7 @@ def test_what_has_a_trace_is_not_joined_by_its_session(
     warehouse: Warehouse, classifier: Classifier, ids: Ids, project: str, shop: Shop
 ) -> None:
     events = [
-        replace(e, trace_id="q", span_id="") if e.source != "otel.span" else e
+        e._replace(trace_id="q", span_id="") if e.source != "otel.span" else e
         for e in browsing(shop)
     ]
     graph, _ = graph_of(warehouse, classifier, ids, [events])
@@ -283,7 +283,7 @@ def test_features_are_named_by_events_flags_tags_and_spans(
     warehouse: Warehouse, classifier: Classifier, ids: Ids, project: str, shop: Shop
 ) -> None:
     spans = [
-        replace(e, attributes={**e.attributes, "feature": "billing"}) for e in shop.checkout()[2:3]
+        e._replace(attributes={**e.attributes, "feature": "billing"}) for e in shop.checkout()[2:3]
     ]
     events = [
         shop.product("f", "$feature_flag_called", attributes={"$feature_flag": "new-basket"}),
@@ -347,7 +347,7 @@ def test_a_page_of_facts_is_answered_by_distinct_things(
         )
         for n in range(500)
     ]
-    warehouse.insert([replace(event, seq=1, batch="sha256:00") for event in events])
+    warehouse.insert([event._replace(seq=1, batch="sha256:00") for event in events])
     (row,) = read(Page(project, 0, 1, 500), lambda sql: warehouse.query(sql).rows)
     assert (row.place, row.events) == ("/orders/{id}", 500)
 
@@ -360,7 +360,7 @@ def test_the_gate_takes_what_is_joined_once(
     first = steward.run_once()
     assert (first.state, first.set_aside) == ("proposed", ())
     assert [item["state"] for item in gate.made()] == ["applied"]
-    again = [replace(e, event_id=f"{e.event_id}-2") for e in shop.checkout("c")]
+    again = [e._replace(event_id=f"{e.event_id}-2") for e in shop.checkout("c")]
     traffic.send(*again, *shop.checkout("d"))
     assert steward.run_once().state == "unchanged"
 

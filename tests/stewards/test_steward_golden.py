@@ -8,7 +8,6 @@ with ``WRITE_GOLDEN=1`` in the environment, and read the difference.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +65,7 @@ def steward_through(
         return warehouse.query(sql).rows
 
     for seq, events in enumerate(batches, 1):
-        warehouse.insert([replace(event, seq=seq, batch=batch(seq)) for event in events])
+        warehouse.insert([event._replace(seq=seq, batch=batch(seq)) for event in events])
         seen = observations(read(Page(project, seq - 1, seq, len(events)), ask))
         held = Held(
             frozenset(graph),
@@ -133,7 +132,7 @@ def test_the_gate_and_its_shapes_take_what_the_sdk_sent(
     project: str,
 ) -> None:
     for seq, events in enumerate(payloads(project, classifier), 1):
-        warehouse.insert([replace(event, seq=seq, batch=batch(seq)) for event in events])
+        warehouse.insert([event._replace(seq=seq, batch=batch(seq)) for event in events])
     outcome = hire().run_once()
     assert outcome.state == "proposed"
     assert not outcome.set_aside
