@@ -7,10 +7,9 @@ Source: https://clickhouse.com/docs/interfaces/formats/Arrow, https://arrow.apac
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import accumulate, chain
-from operator import attrgetter
-from typing import Final
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain, repeat
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -54,17 +53,16 @@ _ATTRIBUTE_OF: Final = {
 COLUMNS: Final = (*_ATTRIBUTE_OF, "attributes", "received", "rules", "checksum")
 """The columns of an event, as they are written."""
 
-_VALUES = attrgetter(*_ATTRIBUTE_OF.values())
-
 
 def to_columns(
     events: Sequence[Event], received: Sequence[int], rules: str, checksums: Checksums
 ) -> pa.Table:
     """The columns of these events; ``received`` has the receipt of each (nanoseconds since 1970),
     ``rules`` is the version of the rules that all of them were classified by."""
-    values = dict(zip(_ATTRIBUTE_OF, zip(*map(_VALUES, events), strict=True), strict=True))
-    columns = [_column(name, column) for name, column in values.items()]
-    maps = [event.attributes for event in events]
+    held: Iterable[Sequence[Any]] = zip(*events, strict=True) if events else repeat(())
+    values = dict(zip(Event._fields, held, strict=False))
+    columns = [_column(name, values[field]) for name, field in _ATTRIBUTE_OF.items()]
+    maps = values["attributes"]
     offsets = pa.array(list(accumulate(map(len, maps), initial=0)), pa.int32())
     keys = pa.array(list(chain.from_iterable(maps)), pa.string())
     texts = pa.array(list(chain.from_iterable(each.values() for each in maps)), pa.string())

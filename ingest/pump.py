@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pyarrow as pa
 from prometheus_client import Counter, Gauge
 
 from ingest.classify import Classifier
@@ -31,6 +32,8 @@ _MAX_BATCHES: Final = 256
 _MAX_BYTES: Final = 8 << 20
 # From so many bytes on, making facts of them here would keep requests waiting.
 _LARGE: Final = 256 << 10
+# Columns of this size go into one insert, together with the chunk that exceeds it.
+_INSERT_BYTES: Final = 32 << 20
 _IDLE_SECONDS = 1.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _IDENTITY = "warehouse"
@@ -165,6 +168,7 @@ class Pump:
         group, self._ahead = self._ahead or self._begin(self._inbox.cursor), None
         if group is None:
             return
+        waiting: list[pa.Table] = []
         brought: dict[int, list[Numbers]] = {seq: [] for seq in group.seqs}
         events: TallyCounter[tuple[str, bool]] = TallyCounter()
         try:
@@ -172,8 +176,9 @@ class Pump:
                 if facts.last and not self._stopping.is_set():
                     # Made while the last of these is stored.
                     self._ahead = self._begin(group.last, ahead=True)
-                if facts.columns.num_rows:
-                    self._warehouse.insert_columns(facts.columns)
+                waiting.append(facts.columns)
+                if facts.last or sum(each.nbytes for each in waiting) >= _INSERT_BYTES:
+                    self._store(waiting)
                 self._note(facts)
                 for seq, keys in facts.keys.items():
                     brought[seq].append(keys)
@@ -216,6 +221,13 @@ class Pump:
         if not seqs or (ahead and apart is None):
             return None
         return _Group(seqs, (apart or self._maker).make(self._rules(), given))
+
+    def _store(self, waiting: list[pa.Table]) -> None:
+        """Store what waits, at once: the engine merges small parts again and again."""
+        columns = pa.concat_tables(waiting)
+        waiting.clear()
+        if columns.num_rows:
+            self._warehouse.insert_columns(columns)
 
     def _note(self, facts: Facts) -> None:
         for (source, reason), number in facts.skipped.items():

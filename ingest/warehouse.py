@@ -53,6 +53,10 @@ MAX_QUERY = 64 * 1024
 # The engine takes statements of 256 KiB.
 _ERASED_AT_A_TIME = 2_000
 
+# Rows with the same key collapse when they are read and merged anyway; collapsing those of one
+# insert before it is written takes longer than writing it.
+_INSERT_SETTINGS: Final = {"optimize_on_insert": 0}
+
 log = logging.getLogger(__name__)
 
 
@@ -150,7 +154,9 @@ class Warehouse:
 
     def insert_columns(self, columns: pa.Table) -> None:
         """The same of events that were laid out as columns."""
-        self._insert(lambda client: client.insert_arrow("events", columns))
+        self._insert(
+            lambda client: client.insert_arrow("events", columns, settings=_INSERT_SETTINGS)
+        )
 
     def insert_rows(
         self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]

@@ -268,6 +268,16 @@ def test_a_warehouse_that_fails_blocks_and_loses_nothing(
     assert events(warehouse) == 4
 
 
+def test_batches_of_which_nothing_becomes_a_fact_are_passed(
+    inbox: Inbox, warehouse: Warehouse, pump: Pump, payload: Payload
+) -> None:
+    bad = put(inbox, b"poison")
+    assert pump.drain(30)
+    put(inbox, payload(0))
+    assert pump.drain(30)
+    assert ([seq for seq, _ in inbox.aside()], events(warehouse)) == ([bad], 0)
+
+
 @pytest.fixture
 def process() -> Iterator[FactProcess]:
     running = FactProcess(Pseudonyms(b"key"), UNKEYED)

@@ -86,6 +86,18 @@ def test_equal_keys_count_once_and_the_newest_batch_wins(warehouse: Warehouse) -
     assert result.rows == ((9,),)
 
 
+def test_equal_keys_of_one_insert_count_once(warehouse: Warehouse) -> None:
+    many = [EVENT._replace(event_id=str(number % 9_000), seq=1) for number in range(20_000)]
+    newer = EVENT._replace(event_id="7", seq=3, name="newer")
+    warehouse.insert([newer, *many, EVENT._replace(event_id="8", seq=1, name="last")])
+    for _ in range(2):
+        assert warehouse.counts()["events"] == 9_000
+        named = "SELECT event_id, name FROM events WHERE name IN ('newer', 'last') ORDER BY ALL"
+        assert warehouse.query(named).rows == (("7", "newer"), ("8", "last"))
+        with warehouse._write() as client:
+            client.command("OPTIMIZE TABLE events FINAL")
+
+
 def test_facts_survive_closing(tmp_path: Path) -> None:
     first = Warehouse(tmp_path / "facts")
     first.insert([EVENT])
