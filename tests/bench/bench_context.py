@@ -38,7 +38,7 @@ class Sizes:
     settled: float = 3.0
     untyped: int = 150
     typed: int = 24
-    payloads: int = 60
+    payloads: int = 240
     spans: int = 500
     verifications: int = 300
     tiny: bool = False

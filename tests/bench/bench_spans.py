@@ -1,21 +1,24 @@
 """Spans per second: from the HTTP request to the durable 2xx, and until they are facts.
 
-Baselines, on one core, without network and disk: unpacking and decoding the same requests; and
-decoding them and classifying every span. The second figure counts from the first request to the
-moment when everything sent can be queried, receiving and the stewards' work included.
+Baselines, on one core, without network and disk: unpacking and decoding the same requests; making
+rows of text of them; and decoding them and classifying every span. The second figure counts from
+the first request to the moment when everything sent can be queried, receiving and the stewards'
+work included.
 """
 
 from __future__ import annotations
 
 import gzip
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyoxigraph
 from bench_client import run_client, write_requests
 from bench_context import Context, say, timed
 from bench_data import traces
 from bench_figures import Baseline, Figure
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import KeyValue
 from pyoxigraph import NamedNode, RdfFormat
 
 from ingest.classify import Classifier, rules_from_quads
@@ -31,7 +34,7 @@ _DRAIN_SECONDS = 120.0
 
 def measure(context: Context) -> list[Figure]:
     sizes = context.sizes
-    stored, facts, decoded, classified = [], [], [], []
+    stored, facts, decoded, bare, classified = [], [], [], [], []
     note = ""
     classifier = rules(context.ids)
     for number in range(sizes.rounds):
@@ -51,9 +54,11 @@ def measure(context: Context) -> list[Figure]:
         facts.append(spans / (time.perf_counter() - started))
         context.server.settle()
         decoded.append(spans / timed(_decode, payloads))
+        bare.append(spans / timed(bare_rows, payloads))
         classified.append(spans / timed(_classify, classifier, payloads))
     baselines = (
         Baseline("gunzip and decode, one core", tuple(decoded)),
+        Baseline("decode into rows, one core", tuple(bare)),
         Baseline("decode and classify, one core", tuple(classified)),
     )
     size = f"requests of {sizes.spans} spans, {CLIENTS} clients"
@@ -72,6 +77,31 @@ def _classify(classifier: Classifier, payloads: Sequence[bytes]) -> None:
     for payload in payloads:
         for event in decode(gzip.decompress(payload), PROTOBUF, project="bench"):
             classifier.classify(event)
+
+
+def bare_rows(payloads: Sequence[bytes]) -> int:
+    """Reads requests into rows that hold their attributes as text, and no more; gives how many."""
+    count = 0
+    for payload in payloads:
+        request = ExportTraceServiceRequest.FromString(gzip.decompress(payload))
+        rows = []
+        for resource in request.resource_spans:
+            shared = _texts(resource.resource.attributes)
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    row = (
+                        *(span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()),
+                        *(span.name, span.kind, span.status.code),
+                        *(span.start_time_unix_nano, span.end_time_unix_nano),
+                        {**shared, **_texts(span.attributes)},
+                    )
+                    rows.append(row)
+        count += len(rows)
+    return count
+
+
+def _texts(pairs: Iterable[KeyValue]) -> dict[str, str]:
+    return {pair.key: pair.value.string_value or str(pair.value.int_value) for pair in pairs}
 
 
 def rules(ids: Ids) -> Classifier:
