@@ -9,7 +9,8 @@ https://github.com/open-telemetry/opentelemetry-proto/blob/main/opentelemetry/pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from ingest.attributes import MAX_NAME, first, text
@@ -25,6 +26,10 @@ from ingest.otlp_values import (
     named,
     origin_of,
 )
+
+LINKS = "span.links"
+MAX_LINKS = 64
+"""Links that are kept of one span."""
 
 # Indexed by the wire's enumerations.
 _KINDS = ("unspecified", "internal", "server", "client", "producer", "consumer")
@@ -51,6 +56,9 @@ def events_of(request: Any, *, project: str, seq: int = 0, batch: str = "") -> I
         for scope_spans in resource_spans.scope_spans:
             for span in scope_spans.spans:
                 attributes = shared | attributes_of(span.attributes)
+                linked = _linked(span.links)
+                if linked:
+                    attributes[LINKS] = linked
                 start, duration = _times(span)
                 trace_id = identifier(span.trace_id, 16)
                 span_id = identifier(span.span_id, 8)
@@ -76,6 +84,15 @@ def events_of(request: Any, *, project: str, seq: int = 0, batch: str = "") -> I
                     seq,
                     batch,
                 )
+
+
+def _linked(links: Sequence[Any]) -> str:
+    """The spans that links lead to, each once as ``trace_id-span_id``."""
+    if not links:
+        return ""
+    ids = ((identifier(link.trace_id, 16), identifier(link.span_id, 8)) for link in links)
+    linked = dict.fromkeys(f"{trace}-{span}" for trace, span in ids if trace and span)
+    return " ".join(islice(linked, MAX_LINKS))
 
 
 def _times(span: Any) -> tuple[int, int]:

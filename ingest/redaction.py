@@ -62,6 +62,7 @@ _MACHINE_ID = re.compile(
     "(?:content-)?[0-9a-f]{32,64}(?:-[0-9a-f]{16})?"
     "|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}(?:-[A-Z]+(?:-[0-9]+)?)?"
 )
+_LINKS = re.compile("[0-9a-f]{32}-[0-9a-f]{16}(?: [0-9a-f]{32}-[0-9a-f]{16})*")
 _UNSEEN = _OfKey("", "", (), None, frozenset())
 _Found = tuple[str, tuple[RedactionRule, ...]]
 
@@ -230,7 +231,7 @@ class Redactor:
         return self._replaced(value, own)
 
     def _replaced(self, value: str, own: frozenset[RedactionRule]) -> _Found:
-        if not value:
+        if not value or _LINKS.fullmatch(value):
             return value, ()
         data = _bytes(value)
         if self._any.search(data) is None:

@@ -23,7 +23,7 @@ from ingest.attributes import DROPPED, MAX_ATTRIBUTES, MAX_VALUE, REDACTED
 from ingest.errors import BodyTooLarge, ContentTypeUnsupported, IngestError, PayloadUndecodable
 from ingest.events import LATEST_TIME, Event
 from ingest.otlp import JSON, PROTOBUF, TRACES
-from ingest.otlp_spans import decode
+from ingest.otlp_spans import LINKS, MAX_LINKS, decode
 
 TRACE, SPAN = bytes(range(16)), bytes(range(1, 9))
 
@@ -175,6 +175,15 @@ def test_invalid_ids_join_nobody_and_stay_apart(trace_id: bytes, span_id: bytes)
     assert first.event_id == again.event_id
     assert "" in (first.trace_id, first.span_id)
     assert len(first.trace_id) in (0, 32)
+
+
+def test_links_are_kept_as_ids() -> None:
+    there, nowhere = Span.Link(trace_id=TRACE, span_id=SPAN), Span.Link(trace_id=TRACE)
+    event = one(Span(trace_id=TRACE, span_id=SPAN[::-1], links=[there, nowhere, there]))
+    assert event.attributes == {LINKS: f"{TRACE.hex()}-{SPAN.hex()}"}
+    many = [Span.Link(trace_id=n.to_bytes(16), span_id=SPAN) for n in range(1, 3 * MAX_LINKS)]
+    event = one(Span(trace_id=TRACE, span_id=SPAN[::-1], links=many))
+    assert len(event.attributes[LINKS].split()) == MAX_LINKS
 
 
 def test_duplicates_have_the_same_key() -> None:
