@@ -24,6 +24,7 @@ import bench_proposals
 import bench_queries
 import bench_spans
 import bench_start
+import bench_sweep
 from bench_context import GRAPHS, TINY, TINY_GRAPHS, Context, GateOptions, Sizes, say
 from bench_figures import Figure, show
 from bench_wrk import generator
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "proposals": bench_proposals.measure,
     "spans": bench_spans.measure,
     "facts": bench_facts.measure,
+    "sweep": bench_sweep.measure,
     "collector": bench_collector.measure,
     # Last: it stops the server that the others share.
     "proofs": bench_proofs.measure,

@@ -30,7 +30,7 @@ PART = 20_000
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured. Counts are per round; ``seconds`` is the length of one load,
-    ``settled`` of the rest before memory is looked at."""
+    ``settled`` of the rest before memory is looked at, ``swept`` the spans of a steward's sweep."""
 
     triples: int = 100_000
     rounds: int = 3
@@ -40,6 +40,7 @@ class Sizes:
     typed: int = 24
     payloads: int = 240
     spans: int = 500
+    swept: int = 1_000_000
     verifications: int = 300
     tiny: bool = False
 
@@ -53,6 +54,7 @@ TINY = Sizes(
     typed=8,
     payloads=8,
     spans=20,
+    swept=2_000,
     verifications=3,
     tiny=True,
 )

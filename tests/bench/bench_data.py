@@ -119,18 +119,20 @@ def delta(ids: Ids, project: str, name: str, *, typed: bool) -> bytes:
     return (body if typed else _untyped(body, ids, project)).encode()
 
 
-def traces(number: int, spans: int) -> bytes:
+def traces(number: int, spans: int, services: int = 6) -> bytes:
     """An OTLP request of about so many spans, gzipped: requests through two services, each with a
-    query. ``number`` makes the spans' identifiers differ between requests, their services don't."""
+    query; every service calls ``CALLS_EACH`` others. ``number`` makes the spans' identifiers differ
+    between requests, their services don't."""
     chosen = random.Random(SEED + number)
     request = ExportTraceServiceRequest()
     scopes = []
-    for name in _SERVICES:
+    for name in (f"{_NOUNS[place % len(_NOUNS)]}-{place}" for place in range(services)):
         resource = request.resource_spans.add()
         _set(resource.resource.attributes, {"service.name": name, "service.version": "1.4.2"})
         scopes.append(resource.scope_spans.add())
     for _ in range(max(1, spans // 4)):
-        front, back = chosen.sample(range(len(_SERVICES)), 2)
+        front = chosen.randrange(services)
+        back = (front + 1 + chosen.randrange(CALLS_EACH)) % services
         noun, trace = chosen.choice(_NOUNS), chosen.randbytes(16)
         start = 1_800_000_000_000_000_000 + chosen.randrange(10**12)
         parent = b""
@@ -148,9 +150,6 @@ def traces(number: int, spans: int) -> bytes:
             _set(span.attributes, attributes)
             parent = span.span_id
     return gzip.compress(request.SerializeToString(), 6)
-
-
-_SERVICES = ("storefront", "orders", "catalogue", "fulfilment", "billing", "search")
 
 
 def _route(noun: str) -> dict[str, str | int]:

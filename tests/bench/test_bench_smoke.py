@@ -33,6 +33,8 @@ FIGURES = {
     "spans to durable 2xx",
     "spans to facts",
     "facts written",
+    "a steward's sweep",
+    "a steward's look when nothing is new",
     "CPU for a million spans, to facts",
     "bundles verified, one core",
     "audit",
