@@ -17,7 +17,7 @@ from typing import Final
 from prometheus_client import Counter
 
 from ingest.evidence import Secret, seal, unseal
-from ingest.inbox import Inbox
+from ingest.inbox_file import InboxFile
 from ingest.sender import Sender
 from ingest.upstream import Arrival, Outgoing, Upstream, outgoing
 
@@ -46,10 +46,10 @@ class Waiting:
 
 
 class Outbox:
-    """The lanes of one inbox. ``random(n)`` gives n secret bytes."""
+    """The lanes in one file. ``random(n)`` gives n secret bytes."""
 
-    def __init__(self, inbox: Inbox, find: FindUpstream, random: Callable[[int], bytes]) -> None:
-        self._inbox = inbox
+    def __init__(self, file: InboxFile, find: FindUpstream, random: Callable[[int], bytes]) -> None:
+        self._file = file
         self._find = find
         self._random = random
         self.on_arrival: Callable[[Lane], None] = lambda lane: None
@@ -89,15 +89,15 @@ class Outbox:
         """Make a request that brought no batch durable, where something is behind the project."""
         write = self.writing(sender, kind, arrival)
         if write is not None:
-            await self._inbox.write(lambda connection: write(connection, None))
+            await self._file.written(lambda connection: write(connection, None))
             self.on_arrival((sender.project, kind))
 
     def lanes(self) -> tuple[Lane, ...]:
         """The lanes that hold something."""
-        return tuple(self._inbox.read("SELECT DISTINCT project, kind FROM outbox ORDER BY 1, 2"))
+        return tuple(self._file.rows("SELECT DISTINCT project, kind FROM outbox ORDER BY 1, 2"))
 
     def waiting(self, lane: Lane) -> Waiting:
-        ((requests, size),) = self._inbox.read(
+        ((requests, size),) = self._file.rows(
             "SELECT count(*), coalesce(sum(size), 0) FROM outbox WHERE project = ? AND kind = ?",
             lane,
         )
@@ -105,7 +105,7 @@ class Outbox:
 
     def first(self, lane: Lane) -> tuple[int, Outgoing] | None:
         """The number and the request that leaves this lane next."""
-        rows = self._inbox.read(
+        rows = self._file.rows(
             "SELECT outbox.id, digest, ciphertext, key, salt, payload_sha256 FROM outbox"
             " JOIN outbox_key ON outbox_key.id = outbox.id"
             " WHERE project = ? AND kind = ? ORDER BY outbox.id LIMIT 1",
@@ -117,19 +117,19 @@ class Outbox:
 
     def remove(self, number: int) -> None:
         """Let go of a request, durably."""
-        self._inbox.write_blocking(lambda connection: _remove(connection, "id = ?", (number,)))
+        self._file.write(lambda connection: forget(connection, "id = ?", (number,)))
 
     def clear(self, lane: Lane) -> int:
         """Let go of everything in a lane; how many requests that were."""
-        return self._inbox.write_blocking(
-            lambda connection: _remove(connection, "project = ? AND kind = ?", lane)
+        return self._file.write(
+            lambda connection: forget(connection, "project = ? AND kind = ?", lane)
         )
 
     def shorten(self, lane: Lane, most: int = MAX_BYTES) -> int:
         """Let go of the oldest requests of a lane that holds more than so many bytes."""
         gone = 0
         while self.waiting(lane).bytes > most:
-            ((number,),) = self._inbox.read(
+            ((number,),) = self._file.rows(
                 "SELECT min(id) FROM outbox WHERE project = ? AND kind = ?", lane
             )
             self.remove(number)
@@ -138,10 +138,11 @@ class Outbox:
 
     def fold(self) -> None:
         """Leave no trace of what is gone in the write-ahead log."""
-        self._inbox.fold()
+        self._file.fold()
 
 
-def _remove(connection: sqlite3.Connection, which: str, values: tuple[object, ...]) -> int:
+def forget(connection: sqlite3.Connection, which: str, values: tuple[object, ...]) -> int:
+    """Let go of the requests for which a condition holds, in the commit at hand; how many."""
     connection.execute(
         f"DELETE FROM outbox_key WHERE id IN (SELECT id FROM outbox WHERE {which})", values
     )

@@ -88,7 +88,7 @@ def put(inbox: Inbox, outbox: Outbox, came: Arrival) -> str:
 def boxed(inbox: Inbox, url: str) -> Outbox:
     there = Upstream("posthog", url, "phc_shop", headers={"x-team": "shop"})
     found = {("shop", "posthog"): there}
-    return Outbox(inbox, lambda project, kind: found.get((project, kind)), lambda n: b"r" * n)
+    return Outbox(inbox.file, lambda project, kind: found.get((project, kind)), lambda n: b"r" * n)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -172,7 +172,7 @@ def test_nothing_of_a_delivered_request_stays_on_disk(
     inbox = Inbox(tmp_path / "inbox.sqlite")
     outbox = boxed(inbox, product.url)
     put(inbox, outbox, arrival(b"one"))
-    ((ciphertext,),) = inbox.read("SELECT ciphertext FROM outbox")
+    ((ciphertext,),) = inbox.file.rows("SELECT ciphertext FROM outbox")
     forwarder = forwarding(outbox)
     wait_for(lambda: not outbox.waiting(LANE).requests)
     forwarder.stop()
@@ -185,7 +185,7 @@ def test_an_erased_batch_is_not_forwarded(inbox: Inbox) -> None:
     outbox = boxed(inbox, "http://127.0.0.1:9")
     digest = put(inbox, outbox, arrival(b"one"))
     put(inbox, outbox, arrival(b"two"))
-    inbox.erase((digest,), 7)
+    inbox.erasures.erase((digest,), 7)
     assert outbox.waiting(LANE).requests == 1
     found = outbox.first(LANE)
     assert found is not None
@@ -204,7 +204,7 @@ def test_a_lane_that_grows_too_long_loses_its_oldest(inbox: Inbox) -> None:
 
 def test_a_lane_without_an_upstream_is_emptied(inbox: Inbox, forwarding: Start) -> None:
     put(inbox, boxed(inbox, "http://127.0.0.1:9"), arrival(b"one"))
-    nobody = Outbox(inbox, lambda project, kind: None, lambda n: b"r" * n)
+    nobody = Outbox(inbox.file, lambda project, kind: None, lambda n: b"r" * n)
     assert nobody.writing(SHOP, "posthog", arrival(b"two")) is None
     forwarder = forwarding(nobody)
     wait_for(lambda: not nobody.waiting(LANE).requests)

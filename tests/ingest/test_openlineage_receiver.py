@@ -19,7 +19,8 @@ from graph_api import telemetry
 from graph_api.body_limit import BodyLimit
 from ingest.errors import InboxFull
 from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
+from ingest.evidence_store import Receipt
+from ingest.inbox import Inbox
 from ingest.openlineage import events_of
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH
 from ingest.quotas import Quotas

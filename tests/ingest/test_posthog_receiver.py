@@ -19,7 +19,8 @@ from fastapi import FastAPI
 from graph_api import telemetry
 from ingest.errors import InboxFull
 from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
+from ingest.evidence_store import Receipt
+from ingest.inbox import Inbox
 from ingest.posthog import events_of
 from ingest.posthog_receiver import EVENT_PATHS, FLAGS_PATHS, RESULTS_PATH
 from ingest.pseudonyms import Pseudonyms
@@ -121,7 +122,7 @@ def test_every_way_to_capture(server: Server, path: str, slash: str) -> None:
     assert outcomes("accepted") == accepted + 1
     assert ITEMS.labels(SOURCE)._value.get() == taken + 2
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.last_seq == 1
     other.close()
 

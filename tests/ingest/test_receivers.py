@@ -147,7 +147,7 @@ def test_an_accepted_batch_is_in_the_file_before_the_answer(
     assert response.headers["content-type"] == PROTOBUF
     assert ExportTraceServiceResponse.FromString(response.content) == ExportTraceServiceResponse()
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.payload(1) == payload(3)
     other.close()
     assert outcomes("accepted") == before + 1

@@ -21,7 +21,8 @@ from graph_api import telemetry
 from graph_api.body_limit import BodyLimit
 from ingest.errors import InboxFull
 from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
+from ingest.evidence_store import Receipt
+from ingest.inbox import Inbox
 from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
 from ingest.sender import Sender
@@ -130,7 +131,7 @@ def test_every_way_to_send(server: Server, path: str, pack: Callable[[bytes], by
     assert server.kept == [("shop", "m")]
     assert ITEMS.labels(SOURCE)._value.get() == taken + 1
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.last_seq == 1
     other.close()
 
