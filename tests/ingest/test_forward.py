@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from ingest.errors import UpstreamInvalid
 from ingest.forward import Forwarder
 from ingest.inbox import Inbox
+from ingest.otlp import TRACES
+from ingest.otlp_receiver import OtlpReceiver
 from ingest.outbox import Outbox
 from ingest.relay import Relay
 from ingest.sender import Sender
@@ -209,6 +212,38 @@ def test_a_lane_without_an_upstream_is_emptied(inbox: Inbox, forwarding: Start) 
     forwarder = forwarding(nobody)
     wait_for(lambda: not nobody.waiting(LANE).requests)
     wait_for(lambda: forwarder.status()[0]["dropped"] == 1)
+
+
+@pytest.mark.parametrize("named_in_body", [False, True])
+def test_only_what_is_to_be_forwarded_is_held(inbox: Inbox, named_in_body: bool) -> None:
+    there = {("shop", "otlp"): Upstream("otlp", "http://127.0.0.1:9")}
+    packed = gzip.compress(b"body")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": packed, "more_body": False}
+
+    async def came(project: str) -> tuple[Arrival | None, bool]:
+        receiver = OtlpReceiver(TRACES, inbox, {"foi_1": Sender(project)}.get)
+        receiver.outbox = Outbox(inbox.file, lambda *lane: there.get(lane), lambda n: b"r" * n)
+        headers = [(b"content-encoding", b"gzip")]
+        scope = {"type": "http", "method": "POST", "headers": headers}
+        scope |= {"path": "/v1/traces", "query_string": b"a=1", "server": ("here", 80)}
+        request = Request(scope, receive)
+        if not named_in_body:
+            receiver.sender_of(request, "foi_1")
+        assert await receiver.read(request) == b"body"
+        held = hasattr(request.state, "bodies")
+        receiver.sender_of(request, "foi_1")
+        found = receiver.arrived(request)
+        assert receiver.arrived(request) is found
+        assert not getattr(request.state, "bodies", None)
+        return found, held
+
+    assert asyncio.run(came("blog")) == (None, named_in_body)
+    found, _ = asyncio.run(came("shop"))
+    assert found is not None
+    assert (found.target, found.body, found.plain) == ("/v1/traces?a=1", packed, b"body")
+    assert found.keys == ("foi_1",)
 
 
 def test_a_key_of_ours_never_leaves() -> None:
