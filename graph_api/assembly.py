@@ -302,7 +302,12 @@ class Assembly:
         self.decoders = decoders(pseudonyms)
         self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
         self.upstreams = Upstreams(self.held_secrets)
-        self.outbox = Outbox(self.inbox.file, self.upstreams.find, secrets.token_bytes)
+        self.outbox = Outbox(
+            self.inbox.file,
+            self.upstreams.find,
+            secrets.token_bytes,
+            days=settings.outbox_days,
+        )
         self.forwarder = Forwarder(self.outbox)
         self.forwarder.start()
         closing.callback(self.forwarder.stop)

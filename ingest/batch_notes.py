@@ -18,7 +18,7 @@ from ingest.inbox_file import InboxFile
 _KEY_BYTES = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Brought:
     """What a batch brought: how many facts, a digest of their keys, and the keys (sorted unsigned
     64-bit numbers, little endian); ``None`` for a batch of which nothing is noted. ``erased`` says

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ingest.inbox_file import InboxFile
-from ingest.outbox import forget
+from ingest.outbox_entry import forget
 
 _ERASED_AT_A_TIME = 256
 _NAMED_AT_MOST = 20
 _DISCARD_AFTER = "discard-after"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Erased:
     """A payload is gone: by which entry of the proof log; ``None`` if none was to be kept."""
 

@@ -25,7 +25,7 @@ _BATCH = (
 _DIGESTS_AT_A_TIME = 500
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """A batch is durable: its number and its commitment (``sha256:...``)."""
 

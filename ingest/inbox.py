@@ -34,7 +34,7 @@ Also = Callable[[sqlite3.Connection, int], None]
 """Writes in the commit of a batch, whose number it is given."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Counts:
     """``pending`` batches of ``pending_bytes`` are not facts yet; ``set_aside`` never will be."""
 

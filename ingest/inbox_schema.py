@@ -52,6 +52,28 @@ CREATE INDEX IF NOT EXISTS outbox_lane ON outbox (project, kind, id);
 CREATE TABLE IF NOT EXISTS outbox_key (
     id INTEGER PRIMARY KEY REFERENCES outbox, key BLOB NOT NULL, salt BLOB NOT NULL,
     payload_sha256 TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox_time (id INTEGER PRIMARY KEY, put_at INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS outbox_tally (
+    project TEXT NOT NULL, kind TEXT NOT NULL, requests INTEGER NOT NULL, bytes INTEGER NOT NULL,
+    delivered INTEGER NOT NULL DEFAULT 0, refused INTEGER NOT NULL DEFAULT 0,
+    dropped INTEGER NOT NULL DEFAULT 0, given_up INTEGER NOT NULL DEFAULT 0,
+    last_refusal TEXT NOT NULL DEFAULT '', PRIMARY KEY (project, kind)) WITHOUT ROWID;
+"""
+_IS_COUNTED = "SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND name = 'outbox_left'"
+# Whatever adds or removes a request, an older version included, keeps the count of its lane.
+_COUNTED = """
+CREATE TRIGGER outbox_entered AFTER INSERT ON outbox BEGIN
+    INSERT INTO outbox_tally (project, kind, requests, bytes)
+    VALUES (NEW.project, NEW.kind, 1, NEW.size)
+    ON CONFLICT (project, kind) DO UPDATE SET requests = requests + 1, bytes = bytes + NEW.size;
+END;
+CREATE TRIGGER outbox_left AFTER DELETE ON outbox BEGIN
+    UPDATE outbox_tally SET requests = requests - 1, bytes = bytes - OLD.size
+    WHERE project = OLD.project AND kind = OLD.kind;
+    DELETE FROM outbox_time WHERE id = OLD.id;
+END;
+INSERT INTO outbox_tally (project, kind, requests, bytes)
+    SELECT project, kind, count(*), sum(size) FROM outbox GROUP BY project, kind;
 """
 
 
@@ -67,7 +89,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID};"
-            f" PRAGMA user_version = {FORMAT_VERSION}; {_FIRST} {_LATER} COMMIT;"
+            f" PRAGMA user_version = {FORMAT_VERSION}; {_FIRST} {_LATER} {_COUNTED} COMMIT;"
         )
         return
     if application_id != _APPLICATION_ID:
@@ -80,6 +102,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> None:
     for older in range(version, FORMAT_VERSION):
         _upgrade(connection, older)
     connection.executescript(_LATER)
+    if not connection.execute(_IS_COUNTED).fetchone():
+        connection.executescript(f"BEGIN IMMEDIATE; {_COUNTED} COMMIT;")
     if path.stat().st_size <= CHECKED_AT_START:
         (finding,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         if finding != "ok":

@@ -199,7 +199,7 @@ class Receiver:
             arrival.kept = True
         await self._inbox.submit(sender, self.source, content_type, payload, also)
         if also is not None and self.outbox is not None:
-            self.outbox.on_arrival((sender.project, self.upstream_kind))
+            self.outbox.landed(also)
         ITEMS.labels(self.source).inc(items)
         BYTES.inc(len(payload))
 
