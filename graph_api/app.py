@@ -264,6 +264,7 @@ def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
         PUBLISHED.set(assembly.publisher.size)
         TROUBLES.set(len(status.problems()))
         WARNINGS.set(len(status.warnings()))
+        assembly.forwarder.measure()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
 

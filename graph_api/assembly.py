@@ -178,7 +178,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
-            untrusted=lambda evidence: self.inbox.untrusted(evidence),
+            untrusted=lambda evidence: self.inbox.evidence.untrusted(evidence),
         )
         if self.ledger.head < 0:
             self._found()
@@ -302,7 +302,12 @@ class Assembly:
         self.decoders = decoders(pseudonyms)
         self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
         self.upstreams = Upstreams(self.held_secrets)
-        self.outbox = Outbox(self.inbox, self.upstreams.find, secrets.token_bytes)
+        self.outbox = Outbox(
+            self.inbox.file,
+            self.upstreams.find,
+            secrets.token_bytes,
+            days=settings.outbox_days,
+        )
         self.forwarder = Forwarder(self.outbox)
         self.forwarder.start()
         closing.callback(self.forwarder.stop)

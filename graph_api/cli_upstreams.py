@@ -15,7 +15,8 @@ from graph_api.cli_session import DataOption, OutputOption, connect, output_form
 
 COLUMNS = (
     *(column("kind"), column("url"), column("waiting"), column("delivered"), column("refused")),
-    *(column("dropped"), column("trouble"), column("last refusal", "last_refusal")),
+    *(column("dropped"), column("given up", "given_up")),
+    *(column("trouble"), column("last refusal", "last_refusal")),
 )
 
 Slug = Annotated[str, typer.Argument(metavar="SLUG", help="The project's short name.")]

@@ -100,14 +100,14 @@ class Eraser:
     def of_project(self, project: str, before: datetime, *, facts: bool) -> Erasure:
         """What erasing a project's payloads received before this moment would take; with ``facts``
         also what became of those that are gone."""
-        batches = self._inbox.batches(
+        batches = self._inbox.evidence.batches(
             project=project, before=_nanoseconds(before), kept=not facts, limit=MAX_COMMITMENTS
         )
         return Erasure("project", _digests(batches), project, before.isoformat(), facts=facts)
 
     def of_batches(self, digests: Sequence[str], *, facts: bool) -> Erasure:
         """The same for payloads by their commitments; unknown ones are left out."""
-        found = [self._inbox.evidence(digest) for digest in dict.fromkeys(digests)]
+        found = [self._inbox.evidence.find(digest) for digest in dict.fromkeys(digests)]
         batches = [b for b in found if b is not None and (facts or b.payload_sha256)]
         projects = {batch.project for batch in batches}
         project = projects.pop() if len(projects) == 1 else None
@@ -166,7 +166,7 @@ class Eraser:
         reason = f"received more than {self._days} days ago"
         entries = 0
         while not self._stopping.is_set():
-            batches = self._inbox.batches(
+            batches = self._inbox.evidence.batches(
                 before=_nanoseconds(before), kept=True, limit=MAX_COMMITMENTS
             )
             old = [batch for batch in batches if batch.seq <= self._inbox.cursor]
@@ -181,7 +181,7 @@ class Eraser:
     def _carry_out(self, number: int) -> None:
         entry = load_entry(self._journal, number, self._journal.leaf(number), self._verifier)
         erasure = Erasure.from_dict(entry.report or {})
-        self._inbox.erase(erasure.commitments, number)
+        self._inbox.erasures.erase(erasure.commitments, number)
         if not erasure.facts:
             return
         # A batch that the pump has open becomes facts all the same: they go after that.
@@ -205,10 +205,10 @@ class Eraser:
 def check_evidence(inbox: Inbox, index: Index) -> AuditCheck:
     """The payloads that are gone, against the erasures of the log."""
     check = AuditCheck("evidence")
-    erased = dict(inbox.erasures())
+    erased = dict(inbox.erasures.by_entry())
     never_kept = erased.pop(None, 0)
     known = set(index.of_kind(KIND))
-    for digest in inbox.unexplained():
+    for digest in inbox.erasures.unexplained():
         check.find(f"the payload of {digest} is gone, and no erasure says so")
     for number in sorted(entry for entry in erased if entry is not None and entry not in known):
         check.find(f"payloads are said to be erased by entry {number}, which is no erasure")

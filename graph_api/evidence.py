@@ -78,7 +78,7 @@ def build_router(
     ) -> dict[str, Any]:
         """Evidence batches, newest first."""
         moment = int(before.timestamp() * 10**9) if before is not None else None
-        found = inbox.batches(project=project, before=moment, newest=True, limit=limit)
+        found = inbox.evidence.batches(project=project, before=moment, newest=True, limit=limit)
         return {"items": [trace.batch(batch.digest) for batch in found]}
 
     @router.get("/{digest}")

@@ -34,7 +34,7 @@ class EvidenceTrace:
 
     def batch(self, digest: str) -> dict[str, Any]:
         """What is known of the batch with this commitment, and whether its payload was erased."""
-        found = self._inbox.evidence(digest)
+        found = self._inbox.evidence.find(digest)
         if found is None:
             return {"digest": digest, "known": False}
         return {
@@ -51,7 +51,7 @@ class EvidenceTrace:
 
     def _erased(self, digest: str) -> dict[str, Any] | None:
         """How the payload went, where it is gone; without an entry none was to be kept."""
-        erased = self._inbox.erased(digest)
+        erased = self._inbox.erasures.of(digest)
         if erased is None:
             return None
         if erased.entry is None:

@@ -82,21 +82,7 @@ class Status:
 
     def warnings(self) -> list[str]:
         """What a person should look at while everything works, in sentences."""
-        return [*self._exposed_keys(), *self._held(), *self._unforwarded()]
-
-    def _unforwarded(self) -> list[str]:
-        """What waits for a product that is away, or was refused by it."""
-        found = []
-        for lane in self._assembly.forwarder.status():
-            where = f"{lane['kind']} behind project {lane['project']}"
-            if lane["trouble"]:
-                found.append(f"{lane['waiting']} requests wait for the {where}: {lane['trouble']}")
-            if lane["refused"] or lane["dropped"]:
-                found.append(
-                    f"the {where} refused {lane['refused']} requests ({lane['last_refusal']}), and"
-                    f" {lane['dropped']} were dropped"
-                )
-        return found
+        return [*self._exposed_keys(), *self._held(), *self._assembly.forwarder.warnings()]
 
     def _held(self) -> list[str]:
         """Proposals that wait because of who showed what is in them, or of how much it was."""

@@ -15,6 +15,7 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem, of_ingest
 from ingest.errors import IngestError
 from ingest.forward import Forwarder
+from ingest.outbox_tally import OUTCOMES
 from ingest.upstream import Upstream, upstream
 from ingest.upstreams import Upstreams
 from ontology.ids import Ids
@@ -85,7 +86,7 @@ def build_router(
                     "Remove the upstream of that project first, or give this one a key of its own.",
                 )
         upstreams.state(known(slug), there)
-        forwarder.wake((slug, kind))
+        forwarder.begin((slug, kind))
         return _shown(there, None)
 
     @router.delete("/projects/{slug}/upstreams/{kind}", status_code=204)
@@ -109,7 +110,7 @@ def build_router(
 
 
 def _shown(there: Upstream, lane: dict[str, Any] | None) -> dict[str, Any]:
-    counted = ("waiting", "waiting_bytes", "delivered", "refused", "dropped")
+    counted = ("waiting", "waiting_bytes", "oldest_seconds", *OUTCOMES)
     return {
         "kind": there.kind,
         "url": there.url,

@@ -2,9 +2,9 @@
 
 Invariant: requests of a lane are put in their order, each until it was delivered or refused: a
 connection that fails, 408, 429 and 5xx are tried again for as long as it takes, at the earliest
-when Retry-After says; another answer is a refusal, which is counted and shown. A crash between a
-delivery and its note delivers again; products tell equal events by their ids. Receivers and facts
-never wait for an upstream.
+when Retry-After says, and until the outbox gives it up; another answer is a refusal, which is
+counted and shown. A crash between a delivery and its note delivers again; products tell equal
+events by their ids. Receivers and facts never wait for an upstream.
 """
 
 from __future__ import annotations
@@ -18,21 +18,16 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 import httpx
-from prometheus_client import Counter
 
 from ingest.errors import InboxClosed
-from ingest.outbox import Lane, Outbox
+from ingest.outbox import Outbox
+from ingest.outbox_tally import ENTRIES, FORWARDED, OLDEST, OUTCOMES, Lane, Outcome
 from ingest.upstream import Outgoing, Upstream
-
-FORWARDED = Counter(
-    "fractalops_forwarded_total",
-    "Requests put to the product behind a project.",
-    ["project", "kind", "outcome"],
-)
 
 SECONDS: Final = 30.0
 """An upstream may take so long to answer."""
 
+_LOST: Final[tuple[Outcome, ...]] = ("refused", "dropped", "given_up")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _LONGEST_RETRY_AFTER = 600.0
 _IDLE_SECONDS = 5.0
@@ -43,13 +38,9 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class _State:
-    """What ``status`` says of a lane."""
+    """How a lane's thread gets on: ``trouble`` says what keeps it waiting."""
 
-    delivered: int = 0
-    refused: int = 0
-    dropped: int = 0
     trouble: str = ""
-    refusal: str = ""
     wake: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
@@ -102,27 +93,59 @@ class Forwarder:
                 state.thread.start()
         state.wake.set()
 
-    def status(self) -> list[dict[str, Any]]:
-        """Each lane: what waits, what became of the rest since the start, and what is wrong."""
+    def begin(self, lane: Lane) -> None:
+        """Another product is behind a lane: what becomes of its requests is counted anew."""
+        self._outbox.begin(lane)
         with self._lock:
-            lanes = sorted(self._lanes.items())
+            if lane in self._lanes:
+                self._lanes[lane].trouble = ""
+        self.wake(lane)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each lane: what waits, what became of the rest since its upstream was stated, and what is
+        wrong now."""
+        with self._lock:
+            troubles = {lane: state.trouble for lane, state in self._lanes.items()}
+        return [
+            {
+                "project": tally.project,
+                "kind": tally.kind,
+                "waiting": tally.waiting,
+                "waiting_bytes": tally.waiting_bytes,
+                "oldest_seconds": self._outbox.oldest_seconds(tally),
+                **{outcome: getattr(tally, outcome) for outcome in OUTCOMES},
+                "trouble": troubles.get((tally.project, tally.kind), ""),
+                "last_refusal": tally.last_refusal,
+            }
+            for tally in self._outbox.tallies()
+        ]
+
+    def warnings(self) -> list[str]:
+        """What a person should look at, in sentences; nothing of what was removed by a person."""
         found = []
-        for (project, kind), state in lanes:
-            waiting = self._outbox.waiting((project, kind))
-            found.append(
-                {
-                    "project": project,
-                    "kind": kind,
-                    "waiting": waiting.requests,
-                    "waiting_bytes": waiting.bytes,
-                    "delivered": state.delivered,
-                    "refused": state.refused,
-                    "dropped": state.dropped,
-                    "trouble": state.trouble,
-                    "last_refusal": state.refusal,
-                }
-            )
+        for lane in self.status():
+            if self._outbox.upstream(lane["project"], lane["kind"]) is None:
+                continue
+            where = f"{lane['kind']} behind project {lane['project']}"
+            if lane["trouble"]:
+                found.append(f"{lane['waiting']} requests wait for the {where}: {lane['trouble']}")
+            if any(lane[outcome] for outcome in _LOST):
+                refusal = f" ({lane['last_refusal']})" if lane["refused"] else ""
+                found.append(
+                    f"the {where} refused {lane['refused']} requests{refusal}; {lane['dropped']}"
+                    f" were dropped for want of room, and {lane['given_up']} given up that had"
+                    " waited for too long. State it once more with 'fractalops projects upstream"
+                    f" {lane['project']}' to count anew"
+                )
         return found
+
+    def measure(self) -> None:
+        """Bring the gauges up to date."""
+        ENTRIES.clear()
+        OLDEST.clear()
+        for tally in self._outbox.tallies():
+            ENTRIES.labels(tally.project, tally.kind).set(tally.waiting)
+            OLDEST.labels(tally.project, tally.kind).set(self._outbox.oldest_seconds(tally))
 
     def _run(self, lane: Lane, state: _State) -> None:
         with self._client() as client:
@@ -144,25 +167,32 @@ class Forwarder:
         while not self._stopping.is_set():
             there = self._outbox.upstream(*lane)
             if there is None:
-                self._drop(lane, state, self._outbox.clear(lane), "there is no upstream any more")
+                self._outbox.clear(lane)
+                state.trouble = ""
                 break
+            self._outbox.expire(lane)
             found = self._outbox.first(lane)
             if found is None:
+                state.trouble = ""
                 break
             number, request = found
-            wait = self._put(lane, state, client, there, request)
+            wait = self._put(lane, state, client, there, number, request)
             if wait is None:
-                self._outbox.remove(number)
                 delivered, pause = True, self._first_pause
                 continue
-            self._drop(lane, state, self._outbox.shorten(lane), "too much waits for the upstream")
             self._stopping.wait(max(wait, pause * (1 + self._random.random())))
             pause = min(pause * 2, _LONGEST_PAUSE)
         if delivered:
             self._outbox.fold()
 
     def _put(
-        self, lane: Lane, state: _State, client: httpx.Client, there: Upstream, request: Outgoing
+        self,
+        lane: Lane,
+        state: _State,
+        client: httpx.Client,
+        there: Upstream,
+        number: int,
+        request: Outgoing,
     ) -> float | None:
         """Put one request: ``None`` when it is settled, else seconds until the next attempt."""
         try:
@@ -182,14 +212,12 @@ class Forwarder:
             )
         state.trouble = ""
         if answer.is_success:
-            state.delivered += 1
-            FORWARDED.labels(*lane, "delivered").inc()
+            self._outbox.settle(lane, number, "delivered")
             return None
-        state.refused += 1
         path = urlsplit(request.target).path
-        state.refusal = f"{request.method} {path} was answered {status}"
-        FORWARDED.labels(*lane, "refused").inc()
-        log.warning("%s of project %s refuses: %s", lane[1], lane[0], state.refusal)
+        refusal = f"{request.method} {path} was answered {status}"
+        log.warning("%s of project %s refuses: %s", lane[1], lane[0], refusal)
+        self._outbox.settle(lane, number, "refused", refusal)
         return None
 
     def _retry(self, lane: Lane, state: _State, there: Upstream, why: str, after: float) -> float:
@@ -199,12 +227,6 @@ class Forwarder:
         state.trouble = f"{host} is not to be had ({why}); it is tried again"
         FORWARDED.labels(*lane, "again").inc()
         return after
-
-    def _drop(self, lane: Lane, state: _State, number: int, why: str) -> None:
-        if number:
-            state.dropped += number
-            FORWARDED.labels(*lane, "dropped").inc(number)
-            log.error("%d requests to %s of project %s are dropped: %s", number, *lane[::-1], why)
 
 
 def _client() -> httpx.Client:

@@ -92,10 +92,12 @@ def _export(receiver: OtlpReceiver) -> Export:
             key = _key_of(context)
             sender = receiver.holder_of(key)
             receiver.admit(sender)
-            # What is behind takes OTLP over HTTP, where the same bytes are the body.
-            head = (("content-type", PROTOBUF),)
-            target = f"/v1/{receiver.signal}"
-            arrival = Arrival("POST", target, head, payload, payload, (key,))
+            arrival = None
+            if receiver.is_forwarded(sender):
+                # What is behind takes OTLP over HTTP, where the same bytes are the body.
+                head = (("content-type", PROTOBUF),)
+                target = f"/v1/{receiver.signal}"
+                arrival = Arrival("POST", target, head, payload, payload, (key,))
             found = await receiver.take_in(sender, PROTOBUF, payload, arrival)
         except IngestError as error:
             receiver.note_refusal(error)

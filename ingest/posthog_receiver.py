@@ -220,9 +220,12 @@ class PostHogReceiver(ProblemReceiver):
         """The answer of the PostHog behind to a question without a body."""
         if not self.is_known(key):
             return None
+        sender = self.holder_of(key)
+        if not self.is_forwarded(sender):
+            return None
         arrival = arrival_of(request, b"", b"")
         arrival.keys = (key,)
-        return await self._asked(self.holder_of(key), arrival)
+        return await self._asked(sender, arrival)
 
     async def _asked(self, sender: Sender, arrival: Arrival | None) -> Response | None:
         if arrival is None or self.outbox is None or self.relay is None:

@@ -147,19 +147,32 @@ class Receiver:
         """The plain bytes of the body, as :func:`ingest.bodies.read_body` reads them."""
         packed = await packed_body(request.stream(), request.headers, self._max_body)
         plain = await plain_body(packed, request.headers, self._max_body)
-        if self.outbox is not None and self.upstream_kind:
-            request.state.arrival = arrival_of(request, packed, plain)
+        sender: Sender | None = getattr(request.state, "sender", None)
+        # Who sends may only stand in the body: then the bytes wait until it is known.
+        if self.outbox is not None and (sender is None or self.is_forwarded(sender)):
+            request.state.bodies = packed, plain
         return plain
 
     def spellings(self, key: str) -> tuple[str, ...]:
         """How an ingest key may be written in a request."""
         return (key,)
 
+    def is_forwarded(self, sender: Sender) -> bool:
+        """Whether a product is behind that what this sender sends is forwarded to."""
+        outbox, kind = self.outbox, self.upstream_kind
+        return outbox is not None and outbox.upstream(sender.project, kind) is not None
+
     def arrived(self, request: Request) -> Arrival | None:
-        """What is to be forwarded of a request, once it was read."""
-        arrival: Arrival | None = getattr(request.state, "arrival", None)
-        if arrival is not None:
-            arrival.keys = self.spellings(request.state.key)
+        """What is to be forwarded of a request, once it was read and its sender is known; the same
+        each time. ``None`` where nothing is behind."""
+        state = request.state
+        bodies: tuple[bytes, bytes] | None = getattr(state, "bodies", None)
+        if bodies is not None:
+            state.bodies = None
+            if self.is_forwarded(state.sender):
+                state.arrival = arrival_of(request, *bodies)
+                state.arrival.keys = self.spellings(state.key)
+        arrival: Arrival | None = getattr(state, "arrival", None)
         return arrival
 
     async def parsed(self, payload: bytes, parse: Callable[[bytes], Parsed]) -> Parsed:
@@ -186,7 +199,7 @@ class Receiver:
             arrival.kept = True
         await self._inbox.submit(sender, self.source, content_type, payload, also)
         if also is not None and self.outbox is not None:
-            self.outbox.on_arrival((sender.project, self.upstream_kind))
+            self.outbox.landed(also)
         ITEMS.labels(self.source).inc(items)
         BYTES.inc(len(payload))
 

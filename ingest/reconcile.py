@@ -98,7 +98,7 @@ def _read(inbox: Inbox, cursor: int) -> _Notes:
     unnoted: set[int] = set()
     damaged: list[int] = []
     after = 0
-    while batches := inbox.brought(after, cursor, _NOTES):
+    while batches := inbox.notes.between(after, cursor, _NOTES):
         for batch in batches:
             if batch.keys is None:
                 unnoted.add(batch.seq)
@@ -155,7 +155,7 @@ def _erased(inbox: Inbox, cursor: int) -> tuple[frozenset[int], frozenset[int]]:
     erased: set[int] = set()
     told: set[int] = set()
     after = 0
-    while batches := inbox.brought(after, cursor, _NOTES):
+    while batches := inbox.notes.between(after, cursor, _NOTES):
         erased.update(batch.seq for batch in batches if batch.erased)
         told.update(batch.seq for batch in batches if batch.told)
         after = batches[-1].seq

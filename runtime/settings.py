@@ -37,7 +37,8 @@ class Settings(BaseModel):
     """What a server is started with. Sizes are bytes, times seconds.
 
     ``evidence`` says whether payloads stay once they are facts, ``evidence_days`` how long (0: for
-    as long as nobody erases them).
+    as long as nobody erases them). ``outbox_days`` is how long a request waits for the product
+    behind its project (0: for as long as it takes).
 
     ``base``, ``organisation``, ``operator`` and ``time_lock_seconds`` count at genesis alone: later
     starts take them from the journal and the graph. Without ``grpc_port``, OTLP/gRPC is served on
@@ -71,6 +72,7 @@ class Settings(BaseModel):
     proposal_bytes: int = Field(default=32 * MEBIBYTE, ge=1024)
     evidence: Literal["keep", "discard"] = "keep"
     evidence_days: int = Field(default=0, ge=0, le=36_500)
+    outbox_days: int = Field(default=7, ge=0, le=36_500)
     otlp_bytes: int = Field(default=20 * MEBIBYTE, ge=1024)
     project_items: int = Field(default=100_000, ge=0)
     project_bytes: int = Field(default=100 * MEBIBYTE, ge=0)

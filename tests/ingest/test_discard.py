@@ -10,8 +10,9 @@ import pytest
 
 from ingest.classify import Classifier
 from ingest.decoders import decoders
+from ingest.erasures import Erased
 from ingest.errors import EvidenceErased
-from ingest.inbox import Erased, Inbox
+from ingest.inbox import Inbox
 from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
@@ -36,7 +37,7 @@ def test_payloads_go_once_they_are_facts(
 ) -> None:
     inbox.keep_payloads(False)
     kept = [put(inbox, payload(3)), put(inbox, b"poison")]
-    keys = key_bytes(inbox.path)
+    keys = key_bytes(inbox.file.path)
     assert len(keys) == 2
     pump = Pump(
         inbox,
@@ -49,13 +50,13 @@ def test_payloads_go_once_they_are_facts(
     pump.stop()
     assert warehouse.counts()["events"] == 3
     for digest in kept:
-        batch = inbox.evidence(digest)
+        batch = inbox.evidence.find(digest)
         assert batch is not None
         assert batch.payload_sha256 is None
-        assert inbox.erased(digest) == Erased(None)
+        assert inbox.erasures.of(digest) == Erased(None)
         with pytest.raises(EvidenceErased):
             inbox.payload(batch.seq)
-    assert inbox.erasures() == {None: 2}
+    assert inbox.erasures.by_entry() == {None: 2}
     on_disk = b"".join(path.read_bytes() for path in tmp_path.glob("inbox.sqlite*"))
     assert [key for key in keys if key in on_disk] == []
 
@@ -68,13 +69,13 @@ def test_what_was_kept_before_stays_also_when_facts_are_built_again(inbox: Inbox
     inbox.advance(2)
     inbox.advance(0)
     inbox.advance(2)
-    assert inbox.erased(before) is None
-    assert inbox.erased(waiting) == Erased(None)
+    assert inbox.erasures.of(before) is None
+    assert inbox.erasures.of(waiting) == Erased(None)
     inbox.keep_payloads(True)
     after = put(inbox)
     inbox.advance(3)
-    assert inbox.erased(after) is None
-    assert [batch.digest for batch in inbox.batches(kept=True)] == [before, after]
+    assert inbox.erasures.of(after) is None
+    assert [batch.digest for batch in inbox.evidence.batches(kept=True)] == [before, after]
 
 
 def test_the_choice_outlives_the_process(tmp_path: Path) -> None:
@@ -83,19 +84,19 @@ def test_the_choice_outlives_the_process(tmp_path: Path) -> None:
         inbox.keep_payloads(False)
         digest = put(inbox)
         inbox.advance(number)
-        assert inbox.erased(digest) == Erased(None)
+        assert inbox.erasures.of(digest) == Erased(None)
         inbox.close()
 
 
 def test_an_erasure_is_told_by_its_entry_and_happens_once(inbox: Inbox) -> None:
     one, two = put(inbox), put(inbox)
-    assert inbox.erase([one, "sha256:unknown"], 17) == 1
-    assert inbox.erase([one], 18) == 0
-    assert (inbox.erased(one), inbox.erased(two)) == (Erased(17), None)
-    assert inbox.erasures() == {17: 1}
-    assert inbox.unexplained() == ()
-    inbox._writer.submit(lambda db: db.execute("DELETE FROM batch_key")).result()
-    assert inbox.unexplained() == (two,)
+    assert inbox.erasures.erase([one, "sha256:unknown"], 17) == 1
+    assert inbox.erasures.erase([one], 18) == 0
+    assert (inbox.erasures.of(one), inbox.erasures.of(two)) == (Erased(17), None)
+    assert inbox.erasures.by_entry() == {17: 1}
+    assert inbox.erasures.unexplained() == ()
+    inbox.file.write(lambda db: db.execute("DELETE FROM batch_key"))
+    assert inbox.erasures.unexplained() == (two,)
 
 
 def test_batches_are_found_by_project_and_age(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_batches_are_found_by_project_and_age(tmp_path: Path) -> None:
     bank = put(inbox, project="bank")
 
     def digests(**wanted: object) -> list[str]:
-        return [batch.digest for batch in inbox.batches(**wanted)]  # type: ignore[arg-type]
+        return [batch.digest for batch in inbox.evidence.batches(**wanted)]  # type: ignore[arg-type]
 
     assert digests() == [*shop, bank]
     assert digests(newest=True, limit=2) == [bank, shop[1]]
@@ -123,5 +124,5 @@ def test_an_inbox_from_before_erasures_is_opened(tmp_path: Path) -> None:
         database.execute("DROP TABLE erased")
     database.close()
     inbox = Inbox(path, fatal=pytest.fail)
-    assert inbox.erase([digest], 1) == 1
+    assert inbox.erasures.erase([digest], 1) == 1
     inbox.close()

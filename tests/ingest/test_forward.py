@@ -5,26 +5,36 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
+from starlette.requests import Request
 
 from ingest.errors import UpstreamInvalid
 from ingest.forward import Forwarder
 from ingest.inbox import Inbox
+from ingest.otlp import TRACES
+from ingest.otlp_receiver import OtlpReceiver
 from ingest.outbox import Outbox
+from ingest.outbox_entry import Bounds
+from ingest.outbox_tally import FORWARDED
 from ingest.relay import Relay
 from ingest.sender import Sender
 from ingest.upstream import Arrival, Outgoing, Upstream, outgoing, upstream
 
 SHOP = Sender("shop", "k1")
 LANE = ("shop", "posthog")
+LABELS = {"project": "shop", "product": "posthog"}
+DAY = 24 * 3600 * 10**9
 
 
 @dataclass
@@ -77,18 +87,31 @@ def arrival(body: bytes, key: str = "phc_shop", **headers: str) -> Arrival:
     return Arrival("POST", "/batch/?v=1", pairs, body, body, (key,))
 
 
-def put(inbox: Inbox, outbox: Outbox, came: Arrival) -> str:
-    write = outbox.writing(SHOP, "posthog", came)
+def put(inbox: Inbox, outbox: Outbox, came: Arrival, sender: Sender = SHOP) -> str:
+    write = outbox.writing(sender, "posthog", came)
     assert write is not None
-    receipt = asyncio.run(inbox.submit(SHOP, "posthog.event", "json", came.plain, write))
-    outbox.on_arrival(LANE)
+    receipt = asyncio.run(inbox.submit(sender, "posthog.event", "json", came.plain, write))
+    outbox.landed(write)
     return receipt.digest
 
 
-def boxed(inbox: Inbox, url: str) -> Outbox:
+def boxed(inbox: Inbox, url: str, **given: Any) -> Outbox:
     there = Upstream("posthog", url, "phc_shop", headers={"x-team": "shop"})
-    found = {("shop", "posthog"): there}
-    return Outbox(inbox, lambda project, kind: found.get((project, kind)), lambda n: b"r" * n)
+    found = {(project, "posthog"): there for project in ("shop", "blog")}
+    return Outbox(
+        inbox.file,
+        lambda project, kind: found.get((project, kind)),
+        lambda n: b"r" * n,
+        **given,
+    )
+
+
+def outcome(name: str) -> float:
+    return float(FORWARDED.labels(*LANE, name)._value.get())
+
+
+def execute(sql: str, connection: sqlite3.Connection) -> None:
+    connection.execute(sql)
 
 
 def wait_for(condition: Callable[[], bool]) -> None:
@@ -172,7 +195,7 @@ def test_nothing_of_a_delivered_request_stays_on_disk(
     inbox = Inbox(tmp_path / "inbox.sqlite")
     outbox = boxed(inbox, product.url)
     put(inbox, outbox, arrival(b"one"))
-    ((ciphertext,),) = inbox.read("SELECT ciphertext FROM outbox")
+    ((ciphertext,),) = inbox.file.rows("SELECT ciphertext FROM outbox")
     forwarder = forwarding(outbox)
     wait_for(lambda: not outbox.waiting(LANE).requests)
     forwarder.stop()
@@ -185,7 +208,7 @@ def test_an_erased_batch_is_not_forwarded(inbox: Inbox) -> None:
     outbox = boxed(inbox, "http://127.0.0.1:9")
     digest = put(inbox, outbox, arrival(b"one"))
     put(inbox, outbox, arrival(b"two"))
-    inbox.erase((digest,), 7)
+    inbox.erasures.erase((digest,), 7)
     assert outbox.waiting(LANE).requests == 1
     found = outbox.first(LANE)
     assert found is not None
@@ -193,22 +216,163 @@ def test_an_erased_batch_is_not_forwarded(inbox: Inbox) -> None:
 
 
 def test_a_lane_that_grows_too_long_loses_its_oldest(inbox: Inbox) -> None:
-    outbox = boxed(inbox, "http://127.0.0.1:9")
+    outbox = boxed(inbox, "http://127.0.0.1:9", bounds=Bounds(1_500, 10_000))
+    before = outcome("dropped")
     for body in (b"1" * 500, b"2" * 500, b"3" * 500):
         put(inbox, outbox, arrival(body))
-    assert outbox.shorten(LANE, outbox.waiting(LANE).bytes - 1) == 1
-    found = outbox.first(LANE)
-    assert found is not None
-    assert found[1].body == b"2" * 500
+    assert [each[1].body for each in [outbox.first(LANE)] if each] == [b"2" * 500]
+    (tally,) = outbox.tallies()
+    assert (tally.waiting, tally.dropped) == (2, 1)
+    assert tally.waiting_bytes <= 1_500
+    assert outcome("dropped") == before + 1
+
+
+def test_all_lanes_together_are_bounded_and_the_fullest_gives_way(inbox: Inbox) -> None:
+    outbox = boxed(inbox, "http://127.0.0.1:9", bounds=Bounds(10_000, 2_000))
+    for number in range(3):
+        put(inbox, outbox, arrival(b"%d" % number * 500))
+    put(inbox, outbox, arrival(b"3" * 500), Sender("blog", "k2"))
+    blog, shop = outbox.tallies()
+    assert (blog.waiting, blog.dropped, shop.waiting, shop.dropped) == (1, 0, 2, 1)
+    assert blog.waiting_bytes + shop.waiting_bytes <= 2_000
+
+
+def test_what_waits_for_too_long_is_given_up(inbox: Inbox, forwarding: Start) -> None:
+    now = [10 * DAY]
+    outbox = boxed(inbox, "http://127.0.0.1:9", clock=lambda: now[0], days=2)
+    put(inbox, outbox, arrival(b"old"))
+    now[0] += 2 * DAY
+    put(inbox, outbox, arrival(b"new"))
+    outbox.expire(LANE)
+    assert outbox.waiting(LANE).requests == 2
+    now[0] += 1
+    before = outcome("given_up")
+    forwarder = forwarding(outbox)
+    wait_for(lambda: outcome("given_up") == before + 1)
+    assert [each[1].body for each in [outbox.first(LANE)] if each] == [b"new"]
+    (lane,) = forwarder.status()
+    assert (lane["given_up"], lane["oldest_seconds"]) == (1, 0)
+    now[0] += DAY
+    assert forwarder.status()[0]["oldest_seconds"] == 24 * 3600
+    warning = "and 1 given up that had waited for too long"
+    assert any(warning in text for text in forwarder.warnings())
+    forwarder.measure()
+    assert REGISTRY.get_sample_value("fractalops_outbox_entries", LABELS) == 1
+    assert REGISTRY.get_sample_value("fractalops_outbox_oldest_seconds", LABELS) == 24 * 3600
+
+
+def test_without_a_limit_nothing_is_given_up(inbox: Inbox) -> None:
+    now = [1]
+    outbox = boxed(inbox, "http://127.0.0.1:9", clock=lambda: now[0], days=0)
+    put(inbox, outbox, arrival(b"old"))
+    now[0] += 100_000 * DAY
+    outbox.expire(LANE)
+    assert outbox.waiting(LANE).requests == 1
+
+
+def test_the_counts_outlive_the_process_and_begin_with_the_upstream(
+    tmp_path: Path, product: Product, forwarding: Start
+) -> None:
+    path = tmp_path / "inbox.sqlite"
+    product.statuses = [200, 400, 200]
+    inbox = Inbox(path)
+    outbox = boxed(inbox, product.url)
+    forwarder = forwarding(outbox)
+    for body in (b"one", b"two", b"three"):
+        put(inbox, outbox, arrival(body))
+    wait_for(lambda: not outbox.waiting(LANE).requests)
+    said, warned = forwarder.status(), forwarder.warnings()
+    assert [(lane["delivered"], lane["refused"]) for lane in said] == [(2, 1)]
+    assert "refused 1 requests (POST /batch/ was answered 400)" in warned[0]
+    forwarder.stop()
+    inbox.close()
+
+    inbox = Inbox(path)
+    again = forwarding(boxed(inbox, product.url))
+    assert again.status() == said
+    assert again.warnings() == warned
+    again.begin(LANE)
+    (lane,) = again.status()
+    assert {lane["delivered"], lane["refused"], lane["dropped"], lane["given_up"]} == {0}
+    assert (lane["last_refusal"], again.warnings()) == ("", [])
+    again.stop()
+    inbox.close()
+
+
+def test_what_an_older_version_left_or_leaves_is_counted_and_dated(tmp_path: Path) -> None:
+    path = tmp_path / "inbox.sqlite"
+    inbox = Inbox(path, clock=lambda: 5 * DAY)
+    outbox = boxed(inbox, "http://127.0.0.1:9")
+    put(inbox, outbox, arrival(b"one"))
+    asyncio.run(outbox.put(SHOP, "posthog", arrival(b"two")))
+    inbox.close()
+    older = sqlite3.connect(path)
+    older.executescript(
+        "DROP TRIGGER outbox_entered; DROP TRIGGER outbox_left;"
+        " DROP TABLE outbox_tally; DROP TABLE outbox_time;"
+    )
+    older.close()
+    inbox = Inbox(path)
+    outbox = boxed(inbox, "http://127.0.0.1:9", clock=lambda: 6 * DAY)
+    (tally,) = outbox.tallies()
+    assert (tally.waiting, tally.oldest) == (2, 5 * DAY)
+    size = tally.waiting_bytes
+    assert size == sum(number for (number,) in inbox.file.rows("SELECT size FROM outbox"))
+    # What it puts and removes is counted by the file itself.
+    columns = "batch, project, kind, digest, size, ciphertext"
+    insert = f"INSERT INTO outbox ({columns}) SELECT {columns} FROM outbox WHERE id = 1"
+    inbox.file.write(partial(execute, insert))
+    assert outbox.waiting(LANE).requests == 3
+    for table in ("outbox_key", "outbox"):
+        inbox.file.write(partial(execute, f"DELETE FROM {table} WHERE id < 3"))
+    outbox = boxed(inbox, "http://127.0.0.1:9", clock=lambda: 6 * DAY)
+    (tally,) = outbox.tallies()
+    assert (tally.waiting, tally.oldest) == (1, 5 * DAY)
+    assert inbox.file.rows("SELECT id FROM outbox_time") == [(3,)]
+    inbox.close()
 
 
 def test_a_lane_without_an_upstream_is_emptied(inbox: Inbox, forwarding: Start) -> None:
     put(inbox, boxed(inbox, "http://127.0.0.1:9"), arrival(b"one"))
-    nobody = Outbox(inbox, lambda project, kind: None, lambda n: b"r" * n)
+    nobody = Outbox(inbox.file, lambda project, kind: None, lambda n: b"r" * n)
     assert nobody.writing(SHOP, "posthog", arrival(b"two")) is None
     forwarder = forwarding(nobody)
     wait_for(lambda: not nobody.waiting(LANE).requests)
-    wait_for(lambda: forwarder.status()[0]["dropped"] == 1)
+    assert forwarder.status()[0]["dropped"] == 1
+    # Somebody took the upstream away: what comes of it needs no warning.
+    assert forwarder.warnings() == []
+
+
+@pytest.mark.parametrize("named_in_body", [False, True])
+def test_only_what_is_to_be_forwarded_is_held(inbox: Inbox, named_in_body: bool) -> None:
+    there = {("shop", "otlp"): Upstream("otlp", "http://127.0.0.1:9")}
+    packed = gzip.compress(b"body")
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": packed, "more_body": False}
+
+    async def came(project: str) -> tuple[Arrival | None, bool]:
+        receiver = OtlpReceiver(TRACES, inbox, {"foi_1": Sender(project)}.get)
+        receiver.outbox = Outbox(inbox.file, lambda *lane: there.get(lane), lambda n: b"r" * n)
+        headers = [(b"content-encoding", b"gzip")]
+        scope: dict[str, Any] = {"type": "http", "method": "POST", "headers": headers}
+        scope |= {"path": "/v1/traces", "query_string": b"a=1", "server": ("here", 80)}
+        request = Request(scope, receive)
+        if not named_in_body:
+            receiver.sender_of(request, "foi_1")
+        assert await receiver.read(request) == b"body"
+        held = hasattr(request.state, "bodies")
+        receiver.sender_of(request, "foi_1")
+        found = receiver.arrived(request)
+        assert receiver.arrived(request) is found
+        assert not getattr(request.state, "bodies", None)
+        return found, held
+
+    assert asyncio.run(came("blog")) == (None, named_in_body)
+    found, _ = asyncio.run(came("shop"))
+    assert found is not None
+    assert (found.target, found.body, found.plain) == ("/v1/traces?a=1", packed, b"body")
+    assert found.keys == ("foi_1",)
 
 
 def test_a_key_of_ours_never_leaves() -> None:

@@ -20,7 +20,9 @@ from ingest.errors import (
     InboxFull,
     InboxUnusable,
 )
-from ingest.inbox import FORMAT_VERSION, Inbox, Receipt
+from ingest.evidence_store import Receipt
+from ingest.inbox import Inbox
+from ingest.inbox_schema import FORMAT_VERSION
 from ingest.sender import Sender
 
 TYPE = "application/x-protobuf"
@@ -52,12 +54,12 @@ def test_a_batch_is_kept_as_it_came(tmp_path: Path) -> None:
 
     inbox = Inbox(tmp_path / "inbox.sqlite")
     (batch,) = inbox.pending(0, 10)
-    assert inbox.evidence(receipt.digest) == batch
+    assert inbox.evidence.find(receipt.digest) == batch
     assert (batch.seq, batch.digest, batch.received_at) == (1, receipt.digest, 42)
     assert (batch.project, batch.source, batch.content_type) == ("shop", "otel.span", TYPE)
     assert (batch.size, batch.payload_sha256) == (3, hashlib.sha256(b"one").hexdigest())
     assert inbox.payload(1) == b"one"
-    assert inbox.evidence("sha256:" + "0" * 64) is None
+    assert inbox.evidence.find("sha256:" + "0" * 64) is None
     with pytest.raises(InboxError, match="no batch 7"):
         inbox.payload(7)
     inbox.close()
@@ -65,13 +67,13 @@ def test_a_batch_is_kept_as_it_came(tmp_path: Path) -> None:
 
 def test_what_is_stored_is_encrypted(inbox: Inbox) -> None:
     put(inbox, b"very secret words" * 10)
-    stored = b"".join(path.read_bytes() for path in inbox.path.parent.glob("inbox.sqlite*"))
+    stored = b"".join(path.read_bytes() for path in inbox.file.path.parent.glob("inbox.sqlite*"))
     assert b"very secret words" not in stored
 
 
 def test_commits_are_fsynced(inbox: Inbox) -> None:
-    assert inbox._reader.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert inbox._reader.execute("PRAGMA synchronous").fetchone() == (2,)
+    assert inbox.file.row("PRAGMA journal_mode") == ("wal",)
+    assert inbox.file.row("PRAGMA synchronous") == (2,)
 
 
 def test_many_at_once_share_commits_and_all_are_there(inbox: Inbox) -> None:
@@ -90,7 +92,7 @@ def test_many_at_once_share_commits_and_all_are_there(inbox: Inbox) -> None:
 def test_numbers_are_never_used_again(tmp_path: Path) -> None:
     inbox = Inbox(tmp_path / "inbox.sqlite")
     put(inbox)
-    inbox._writer.submit(
+    inbox.file.submit(
         lambda db: (db.execute("DELETE FROM batch_key"), db.execute("DELETE FROM batch"))
     ).result()
     assert put(inbox).seq == 2
@@ -119,11 +121,11 @@ def test_the_cursor_survives(tmp_path: Path) -> None:
 
 def test_erasing_a_payload_keeps_its_commitment(inbox: Inbox) -> None:
     receipt, other = put(inbox, b"personal"), put(inbox, b"other")
-    assert inbox.destroy_key(receipt.digest)
-    assert not inbox.destroy_key(receipt.digest)
+    assert inbox.erasures.erase((receipt.digest,), None)
+    assert not inbox.erasures.erase((receipt.digest,), None)
     with pytest.raises(EvidenceErased, match="its commitment stays valid"):
         inbox.payload(receipt.seq)
-    evidence = inbox.evidence(receipt.digest)
+    evidence = inbox.evidence.find(receipt.digest)
     assert evidence is not None
     assert evidence.payload_sha256 is None
     assert inbox.payload(other.seq) == b"other"
@@ -131,15 +133,15 @@ def test_erasing_a_payload_keeps_its_commitment(inbox: Inbox) -> None:
 
 def test_an_erased_key_is_nowhere_in_the_files(inbox: Inbox) -> None:
     receipt = put(inbox)
-    (key,) = inbox._reader.execute("SELECT key FROM batch_key").fetchone()
-    inbox.destroy_key(receipt.digest)
-    for path in inbox.path.parent.glob("inbox.sqlite*"):
+    (key,) = inbox.file.row("SELECT key FROM batch_key")
+    inbox.erasures.erase((receipt.digest,), None)
+    for path in inbox.file.path.parent.glob("inbox.sqlite*"):
         assert key not in path.read_bytes()
 
 
 def test_a_changed_payload_is_noticed(inbox: Inbox) -> None:
     put(inbox)
-    inbox._writer.submit(
+    inbox.file.submit(
         lambda db: db.execute("UPDATE batch SET ciphertext = zeroblob(length(ciphertext))")
     ).result()
     with pytest.raises(EvidenceCorrupt, match="does not match its commitment"):
@@ -178,7 +180,7 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
     assert inbox.counts().pending_bytes == 4
 
     # Room again: the same writer goes on.
-    inbox._writer.submit(lambda db: db.execute("PRAGMA max_page_count = 100000")).result()
+    inbox.file.write(lambda db: db.execute("PRAGMA max_page_count = 100000"))
     put(inbox, incompressible)
     assert inbox.payload(inbox.last_seq) == incompressible
     assert inbox.payload(1) == b"kept"

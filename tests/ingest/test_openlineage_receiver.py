@@ -4,27 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import brotli
 import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from graph_api import telemetry
-from graph_api.body_limit import BodyLimit
 from ingest.errors import InboxFull
-from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
-from ingest.openlineage import events_of
+from ingest.inbox import Inbox
 from ingest.openlineage_receiver import BATCH_PATH, LINEAGE_PATH
-from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
 from ingest.sender import Sender
+from tests.ingest.receiver_server import Box, Receivers, Server, receiving
 
 SOURCE = "openlineage.event"
 EVENT: dict[str, Any] = {
@@ -38,59 +30,27 @@ KEY = {"authorization": "Bearer foi_shop"}
 PATHS = (LINEAGE_PATH, BATCH_PATH)
 
 
-class Box:
-    """Stands between the routes, which are made once, and the inbox of each test."""
-
-    inbox: Inbox
-    failure: Exception | None = None
-
-    @property
-    def quotas(self) -> Quotas:
-        return self.inbox.quotas
-
-    async def submit(self, *arguments: Any) -> Receipt:
-        if self.failure is not None:
-            raise self.failure
-        return await self.inbox.submit(*arguments)
-
-    @property
-    def kept(self) -> list[tuple[str, str]]:
-        """(project, name) of every event in the inbox."""
-        return [
-            (item.project, item.name)
-            for batch in self.inbox.pending(0, 1000)
-            for item in events_of(self.inbox.payload(batch.seq), batch)
-            if isinstance(item, Event)
-        ]
-
-
 @pytest.fixture(scope="module")
-def listening() -> Iterator[tuple[Box, int]]:
-    app, box = FastAPI(), Box()
-    telemetry.add_routes(app, box, {"foi_shop": Sender("shop")}.get, otlp_bytes=1024)  # type: ignore[arg-type]
-    limited = BodyLimit(app, telemetry.OWN_BODIES, limit=10)
-    running = uvicorn.Server(uvicorn.Config(limited, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield box, running.servers[0].sockets[0].getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
+def receivers() -> Iterator[Receivers]:
+    with receiving({"foi_shop": Sender("shop")}) as found:
+        yield found
 
 
 @pytest.fixture
-def box(listening: tuple[Box, int], inbox: Inbox) -> Box:
-    listening[0].inbox, listening[0].failure = inbox, None
-    return listening[0]
+def server(receivers: Receivers, inbox: Inbox) -> Iterator[Server]:
+    with receivers.over(inbox) as found:
+        found.client.headers.update(KEY)
+        yield found
 
 
 @pytest.fixture
-def client(listening: tuple[Box, int], box: Box) -> Iterator[httpx.Client]:
-    address = f"http://127.0.0.1:{listening[1]}"
-    with httpx.Client(base_url=address, timeout=60, trust_env=False, headers=KEY) as made:
-        yield made
+def box(server: Server) -> Box:
+    return server.box
+
+
+@pytest.fixture
+def client(server: Server) -> httpx.Client:
+    return server.client
 
 
 def dropped(reason: str) -> float:

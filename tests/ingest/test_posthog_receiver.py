@@ -4,28 +4,17 @@ from __future__ import annotations
 
 import gzip
 import json
-import threading
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlencode
 
-import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from graph_api import telemetry
 from ingest.errors import InboxFull
-from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
-from ingest.posthog import events_of
+from ingest.inbox import Inbox
 from ingest.posthog_receiver import EVENT_PATHS, FLAGS_PATHS, RESULTS_PATH
-from ingest.pseudonyms import Pseudonyms
-from ingest.quotas import Quotas
 from ingest.receivers import DROPPED, ITEMS, KEY_HEADER, REQUESTS
 from ingest.sender import Sender
+from tests.ingest.receiver_server import Receivers, Server, receiving
 
 KEYS = {"foi_shop": Sender("shop"), "foi_other": Sender("other")}
 SOURCE = "posthog.event"
@@ -35,71 +24,16 @@ MANY_VALUES = b'{"api_key":"foi_shop","batch":[' + b"1," * 3_000_000 + b"1]}"
 ORIGIN = {"origin": "https://shop.example"}
 
 
-class Box:
-    """Stands between the routes, which are made once, and the inbox of each test."""
-
-    inbox: Inbox
-    failure: Exception | None = None
-
-    @property
-    def quotas(self) -> Quotas:
-        return self.inbox.quotas
-
-    async def submit(self, *arguments: Any) -> Receipt:
-        if self.failure is not None:
-            raise self.failure
-        return await self.inbox.submit(*arguments)
-
-
-@dataclass
-class Server:
-    """The receivers on a free port of this machine, and what is in their inbox."""
-
-    box: Box
-    port: int
-    client: httpx.Client = field(repr=False)
-
-    def post(self, path: str, body: object, **headers: str) -> httpx.Response:
-        content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        return self.client.post(path, content=content, headers=ORIGIN | sent)
-
-    @property
-    def inbox(self) -> Inbox:
-        return self.box.inbox
-
-    @property
-    def kept(self) -> list[tuple[str, str]]:
-        """(project, name) of every event in the inbox."""
-        return [
-            (item.project, item.name)
-            for batch in self.inbox.pending(0, 1000)
-            for item in events_of(self.inbox.payload(batch.seq), batch, Pseudonyms(b"key"))
-            if isinstance(item, Event)
-        ]
-
-
 @pytest.fixture(scope="module")
-def listening() -> Iterator[tuple[Box, int]]:
-    app, box = FastAPI(), Box()
-    telemetry.add_routes(app, box, KEYS.get, otlp_bytes=1024)  # type: ignore[arg-type]
-    running = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield box, running.servers[0].sockets[0].getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
+def receivers() -> Iterator[Receivers]:
+    with receiving(KEYS) as found:
+        yield found
 
 
 @pytest.fixture
-def server(listening: tuple[Box, int], inbox: Inbox) -> Iterator[Server]:
-    box, port = listening
-    box.inbox, box.failure = inbox, None
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-        yield Server(box, port, client)
+def server(receivers: Receivers, inbox: Inbox) -> Iterator[Server]:
+    with receivers.over(inbox, ORIGIN) as found:
+        yield found
 
 
 def outcomes(outcome: str) -> float:
@@ -121,7 +55,7 @@ def test_every_way_to_capture(server: Server, path: str, slash: str) -> None:
     assert outcomes("accepted") == accepted + 1
     assert ITEMS.labels(SOURCE)._value.get() == taken + 2
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.last_seq == 1
     other.close()
 

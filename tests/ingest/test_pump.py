@@ -171,9 +171,9 @@ def test_a_damaged_or_erased_batch_does_not_stop_the_next(
     inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
 ) -> None:
     damaged = put(inbox, payload(1))
-    inbox._writer.submit(lambda db: db.execute("UPDATE batch SET ciphertext = x'00'")).result()
+    inbox.file.write(lambda db: db.execute("UPDATE batch SET ciphertext = x'00'"))
     erased = inbox.submit_blocking(Sender("shop"), "otel.span", PROTOBUF, payload(1, first=2))
-    inbox.destroy_key(erased.digest)
+    inbox.erasures.erase((erased.digest,), None)
     put(inbox, payload(1, first=3))
     pump = Pump(inbox, warehouse, lambda: classifier, DECODERS)
     pump.start()

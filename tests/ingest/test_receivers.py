@@ -16,7 +16,6 @@ from pathlib import Path
 import brotli
 import httpx
 import pytest
-import uvicorn
 import zstandard
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.exporter.otlp.proto.http import Compression
@@ -40,6 +39,7 @@ from ingest.otlp_receiver import OtlpReceiver
 from ingest.otlp_spans import decode
 from ingest.receivers import KEY_HEADER, REQUESTS
 from ingest.sender import Sender
+from tests.ingest.receiver_server import serving
 
 KEYS = {"foi_shop": Sender("shop"), "foi_other": Sender("other")}
 LIMIT = 200_000
@@ -77,16 +77,8 @@ def listening(request: pytest.FixtureRequest) -> Iterator[tuple[Starlette, int]]
         return await receiver.post(http_request)
 
     app.add_route("/v1/traces", post, methods=["POST"])
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", http=request.param)
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield app, running.servers[0].sockets[0].getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
+    with serving(app, http=request.param) as port:
+        yield app, port
 
 
 @pytest.fixture
@@ -147,7 +139,7 @@ def test_an_accepted_batch_is_in_the_file_before_the_answer(
     assert response.headers["content-type"] == PROTOBUF
     assert ExportTraceServiceResponse.FromString(response.content) == ExportTraceServiceResponse()
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.payload(1) == payload(3)
     other.close()
     assert outcomes("accepted") == before + 1

@@ -147,9 +147,9 @@ def test_facts_that_were_erased_or_dropped_for_their_age(
     change("ALTER TABLE events DELETE WHERE seq IN (1, 7)")
     assert compare(inbox, filled).gone == {1: 5, 7: 5}
     # That a payload is not kept is no reason for its facts to be gone; an entry of the log is.
-    inbox.destroy_key(digest)
+    inbox.erasures.erase((digest,), None)
     assert compare(inbox, filled).gone == {1: 5, 7: 5}
-    inbox.erase((digest,), 3)
+    inbox.erasures.erase((digest,), 3)
     assert compare(inbox, filled).gone == {1: 5}
     later = time.time_ns() + 30 * DAY
     assert compare(inbox, filled, days=31, now=later).gone == {1: 5}
@@ -160,7 +160,7 @@ def test_the_facts_of_an_erased_batch_may_stay_after_a_replay(
     inbox: Inbox, filled: Warehouse
 ) -> None:
     batch = inbox.pending(0, 1)[0]
-    inbox.destroy_key(batch.digest)
+    inbox.erasures.erase((batch.digest,), None)
     inbox.advance(0)
     drain(inbox, filled)
     assert list(compare(inbox, filled).findings()) == []
@@ -168,7 +168,7 @@ def test_the_facts_of_an_erased_batch_may_stay_after_a_replay(
 
 def test_a_note_that_was_changed_and_batches_without_one(inbox: Inbox, filled: Warehouse) -> None:
     def damage(sql: str) -> None:
-        inbox._writer.submit(lambda connection: connection.execute(sql)).result()
+        inbox.file.write(lambda connection: connection.execute(sql))
 
     damage("DELETE FROM batch_facts WHERE seq = 1")
     damage("UPDATE batch_facts SET keys = substr(keys, 9) WHERE seq = 3")

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import base64
 import gzip
-import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any
 
 import brotli
-import httpx
 import pytest
-import uvicorn
-from fastapi import FastAPI
 
-from graph_api import telemetry
-from graph_api.body_limit import BodyLimit
 from ingest.errors import InboxFull
-from ingest.events import Event
-from ingest.inbox import Inbox, Receipt
-from ingest.quotas import Quotas
+from ingest.inbox import Inbox
 from ingest.receivers import DROPPED, ITEMS, REQUESTS
 from ingest.sender import Sender
-from ingest.sentry import events_of
 from ingest.sentry_dsn import dsn, ingest_key, public_key
 from ingest.sentry_envelope import dsn_key
 from runtime.access import KEY_PREFIX
+from tests.ingest.receiver_server import Receivers, Server, receiving
 
 KEY = KEY_PREFIX + base64.urlsafe_b64encode(bytes([251, 255]) * 16).rstrip(b"=").decode()
 KEYS = {"foi_shop": Sender("shop"), KEY: Sender("other")}
@@ -43,70 +32,16 @@ PATHS = ("/api/1/envelope/", "/api/1/envelope", "/api/1/store/", "/api/1/store")
 TRACES = "/api/1/integration/otlp/v1/traces/"
 
 
-class Box:
-    """Stands between the routes, which are made once, and the inbox of each test."""
-
-    inbox: Inbox
-    failure: Exception | None = None
-
-    @property
-    def quotas(self) -> Quotas:
-        return self.inbox.quotas
-
-    async def submit(self, *arguments: Any) -> Receipt:
-        if self.failure is not None:
-            raise self.failure
-        return await self.inbox.submit(*arguments)
-
-
-@dataclass
-class Server:
-    """The receivers on a free port of this machine, and what is in their inbox."""
-
-    box: Box
-    client: httpx.Client = field(repr=False)
-
-    def post(self, path: str, body: bytes, headers: dict[str, str] | None = None) -> httpx.Response:
-        origin = {"origin": "https://shop.example"}
-        return self.client.post(path, content=body, headers=origin | (headers or {}))
-
-    @property
-    def inbox(self) -> Inbox:
-        return self.box.inbox
-
-    @property
-    def kept(self) -> list[tuple[str, str]]:
-        """(project, name) of every event in the inbox."""
-        return [
-            (item.project, item.name)
-            for batch in self.inbox.pending(0, 1000)
-            for item in events_of(self.inbox.payload(batch.seq), batch)
-            if isinstance(item, Event)
-        ]
-
-
 @pytest.fixture(scope="module")
-def listening() -> Iterator[tuple[Box, int]]:
-    app, box = FastAPI(), Box()
-    telemetry.add_routes(app, box, KEYS.get, otlp_bytes=1024)  # type: ignore[arg-type]
-    limited = BodyLimit(app, telemetry.OWN_BODIES, limit=10)
-    running = uvicorn.Server(uvicorn.Config(limited, host="127.0.0.1", port=0, log_level="warning"))
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        assert thread.is_alive()
-        time.sleep(0.01)
-    yield box, running.servers[0].sockets[0].getsockname()[1]
-    running.should_exit = True
-    thread.join(20)
+def receivers() -> Iterator[Receivers]:
+    with receiving(KEYS) as found:
+        yield found
 
 
 @pytest.fixture
-def server(listening: tuple[Box, int], inbox: Inbox) -> Iterator[Server]:
-    box, port = listening
-    box.inbox, box.failure = inbox, None
-    with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, trust_env=False) as client:
-        yield Server(box, client)
+def server(receivers: Receivers, inbox: Inbox) -> Iterator[Server]:
+    with receivers.over(inbox, {"origin": "https://shop.example"}) as found:
+        yield found
 
 
 def outcomes(outcome: str) -> float:
@@ -130,7 +65,7 @@ def test_every_way_to_send(server: Server, path: str, pack: Callable[[bytes], by
     assert server.kept == [("shop", "m")]
     assert ITEMS.labels(SOURCE)._value.get() == taken + 1
     # Another connection to the file sees it: it was committed.
-    other = Inbox(server.inbox.path)
+    other = Inbox(server.inbox.file.path)
     assert other.last_seq == 1
     other.close()
 

@@ -13,7 +13,6 @@ from ingest import (
     attributes,
     bodies,
     bounded_json,
-    forward,
     openlineage,
     openlineage_facets,
     openlineage_request,
@@ -22,6 +21,9 @@ from ingest import (
     otlp_logs,
     otlp_metrics,
     otlp_values,
+    outbox,
+    outbox_entry,
+    outbox_tally,
     posthog,
     posthog_request,
     relay,
@@ -44,7 +46,7 @@ from ingest.posthog_receiver import (
 )
 from ingest.pump import EVENTS
 from ingest.receivers import REQUESTS
-from runtime.settings import GRPC_PORT
+from runtime.settings import GRPC_PORT, Settings
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +71,8 @@ def test_the_metrics_exist(page: str) -> None:
     }
     named = set(re.findall(r"`(fractalops_[a-z_]+)", page))
     assert named <= known
-    assert {forward.FORWARDED._name + "_total", relay.RELAYED._name + "_total"} <= named
+    assert {outbox_tally.FORWARDED._name + "_total", relay.RELAYED._name + "_total"} <= named
+    assert {outbox_tally.ENTRIES._name, outbox_tally.OLDEST._name} <= named
     assert {REQUESTS._name + "_total", EVENTS._name + "_total"} <= named
 
 
@@ -92,6 +95,10 @@ def test_the_limits_are_those_of_the_code(page: str) -> None:
     assert f"port {GRPC_PORT}" in page
     assert bodies.MAX_BODY == 20 * 2**20
     assert "more than 20 MiB" in page
+    assert (outbox_entry.BOUNDS.lane, outbox_entry.BOUNDS.all) == (2**30, 2**32)
+    assert "1 GiB for each project and kind, 4 GiB for all" in page
+    assert Settings().outbox_days == outbox.DAYS
+    assert f"| `FRACTALOPS_OUTBOX_DAYS` | {outbox.DAYS} |" in page
     assert (warehouse.MAX_SECONDS, warehouse.MAX_MEMORY, warehouse.MAX_RESULT_BYTES) == (
         30,
         512 * 2**20,
