@@ -425,6 +425,8 @@ def _ready(assembly: Assembly, url: str, announce: Announce) -> None:
     # What is here now stays: a collection need not look at it again, in a commit least of all.
     gc.collect()
     gc.freeze()
+    # What comes and goes afterwards, events and rows by the thousand, refers to nothing in circles.
+    gc.set_threshold(20_000, 20, 20)
     assembly.folder.announce(url)
     assembly.start_stewards(url)
     announce(f"ready at {url} (head {assembly.ledger.head}); Ctrl-C stops it")

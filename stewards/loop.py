@@ -78,7 +78,7 @@ class Pacing:
     """How much is read at a time. A page is whole batches, at least one, up to ``page_facts``;
     the proposal that waits for a person is submitted anew at most every ``hold_seconds``."""
 
-    page_facts: int = 100_000
+    page_facts: int = 250_000
     cycle_pages: int = 100
     page_batches: int = 1_000
     hold_seconds: float = 600.0
