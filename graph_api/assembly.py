@@ -359,6 +359,7 @@ class Assembly:
             interval=self.settings.steward_seconds,
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
+            dormant_after=self.settings.dormant_days(),
         )
         self._read_again(self._changed_facts())
         self.runner.start()

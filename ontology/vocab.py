@@ -174,6 +174,7 @@ class Fo:
     culprit: Final = FO + "culprit"
     digest: Final = FO + "digest"
     receivedAt: Final = FO + "receivedAt"
+    dormantSince: Final = FO + "dormantSince"
     source: Final = FO + "source"
     priority: Final = FO + "priority"
     classifiesAs: Final = FO + "classifiesAs"

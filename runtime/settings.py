@@ -47,7 +47,8 @@ class Settings(BaseModel):
     ``project_items`` and ``project_bytes`` are what each project may send in a second, 0 for no
     limit; ``project_quotas`` says otherwise for some of them, each as ``SLUG=ITEMS/BYTES``.
     ``hourly_caps``, each as ``KIND=NUMBER``, bound how many new things of a kind a project gets in
-    an hour; what is above them waits in a proposal that is made anew every ``hold_seconds``.
+    an hour; what is above them waits in a proposal that is made anew every ``hold_seconds``. What
+    no fact showed for ``dormant_after_days`` is marked as dormant, nothing where they are 0.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -79,6 +80,7 @@ class Settings(BaseModel):
     project_quotas: tuple[str, ...] = ()
     hourly_caps: tuple[str, ...] = ()
     hold_seconds: float = Field(default=600.0, gt=0)
+    dormant_after_days: int = Field(default=30, ge=0, le=36_500)
     steward_seconds: float = Field(default=5.0, gt=0)
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
     glitchtip_organisation: str | None = None
@@ -126,6 +128,14 @@ class Settings(BaseModel):
             items, _, size = numbers.partition("/")
             found[slug] = (int(items), int(size))
         return found
+
+    def dormant_days(self) -> int:
+        """After how many days without a fact a thing is dormant; 0 for never.
+
+        Facts that are dropped sooner can't tell what wasn't seen for so long.
+        """
+        told = not self.facts_days or self.facts_days > self.dormant_after_days
+        return self.dormant_after_days if told else 0
 
     @classmethod
     def read(cls, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> Self:

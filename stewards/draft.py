@@ -3,7 +3,7 @@
 Invariant: :func:`drafts` is a pure function, the same for the same claims and the same graph, byte
 for byte. A draft holds only what the graph doesn't hold and nobody has turned down, and every thing
 it speaks of is in the graph or in the draft. Nothing is ever removed: that a thing wasn't seen
-lately is no proof that it is gone.
+lately is no proof that it is gone (:mod:`stewards.dormant` marks it).
 
 What people have written stays: a thing that has a class, a label or another single value in the
 graph keeps it, whatever telemetry calls it.
@@ -204,21 +204,27 @@ def _draft(claims: Sequence[Claim]) -> Draft:
 
 
 def _rationale(claims: Sequence[Claim], batches: int) -> str:
-    counts: Counter[tuple[str, str]] = Counter()
+    kinds: list[str] = []
     links = 0
     for claim in claims:
         if claim.introduces:
             kind = claim.quad.object
             assert isinstance(kind, NamedNode)
-            counts[_NOUNS.get(kind.value, _NOUNS[Fo.HttpRoute])] += 1
+            kinds.append(kind.value)
         elif claim.quad.predicate.value not in SINGLE_VALUED | {Fo.inProject}:
             links += 1
-    found = [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
+    found = counted(kinds)
     if links:
         found.append(f"{links} {'link' if links == 1 else 'links'}")
     seen = ", ".join(found) or f"{len(claims)} further details of what is known"
     where = "1 evidence batch" if batches == 1 else f"{batches} evidence batches"
     return f"First seen in {where}: {seen}."
+
+
+def counted(kinds: Iterable[str]) -> list[str]:
+    """How many things of each class there are, in words."""
+    counts = Counter(_NOUNS.get(kind, _NOUNS[Fo.HttpRoute]) for kind in kinds)
+    return [f"{count} {one if count == 1 else many}" for (one, many), count in counts.items()]
 
 
 def _subject(claim: Claim) -> str:

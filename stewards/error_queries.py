@@ -53,7 +53,7 @@ def events(page: Page) -> str:
 SELECT subject, name, {CULPRIT} AS culprit, {EXCEPTION} AS exception, {FEATURE} AS feature,
        {SERVICE} AS program, release, environment,
        min(seq) AS first_seq, argMin(batch, seq) AS first_batch, count() AS events
-FROM events WHERE {within(page, ERROR_SOURCE)} AND {IS_ISSUE}
+FROM {page.relation} WHERE {within(page, ERROR_SOURCE)} AND {IS_ISSUE}
 GROUP BY {names} ORDER BY {names}"""
 
 

@@ -46,12 +46,17 @@ _OUTGOING = "('client', 'producer')"
 
 @dataclass(frozen=True)
 class Page:
-    """The facts of one project in the inbox batches ``after < seq <= until``, of every source."""
+    """The facts of one project in the inbox batches ``after < seq <= until``, of every source.
+
+    ``relation`` is what questions about things are put to: the facts as they are, or a selection
+    with the same columns.
+    """
 
     project: str
     after: int
     until: int
     facts: int
+    relation: str = "events"
 
 
 def text(value: str) -> str:
@@ -129,7 +134,7 @@ def spans(page: Page) -> str:
 WITH {statement} AS text
 SELECT {selected},
        min(seq) AS first_seq, argMin(batch, seq) AS first_batch, count() AS spans
-FROM events WHERE {within(page, SOURCE)}
+FROM {page.relation} WHERE {within(page, SOURCE)}
 GROUP BY {names} ORDER BY {names}"""
 
 

@@ -52,10 +52,12 @@ class Facts:
 
 @dataclass(frozen=True)
 class Progress:
-    """``head`` is the newest entry of the log; up to the batch ``cursor`` the facts are whole."""
+    """``head`` is the newest entry of the log; up to the batch ``cursor`` the facts are whole, and
+    ``pending`` batches are still to become facts."""
 
     head: int
     cursor: int
+    pending: int
 
 
 Solution = Mapping[str, Term]
@@ -143,9 +145,13 @@ class GateClient:
         answer = self._send("GET", "/status")
         body = _object(answer)
         try:
-            return Progress(int(body["head"]), int(body["facts"]["cursor"]))
+            return Progress(
+                int(body["head"]), int(body["facts"]["cursor"]), int(body["inbox"]["pending"])
+            )
         except (KeyError, TypeError, ValueError) as error:
-            raise _unexpected(answer, f"no head and facts.cursor ({error!r})") from error
+            raise _unexpected(
+                answer, f"no head, facts.cursor and inbox.pending ({error!r})"
+            ) from error
 
     def query(self, sparql: str, min_head: int | None = None) -> tuple[Solution, ...]:
         """The solutions of a SPARQL SELECT, read from the graph at ``min_head`` or later."""
@@ -219,17 +225,18 @@ class GateClient:
             json={"outcome": "withdraw", "reason": reason},
         )
 
-    def additions(self, proposal: str) -> str:
-        """The N-Quads that a proposal adds."""
+    def diff(self, proposal: str) -> tuple[str, str]:
+        """The N-Quads that a proposal adds, and those that it removes."""
         answer = self._send(
             "GET",
             f"/proposals/{quote(proposal, safe='')}/diff",
             headers={"Accept": "application/json"},
         )
-        additions = _object(answer).get("additions")
-        if not isinstance(additions, str):
-            raise _unexpected(answer, "no additions")
-        return additions
+        body = _object(answer)
+        additions, removals = body.get("additions"), body.get("removals")
+        if not isinstance(additions, str) or not isinstance(removals, str):
+            raise _unexpected(answer, "no additions and removals")
+        return additions, removals
 
     # --- one request
 

@@ -120,7 +120,7 @@ def jobs(page: Page) -> str:
     return f"""
 SELECT {_JOB}, attributes['parent.job.namespace'] AS parent_namespace,
        attributes['parent.job.name'] AS parent_name, {_FIRST}
-FROM events WHERE {within(page, SOURCE)} AND kind IN ('run', 'job')
+FROM {page.relation} WHERE {within(page, SOURCE)} AND kind IN ('run', 'job')
 GROUP BY {names} ORDER BY {names}"""
 
 
@@ -129,7 +129,7 @@ def assets(page: Page) -> str:
     names = "way, job_namespace, job_name, namespace, asset, aliases"
     return f"""
 SELECT kind AS way, {_JOB}, {_DATASET}, attributes['dataset.aliases'] AS aliases, {_FIRST}
-FROM events WHERE {within(page, SOURCE)} AND kind IN ('input', 'output', 'dataset')
+FROM {page.relation} WHERE {within(page, SOURCE)} AND kind IN ('input', 'output', 'dataset')
 GROUP BY {names} ORDER BY {names}"""
 
 
@@ -203,5 +203,5 @@ def columns(page: Page) -> str:
     return f"""
 SELECT {_DATASET}, attributes['column.name'] AS column, {_SOURCE_OF},
        attributes['source.column'] AS from_column, {_FIRST}
-FROM events WHERE {within(page, SOURCE)} AND {_DIRECT}
+FROM {page.relation} WHERE {within(page, SOURCE)} AND {_DIRECT}
 GROUP BY {names} ORDER BY {names}"""

@@ -20,6 +20,9 @@ What only senders show that aren't trusted, and what is more than the project ma
 kept and waits for a person in one proposal (:mod:`stewards.new_things`, :mod:`stewards.waiting`),
 which is submitted anew at most every ``hold_seconds``. When a trusted sender shows it, or the next
 hour has room when it is seen again, it is proposed as usual.
+
+Once a day, when every fact was read, what no fact showed for a while is marked as dormant
+(:mod:`stewards.dormancy`).
 """
 
 from __future__ import annotations
@@ -37,6 +40,8 @@ from pyoxigraph import NamedNode, Quad
 from ontology.ids import Ids
 from stewards import fact_queries
 from stewards.claim_set import Claim, Claims
+from stewards.dormancy import Dormancy
+from stewards.dormant_notes import DormantNotes
 from stewards.draft import Draft, Drafts, Held, Limits, drafts, unsettled
 from stewards.errors import (
     DraftRefused,
@@ -69,6 +74,7 @@ MAX_ROUNDS = 10
 ASIDE = timedelta(days=1)
 """A refused thing is proposed again after this: shapes may have changed."""
 REFUSED = "quads that the gate refused"
+NOT_LOOKED = "looks for dormant things that could not be finished"
 RESUBMITTED = "submitted anew with what was seen since"
 PASSED_OVER = "batches passed over after repeated refusals"
 
@@ -86,7 +92,7 @@ class Pacing:
 
 class TelemetrySteward:
     """One steward of one project. One cycle runs at a time; :meth:`run_once` may be called from any
-    thread."""
+    thread. Things are dormant after so many days without a fact, never where that is 0."""
 
     def __init__(
         self,
@@ -100,6 +106,7 @@ class TelemetrySteward:
         limits: Limits | None = None,
         pacing: Pacing | None = None,
         caps: HourlyCaps | None = None,
+        dormant_after: int = 0,
     ) -> None:
         self.name = name
         self.project = project
@@ -112,6 +119,19 @@ class TelemetrySteward:
         self._settled = Settled(client, ids, project, ids.principal(name))
         self._caps = caps or HourlyCaps()
         self._waiting = Waiting(store, name, project)
+        self._dormancy = (
+            Dormancy(
+                client,
+                self._settled,
+                DormantNotes(store, name),
+                ids,
+                project,
+                dormant_after,
+                self._limits,
+            )
+            if dormant_after
+            else None
+        )
         # At the start it is unknown what waits at the gate.
         self._review_at: float | None = 0.0
         self._mixed = False
@@ -176,6 +196,8 @@ class TelemetrySteward:
                 self._save(replace(self._record, watermark=page.until, refusals=0))
                 pages += 1
             self._review(tally)
+            if page is None and not stopping():
+                self._look(tally)
         except GateRefused as error:
             if isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES:
                 return self._refused(page, error, tally, pages)
@@ -244,11 +266,23 @@ class TelemetrySteward:
         wanted = claims(page, self._client.all_facts, self._ids)
         for reason, count in wanted.set_aside.items():
             tally.set_aside[reason] += count
-        if wanted.claims and self._is_mixed(page):
+        mixed = bool(wanted.claims) and self._is_mixed(page)
+        trusted = wanted
+        if mixed:
             trusted = claims(page, self._client.trusted_facts, self._ids)
             shown = {claim.quad for claim in trusted.claims}
             self._hold([claim for claim in wanted.claims if claim.quad not in shown], UNTRUSTED)
-            wanted = trusted
+        self._propose(trusted, tally)
+        if self._dormancy is not None:
+            self._dormancy.wake(
+                page,
+                wanted.claims,
+                mixed,
+                self._clock(),
+                lambda draft: self._hand_in_marks(draft, tally),
+            )
+
+    def _propose(self, wanted: Claims, tally: Tally) -> None:
         if not wanted.claims:
             return
         for final in (*(False,) * (MAX_ROUNDS - 1), True):
@@ -280,10 +314,7 @@ class TelemetrySteward:
             base = _int(answer, "head")
             if answer.get("id") is None:
                 continue
-            tally.proposals.append(str(answer["id"]))
-            tally.quads += len(draft.quads)
-            tally.awaiting += answer.get("state") == "awaiting decision"
-            self._save(replace(self._record, proposals=self._record.proposals + 1))
+            self._count(answer, draft, tally)
             self._waiting.note_admitted(kinds_in(draft.quads, wanted.claims), self._now())
         for reason, count in plan.set_aside.items():
             tally.set_aside[reason] += count
@@ -390,10 +421,49 @@ class TelemetrySteward:
                 said += f" Not among it, for want of room: {', '.join(_counted(rest))} (sightings)."
             answer = self._answer(replace(draft, rationale=said), head, "; ".join(reasons))
             if answer.get("id") is not None:
-                tally.proposals.append(str(answer["id"]))
-                tally.quads += len(draft.quads)
-                tally.awaiting += answer.get("state") == "awaiting decision"
-                self._save(replace(self._record, proposals=self._record.proposals + 1))
+                self._count(answer, draft, tally)
+
+    # --- what is dormant
+
+    def _look(self, tally: Tally) -> None:
+        if self._dormancy is None:
+            return
+        try:
+            self._dormancy.look(self._clock(), lambda draft: self._hand_in_marks(draft, tally))
+        except GateRefused as error:
+            # What is read and proposed doesn't wait for it.
+            LOGGER.warning("steward %s: what is dormant isn't known: %s", self.name, error)
+            tally.set_aside[NOT_LOOKED] += 1
+
+    def _hand_in_marks(self, draft: Draft, tally: Tally) -> bool:
+        """Submit a change of marks, without what the gate refuses of it: that is set aside for a
+        day. Whether the gate took it."""
+        for _ in range(MAX_ROUNDS):
+            aside = self._store.aside(self.name, draft.quads, self._now())
+            draft = replace(draft, quads=tuple(quad for quad in draft.quads if quad not in aside))
+            if not draft.quads and not draft.removals:
+                return False
+            try:
+                answer = self._answer(draft, self._client.progress().head)
+            except _Refused as refused:
+                LOGGER.warning("steward %s: marks were refused: %s", self.name, refused.error)
+                blamed = blame(draft, refused.error, self._ids.project(self.project))
+                aside = blamed or frozenset(draft.quads)
+                tally.set_aside[REFUSED] += len(aside)
+                if not aside:
+                    return False
+                self._store.set_aside(self.name, aside, self._now() + ASIDE.total_seconds())
+                continue
+            if answer.get("id") is not None:
+                self._count(answer, draft, tally)
+            return True
+        return False
+
+    def _count(self, answer: Mapping[str, Any], draft: Draft, tally: Tally) -> None:
+        tally.proposals.append(str(answer["id"]))
+        tally.quads += len(draft.quads)
+        tally.awaiting += answer.get("state") == "awaiting decision"
+        self._save(replace(self._record, proposals=self._record.proposals + 1))
 
     def _now(self) -> float:
         return self._clock().timestamp()

@@ -79,7 +79,7 @@ def events(page: Page) -> str:
     return f"""
 SELECT subject, class, {FEATURE} AS feature, {PLACE} AS place, service, release, environment,
        min(seq) AS first_seq, argMin(batch, seq) AS first_batch, count() AS events
-FROM events WHERE {within(page, PRODUCT_SOURCE)} AND subject != ''
+FROM {page.relation} WHERE {within(page, PRODUCT_SOURCE)} AND subject != ''
 GROUP BY {names} ORDER BY {names}"""
 
 

@@ -73,6 +73,7 @@ class StewardRunner:
         interval: float = INTERVAL,
         caps: HourlyCaps | None = None,
         pacing: Pacing | None = None,
+        dormant_after: int = 0,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -84,6 +85,7 @@ class StewardRunner:
         self._interval = interval
         self._caps = caps
         self._pacing = pacing
+        self._dormant_after = dormant_after
         self._random = random or Random()
         self._monotonic = monotonic
         self._seats: dict[str, _Seat] = {}
@@ -218,4 +220,5 @@ class StewardRunner:
             self._clock,
             pacing=self._pacing,
             caps=self._caps,
+            dormant_after=self._dormant_after,
         )

@@ -9,7 +9,8 @@ Source: https://www.w3.org/TR/sparql11-query/#inline-data
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 
 from pyoxigraph import Literal, NamedNode, Quad
@@ -20,7 +21,7 @@ from ontology.vocab import Fo
 from stewards.claim_set import OPERATIONS, Claim
 from stewards.draft import SINGLE_VALUED, Held, unsettled
 from stewards.errors import UnexpectedAnswer
-from stewards.gate_client import GateClient
+from stewards.gate_client import GateClient, Json
 from stewards.identities import TOO_MANY, new_kind
 
 MAX_QUERY = 60_000
@@ -34,6 +35,14 @@ _OPEN_TO_OTHERS = ("awaiting decision", "withdrawn")
 WITHHOLDING = ("awaiting decision", "rejected", "withdrawn", "reverted")
 
 
+@dataclass(frozen=True)
+class Change:
+    """The quads that a proposal adds, and those that it removes."""
+
+    additions: frozenset[Quad] = frozenset()
+    removals: frozenset[Quad] = frozenset()
+
+
 class Settled:
     """Looks claims up for one steward of one project."""
 
@@ -42,8 +51,8 @@ class Settled:
         self._project = project
         self._principal = principal
         self._graph = NamedNode(ids.lineage_graph(project))
-        # What a proposal adds never changes.
-        self._additions: dict[str, frozenset[Quad]] = {}
+        # What a proposal changes never changes.
+        self._changes: dict[str, Change] = {}
 
     def look_up(self, claims: Sequence[Claim], head: int) -> Held:
         """What the graph at ``head`` and the gate hold of these claims."""
@@ -58,7 +67,7 @@ class Settled:
         return Held(
             quads,
             described,
-            self._withheld() & {claim.quad for claim in left} if left else frozenset(),
+            self.withheld().additions & {claim.quad for claim in left} if left else frozenset(),
             self._operation_counts(left, head),
             self._thing_counts(left, head),
         )
@@ -135,37 +144,56 @@ class Settled:
                 counts[_node(solution.get("kind")).value] = int(_value(solution.get("count")).value)
         return counts
 
-    def _withheld(self) -> frozenset[Quad]:
-        """What this steward proposed and isn't to propose again."""
-        withheld: frozenset[Quad] = frozenset()
+    def withheld(self) -> Change:
+        """What this steward proposed, and isn't to propose again."""
+        withheld = Change()
         for state in WITHHOLDING:
-            of_state = self._client.proposals(state=state, project=self._project)
-            for proposal in islice(of_state, NEWEST_PROPOSALS):
+            for proposal in self._own(state, NEWEST_PROPOSALS):
                 if proposal.get("hold") and state in _OPEN_TO_OTHERS:
                     continue
-                if proposal.get("author") == self._principal:
-                    withheld |= self._added_by(str(proposal.get("id")))
+                change = self._change(str(proposal.get("id")))
+                withheld = Change(
+                    withheld.additions | change.additions, withheld.removals | change.removals
+                )
         return withheld
 
     def held(self) -> dict[str, frozenset[Quad]]:
         """What this steward's proposals add that it asked a person to decide on, by their ids."""
-        waiting = self._client.proposals(state="awaiting decision", project=self._project)
         return {
-            str(proposal.get("id")): self._added_by(str(proposal.get("id")))
-            for proposal in islice(waiting, NEWEST_PROPOSALS)
-            if proposal.get("hold") and proposal.get("author") == self._principal
+            str(proposal.get("id")): self._change(str(proposal.get("id"))).additions
+            for proposal in self._own("awaiting decision", NEWEST_PROPOSALS)
+            if proposal.get("hold")
         }
 
-    def _added_by(self, proposal: str) -> frozenset[Quad]:
-        if proposal not in self._additions:
-            text = self._client.additions(proposal)
-            try:
-                self._additions[proposal] = frozenset(from_nquads(text.encode()))
-            except SyntaxError as error:
-                raise UnexpectedAnswer(
-                    f"the diff of proposal {proposal} is no N-Quads: {error}"
-                ) from error
-        return self._additions[proposal]
+    def applied(self, known: Collection[str]) -> Iterator[tuple[str, Change]]:
+        """The proposals of this steward that were applied and aren't known, with what they
+        changed."""
+        for proposal in self._own("applied"):
+            identifier = str(proposal.get("id"))
+            if identifier not in known:
+                yield identifier, self._read(identifier)
+
+    def _own(self, state: str, newest: int | None = None) -> Iterator[Json]:
+        of_state = self._client.proposals(state=state, project=self._project)
+        for proposal in islice(of_state, newest):
+            if proposal.get("author") == self._principal:
+                yield proposal
+
+    def _change(self, proposal: str) -> Change:
+        if proposal not in self._changes:
+            self._changes[proposal] = self._read(proposal)
+        return self._changes[proposal]
+
+    def _read(self, proposal: str) -> Change:
+        try:
+            added, removed = (
+                frozenset(from_nquads(text.encode())) for text in self._client.diff(proposal)
+            )
+        except SyntaxError as error:
+            raise UnexpectedAnswer(
+                f"the diff of proposal {proposal} is no N-Quads: {error}"
+            ) from error
+        return Change(added, removed)
 
 
 def _chunks(rows: Iterable[str]) -> Iterator[str]:

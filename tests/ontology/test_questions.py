@@ -75,6 +75,8 @@ ex:t-products a fo:Dataset ; rdfs:label "products" ; fo:storedIn ex:db .
 ex:t-orders a fo:Dataset ; rdfs:label "orders" ; fo:storedIn ex:db .
 ex:t-shipments a fo:Dataset ; rdfs:label "shipments" ; fo:storedIn ex:db .
 ex:dispatch a fo:Topic ; rdfs:label "dispatch" .
+ex:t-products fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .
+ex:call-catalogue fo:dormantSince "2026-10-19T00:00:00Z"^^xsd:dateTime .
 
 ex:d1 a fo:Dependency ; fo:caller ex:storefront ; fo:callee ex:orders ; fo:via ex:place .
 ex:d2 a fo:Dependency ; fo:caller ex:orders ; fo:callee ex:catalogue ; fo:via ex:products .
@@ -258,3 +260,10 @@ def test_an_error_leads_to_its_feature_and_to_the_tables_behind_its_operation() 
         ("POST /orders", "orders"),
         ("POST /orders", "shipments"),
     }
+
+
+def test_what_is_dormant_is_told_with_what_still_leads_to_it() -> None:
+    assert [(row["since"], row["kind"], row["thing"], row["usedBy"]) for row in rows("q25")] == [
+        ("2026-10-19T00:00:00Z", "HTTP call", "GET catalogue", "POST /orders"),
+        ("2026-10-20T00:00:00Z", "Dataset", "products", "SELECT products"),
+    ]

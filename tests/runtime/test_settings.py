@@ -77,3 +77,19 @@ def test_settings_do_not_change() -> None:
     with pytest.raises(ValueError, match="frozen"):
         settings.port = 1
     assert settings.proposal_bytes == 32 * MEBIBYTE
+
+
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        ({}, 30),
+        ({"dormant_after_days": "90"}, 90),
+        ({"dormant_after_days": "0"}, 0),
+        ({"facts_days": "31"}, 30),
+        # Facts that are gone can't tell what wasn't seen.
+        ({"facts_days": "30"}, 0),
+        ({"facts_days": "7", "dormant_after_days": "6"}, 6),
+    ],
+)
+def test_nothing_is_dormant_that_facts_can_t_tell(given: dict[str, str], days: int) -> None:
+    assert Settings.read(given, {}).dormant_days() == days

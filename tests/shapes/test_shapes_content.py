@@ -126,6 +126,9 @@ SOUND = {
     "error issue": """ex:x a fo:ErrorIssue ; rdfs:label "x" ; fo:inProject ex:shop ;
         fo:affects ex:web , ex:route , ex:feature ; fo:seenInRelease ex:release ;
         fo:errorType "TimeoutError" ; fo:culprit "shop.orders in place" .""",
+    "dormant": """ex:web fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .
+        ex:queue fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .
+        ex:route fo:dormantSince "2026-10-21T00:00:00Z"^^xsd:dateTime .""",
     "evidence": f"""ex:x a fo:EvidenceBatch ; fo:digest "sha256:{"0a" * 32}" ;
         fo:receivedAt "2026-11-01T10:00:00Z"^^xsd:dateTime .""",
     "lxc": """ex:x a fo:LxcAsset ; fo:assetId "web-1" ; fo:assetRole "shop_web" ;
@@ -295,6 +298,13 @@ UNSOUND = [
     ("ErrorIssue-seenInRelease", f'{ISSUE} ; fo:seenInRelease "1.0" .'),
     ("ErrorIssue-errorType", f"{ISSUE} ; fo:errorType 500 ."),
     ("ErrorIssue-culprit", f'{ISSUE} ; fo:culprit "a" , "b" .'),
+    ("only-of-what-is-seen", 'ex:ann fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .'),
+    ("dormantSince", 'ex:web fo:dormantSince "2026-10-20"^^xsd:date .'),
+    (
+        "dormantSince",
+        """ex:web fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime ,
+            "2026-10-21T00:00:00Z"^^xsd:dateTime .""",
+    ),
     ("EvidenceBatch-digest", 'ex:x a fo:EvidenceBatch ; fo:digest "0a" .'),
     ("EvidenceBatch-receivedAt", f'{EVIDENCE} ; fo:receivedAt "now" .'),
     ("RuntimeAsset", 'ex:x a fo:RuntimeAsset ; fo:assetId "x" .'),

@@ -215,6 +215,8 @@ class PlayedGate:
     auto_apply_limit: int = 20_000
     cursor: int | None = None
     """Up to where the facts are whole; ``None`` for all of them."""
+    pending: int = 0
+    """Batches that aren't facts yet."""
     requests: list[str] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
     """Asked first about each request; an answer is given as it is."""
@@ -296,7 +298,11 @@ class PlayedGate:
 
     def _facts(self, request: Request, body: bytes) -> Response:
         assert request.headers["content-type"] == "application/sql"
-        result = self.warehouse.query(body.decode(), max_rows=self.max_rows)
+        result = self.warehouse.query(
+            body.decode(),
+            max_rows=self.max_rows,
+            trusted_only=request.query_params.get("trusted") == "true",
+        )
         return JSONResponse(
             {"columns": result.columns, "rows": result.rows, "truncated": result.truncated}
         )
@@ -314,16 +320,24 @@ class PlayedGate:
     def _status(self, request: Request, body: bytes) -> Response:
         newest = self.warehouse.query("SELECT max(seq) FROM events").rows[0][0]
         cursor = int(newest) if self.cursor is None else self.cursor
-        return JSONResponse({"head": self.head, "facts": {"cursor": cursor}})
+        return JSONResponse(
+            {
+                "head": self.head,
+                "facts": {"cursor": cursor},
+                "inbox": {"pending": self.pending},
+            }
+        )
 
     def _propose(self, request: Request, body: bytes) -> Response:
         asked = json.loads(body)
         lineage = NamedNode(self.ids.lineage_graph(asked["project"]))
         additions = frozenset(from_nquads(asked["additions"].encode()))
-        assert not asked["removals"]
-        assert all(quad.graph_name == lineage for quad in additions)
+        removals = frozenset(from_nquads(asked["removals"].encode()))
+        assert all(quad.graph_name == lineage for quad in additions | removals)
+        # Of what the graph holds a steward takes back nothing but its own marks.
+        assert {quad.predicate.value for quad in removals} <= {Fo.dormantSince}
         assert asked["base"] <= self.head
-        delta = self.graph.effective(Delta(additions))
+        delta = self.graph.effective(Delta(additions, removals))
         if not delta:
             return JSONResponse({"id": None, "state": "unchanged", "head": self.head})
         report = self.validator.validate(delta)
@@ -365,7 +379,12 @@ class PlayedGate:
 
     def _diff(self, request: Request, body: bytes) -> Response:
         delta = self.deltas[request.path_params["identifier"]]
-        return JSONResponse({"additions": to_nquads(delta.additions).decode(), "removals": ""})
+        return JSONResponse(
+            {
+                "additions": to_nquads(delta.additions).decode(),
+                "removals": to_nquads(delta.removals).decode(),
+            }
+        )
 
 
 def problem(status: int, kind: str, title: str, detail: str, **extra: Any) -> Response:
@@ -476,16 +495,22 @@ def hire(
     """Makes stewards of the project; keyword arguments are their limits and pacing."""
     hired: list[TelemetrySteward] = []
 
-    def make(limits: Limits | None = None, pacing: Pacing | None = None) -> TelemetrySteward:
+    def make(
+        limits: Limits | None = None,
+        pacing: Pacing | None = None,
+        dormant_after: int = 0,
+        store: WatermarkStore | None = None,
+    ) -> TelemetrySteward:
         steward = TelemetrySteward(
             "shop-steward",
             project,
             GateClient.connect(gate.url, TOKEN, lambda seconds: None),
             ids,
-            watermarks,
+            store or watermarks,
             clock,
             limits=limits,
             pacing=pacing,
+            dormant_after=dormant_after,
         )
         hired.append(steward)
         return steward

@@ -147,10 +147,15 @@ def test_no_answer_is_an_error_of_its_own_and_is_not_sent_again() -> None:
         (lambda gate: gate.facts("SELECT 1"), "[]"),
         (lambda gate: gate.facts("SELECT 1"), '{"rows": []}'),
         (lambda gate: gate.progress(), '{"head": 1}'),
-        (lambda gate: gate.progress(), '{"head": "x", "facts": {"cursor": 1}}'),
+        (lambda gate: gate.progress(), '{"head": 1, "facts": {"cursor": 1}}'),
+        (
+            lambda gate: gate.progress(),
+            '{"head": "x", "facts": {"cursor": 1}, "inbox": {"pending": 0}}',
+        ),
         (lambda gate: gate.query("SELECT * {}"), "hello"),
         (lambda gate: gate.query("ASK {}"), '{"head": {}, "boolean": true}'),
-        (lambda gate: gate.additions("p1"), '{"additions": 1}'),
+        (lambda gate: gate.diff("p1"), '{"additions": 1, "removals": ""}'),
+        (lambda gate: gate.diff("p1"), '{"additions": ""}'),
         (lambda gate: list(gate.proposals(state="applied", project="p")), '{"items": 1}'),
     ],
 )
@@ -211,8 +216,8 @@ def test_solutions_come_as_terms() -> None:
 
 
 def test_how_far_log_and_facts_are() -> None:
-    body = {"head": 4, "facts": {"events": 3, "cursor": 2}}
-    assert client(always(httpx.Response(200, json=body))).progress() == Progress(4, 2)
+    body = {"head": 4, "facts": {"events": 3, "cursor": 2}, "inbox": {"batches": 3, "pending": 1}}
+    assert client(always(httpx.Response(200, json=body))).progress() == Progress(4, 2, 1)
 
 
 def test_every_row_is_read_on_where_the_server_stops_short() -> None:

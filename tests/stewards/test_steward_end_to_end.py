@@ -7,12 +7,23 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from ontology.ids import Ids
+from ontology.vocab import Fo
+from stewards.gate_client import GateClient
+from stewards.loop import TelemetrySteward
+from stewards.watermark import WatermarkStore
+from tests.stewards.conftest import Clock
 
 pytestmark = pytest.mark.live
 
@@ -69,14 +80,15 @@ class Platform:
     def send(self, key: str) -> None:
         """What the four processes of the shop sent, and wait until it is facts."""
         for service in SERVICES:
-            self.http.post(
-                "/v1/traces",
-                content=(GOLDEN / f"shop-{service}.pb").read_bytes(),
-                headers={
-                    "Content-Type": "application/x-protobuf",
-                    "Authorization": f"Bearer {key}",
-                },
-            ).raise_for_status()
+            self.export(key, (GOLDEN / f"shop-{service}.pb").read_bytes())
+
+    def export(self, key: str, spans: bytes) -> None:
+        """Send spans, and wait until they are facts."""
+        self.http.post(
+            "/v1/traces",
+            content=spans,
+            headers={"Content-Type": "application/x-protobuf", "Authorization": f"Bearer {key}"},
+        ).raise_for_status()
         assert until(lambda: self.get("/status")["inbox"]["pending"] == 0, 30)
 
     def run(self, slug: str) -> dict[str, Any]:
@@ -184,6 +196,66 @@ def test_a_reverted_proposal_is_not_made_again(platform: Platform) -> None:
     status = platform.run("undone")
     assert "nothing that the graph doesn't hold" in status["last_outcome"]
     assert platform.get("/status")["head"] == head
+
+
+def test_what_is_not_seen_for_a_month_is_marked_and_wakes(
+    platform: Platform, tmp_path: Path
+) -> None:
+    """The steward here is the project's own, by its token, with a clock of its own."""
+    key = platform.found("asleep")
+    platform.send(key)
+    platform.run("asleep")
+    assert until(lambda: platform.lineage("asleep") == golden("asleep"), 20)
+    token = platform.post("/tokens", {"name": "clock", "role": "steward", "project": "asleep"})
+    client = GateClient.connect(str(platform.http.base_url), token["token"])
+    service = f"<{Ids().service('asleep', 'orders')}> "
+
+    def asleep() -> list[str]:
+        return [line for line in platform.lineage("asleep") if Fo.dormantSince in line]
+
+    with closing(WatermarkStore(tmp_path / "stewards.sqlite")) as notes, client:
+        clock = Clock(datetime.now(UTC))
+        steward = TelemetrySteward(
+            "steward-asleep", "asleep", client, Ids(), notes, clock, dormant_after=30
+        )
+        assert steward.run_once().state == "unchanged"
+        clock.pass_by(timedelta(days=40))
+        outcome = steward.run_once()
+        assert (outcome.state, outcome.reason) == ("proposed", "")
+        (marked,) = outcome.proposals
+        proposal = platform.get(f"/proposals/{marked}")
+        assert proposal["state"] in ("applied", "proven")
+        assert proposal["rationale"].startswith("Not seen in the last 30 days: ")
+        assert until(lambda: len(asleep()) == outcome.quads, 20)
+        assert any(line.startswith(service) for line in asleep())
+        # When the shop was at work, not when it was told of.
+        assert all('"2026-11-22T00:00:00Z"' in line for line in asleep())
+        assert sorted(set(platform.lineage("asleep")) - set(asleep())) == golden("asleep")
+
+        platform.export(key, at_work_now("orders"))
+        clock.now = datetime.now(UTC)
+        outcome = steward.run_once()
+        assert (outcome.state, outcome.awaiting) == ("proposed", 0)
+        (lifted,) = outcome.proposals
+        assert platform.get(f"/proposals/{lifted}")["evidence"]
+        assert until(lambda: not any(line.startswith(service) for line in asleep()), 20)
+        assert asleep()
+
+
+def at_work_now(service: str) -> bytes:
+    """What a service of the shop sent, as if it were sending it now."""
+    request = ExportTraceServiceRequest.FromString((GOLDEN / f"shop-{service}.pb").read_bytes())
+    spans = [
+        span
+        for resource in request.resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    late = time.time_ns() - max(span.end_time_unix_nano for span in spans)
+    for span in spans:
+        span.start_time_unix_nano += late
+        span.end_time_unix_nano += late
+    return request.SerializeToString()
 
 
 def test_an_unknown_steward_is_a_404_that_names_the_others(platform: Platform) -> None:
