@@ -123,6 +123,12 @@ def summary(statement: str) -> tuple[str, str]:
     return verb, re.sub(r'["`\[\]]', "", table[1]) if table else ""
 
 
+def without_values(statement: str) -> str:
+    """A database statement without comments and the texts in it: its values, when they stand there
+    in quotes, may be anything."""
+    return _QUOTED.sub("'?'", _COMMENT.sub(" ", statement))
+
+
 def _path(url: str) -> str:
     try:
         return urlsplit(url).path or "/"

@@ -105,7 +105,9 @@ class _Claimer:
                 method, _, rest = name.partition(" ")
                 if _METHOD.match(method):
                     self._quads.text(subject, Fo.httpMethod, method, evidence, OPERATIONS)
-                    if rest and operation.event_class == Fo.HttpRoute:
+                    # What is named by the function that serves it has no route to tell.
+                    is_route = rest and not rest.endswith("()")
+                    if is_route and operation.event_class == Fo.HttpRoute:
                         self._quads.text(subject, Fo.route, rest, evidence, OPERATIONS)
         self._quads.node(service, predicate, subject, evidence, OPERATIONS, about=subject)
 
