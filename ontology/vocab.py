@@ -73,6 +73,7 @@ class Fo:
     Dependency: Final = FO + "Dependency"
     DeploymentEnvironment: Final = FO + "DeploymentEnvironment"
     Release: Final = FO + "Release"
+    Workload: Final = FO + "Workload"
     # --- classes: data and lineage
     DataAsset: Final = FO + "DataAsset"
     DataStore: Final = FO + "DataStore"
@@ -84,6 +85,7 @@ class Fo:
     # --- classes: product, errors, evidence, classification
     LogEventType: Final = FO + "LogEventType"
     Metric: Final = FO + "Metric"
+    EntityType: Final = FO + "EntityType"
     ProductEventType: Final = FO + "ProductEventType"
     Feature: Final = FO + "Feature"
     Page: Final = FO + "Page"
@@ -144,6 +146,7 @@ class Fo:
     invokes: Final = FO + "invokes"
     callsOperation: Final = FO + "callsOperation"
     runsIn: Final = FO + "runsIn"
+    runsAs: Final = FO + "runsAs"
     hasRelease: Final = FO + "hasRelease"
     version: Final = FO + "version"
     revision: Final = FO + "revision"
@@ -218,6 +221,8 @@ class Fo:
     rule_rpc_server: Final = FO + "rule-rpc-server"
     rule_rpc_client_with_service: Final = FO + "rule-rpc-client-with-service"
     rule_rpc_client: Final = FO + "rule-rpc-client"
+    rule_entity: Final = FO + "rule-entity"
+    rule_entity_workload: Final = FO + "rule-entity-workload"
     rule_http_server: Final = FO + "rule-http-server"
     rule_http_server_function: Final = FO + "rule-http-server-function"
     rule_http_server_unrouted: Final = FO + "rule-http-server-unrouted"

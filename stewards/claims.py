@@ -15,6 +15,7 @@ from pyoxigraph import NamedNode
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
+from ontology.workload_names import Workload
 from stewards.claim_set import DETAILS, LINKS, OPERATIONS, PLACES, Claims, ClaimSet
 from stewards.data_claims import claim_asset
 from stewards.evidence import Evidence
@@ -50,6 +51,8 @@ class _Claimer:
             self._environment(service, name, evidence)
         for (service, version), evidence in observed.releases.items():
             self._release(service, version, evidence)
+        for (service, workload), evidence in observed.workloads.items():
+            self._workload(service, workload, evidence)
         for operation, evidence in _by_evidence(observed.operations):
             self._operation(operation, evidence)
         for access, evidence in observed.accesses.items():
@@ -74,6 +77,11 @@ class _Claimer:
         self._quads.link(
             self._ids.service(self._project, service), Fo.runsIn, environment, evidence
         )
+
+    def _workload(self, service: str, workload: Workload, evidence: Evidence) -> None:
+        iri = workload.iri(self._ids, self._project)
+        self._quads.thing(iri, Fo.Workload, workload.name, evidence, PLACES, workload.key)
+        self._quads.link(self._ids.service(self._project, service), Fo.runsAs, iri, evidence)
 
     def _release(self, service: str, version: str, evidence: Evidence) -> None:
         release = self._ids.release(service, version)

@@ -85,6 +85,7 @@ def test_what_is_settled_needs_no_room() -> None:
         (Fo.DataStore, DATA, "data stores"),
         (Fo.Dependency, LINKS, "dependencies"),
         (Fo.DeploymentEnvironment, PLACES, "environments"),
+        (Fo.Workload, PLACES, "workloads"),
         (Fo.Page, DATA, "pages"),
         (Fo.ProductEventType, DATA, "event types"),
         (Fo.Feature, DATA, "features"),
