@@ -223,6 +223,7 @@ class Fo:
     rule_rpc_client: Final = FO + "rule-rpc-client"
     rule_entity: Final = FO + "rule-entity"
     rule_entity_workload: Final = FO + "rule-entity-workload"
+    rule_span_page: Final = FO + "rule-span-page"
     rule_http_server: Final = FO + "rule-http-server"
     rule_http_server_function: Final = FO + "rule-http-server-function"
     rule_http_server_unrouted: Final = FO + "rule-http-server-unrouted"

@@ -20,6 +20,8 @@ from stewards.claim_set import DETAILS, LINKS, OPERATIONS, PLACES, Claims, Claim
 from stewards.data_claims import claim_asset
 from stewards.evidence import Evidence
 from stewards.observe import Access, Call, Observations, Operation
+from stewards.product_things import FOREIGN_SUBJECT as FOREIGN_PAGE
+from stewards.product_things import ProductThings
 
 MAX_IRI = 2048
 
@@ -53,6 +55,10 @@ class _Claimer:
             self._release(service, version, evidence)
         for (service, workload), evidence in observed.workloads.items():
             self._workload(service, workload, evidence)
+        things = ProductThings(self._quads, self._ids, self._project)
+        for page, evidence in observed.pages.items():
+            if not things.of_event(page, Fo.Page, evidence):
+                self._set_aside[FOREIGN_PAGE] += 1
         for operation, evidence in _by_evidence(observed.operations):
             self._operation(operation, evidence)
         for access, evidence in observed.accesses.items():

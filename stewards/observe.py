@@ -75,6 +75,7 @@ class Observations:
     environments: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
     releases: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
     workloads: Mapping[tuple[str, Workload], Evidence] = field(default_factory=dict)
+    pages: Mapping[str, Evidence] = field(default_factory=dict)
     operations: Mapping[Operation, Evidence] = field(default_factory=dict)
     accesses: Mapping[Access, Evidence] = field(default_factory=dict)
     calls: Mapping[Call, Evidence] = field(default_factory=dict)
@@ -93,6 +94,7 @@ class _Observer:
         self.environments: dict[tuple[str, str], Evidence] = {}
         self.releases: dict[tuple[str, str], Evidence] = {}
         self.workloads: dict[tuple[str, Workload], Evidence] = {}
+        self.pages: dict[str, Evidence] = {}
         self.operations: dict[Operation, Evidence] = {}
         self.accesses: dict[Access, Evidence] = {}
         self.calls: dict[Call, Evidence] = {}
@@ -117,6 +119,7 @@ class _Observer:
             self.environments,
             self.releases,
             self.workloads,
+            self.pages,
             self.operations,
             self.accesses,
             self.calls,
@@ -155,6 +158,10 @@ class _Observer:
     def _operation(
         self, service: str, subject: str, event_class: str, kind: str, evidence: Evidence
     ) -> None:
+        if event_class == Fo.Page:
+            # It was seen in a trace, and nobody carries it out.
+            see(self.pages, subject, evidence)
+            return
         operation = Operation(service, subject, role(event_class, kind), event_class)
         see(self.operations, operation, evidence)
 
