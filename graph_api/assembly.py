@@ -292,7 +292,7 @@ class Assembly:
         closing.callback(self.inbox.close)
         self.inbox.keep_payloads(self.settings.evidence == "keep")
         self.warehouse = Warehouse(
-            self.settings.facts or self.folder.facts,
+            settings.facts.get_secret_value() if settings.facts else self.folder.facts,
             days=self.settings.facts_days,
             by_month=self.settings.facts_by_month,
         )

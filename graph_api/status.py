@@ -25,7 +25,7 @@ class Status:
 
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
-        self._counted: tuple[int, dict[str, int]] | None = None
+        self._counted: tuple[tuple[int, int], dict[str, int]] | None = None
         self._unreachable = ""
 
     def __call__(self) -> dict[str, Any]:
@@ -68,12 +68,13 @@ class Status:
         }
 
     def _fact_counts(self) -> dict[str, int]:
-        """Counting takes a scan, and facts only change as the inbox's cursor moves."""
+        """Counting takes a scan: only where facts came in, were classified again or erased."""
         cursor = self._assembly.inbox.cursor
+        moment = (cursor, self._assembly.warehouse.changes)
         self._unreachable = ""
-        if self._counted is None or self._counted[0] != cursor:
+        if self._counted is None or self._counted[0] != moment:
             try:
-                self._counted = (cursor, self._assembly.warehouse.counts())
+                self._counted = (moment, self._assembly.warehouse.counts())
             except WarehouseError as error:
                 # How the rest is matters most while a part is away.
                 self._unreachable = error.detail

@@ -27,6 +27,7 @@ from ingest.rule_quads import described
 from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
 from ontology.vocab import Fo
+from ontology.workload_names import CLUSTER, NAMESPACE, Workload, name_key
 
 MAX_NAME = 200
 MAX_IRI = 2_000
@@ -114,6 +115,25 @@ def _column(ids: Ids, event: Event, rule: Rule, name: str) -> str:
     return _short(asset.column(ids, event.project, column)) if asset and column else ""
 
 
+def _workload(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    kind = event.name.removeprefix("k8s.")
+    cluster, namespace, own = (
+        _said_of_entity(event, key) for key in (CLUSTER, NAMESPACE, name_key(kind))
+    )
+    if not own:
+        return ""
+    return _short(Workload(cluster, namespace, f"{kind}/{own}").iri(ids, event.project))
+
+
+def _said_of_entity(event: Event, key: str) -> str:
+    attributes = event.attributes
+    return attributes.get(f"id.{key}") or attributes.get(f"description.{key}", "")
+
+
+def _entity_type(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    return ids.entity_type(event.project, name)
+
+
 def _short(iri: str) -> str:
     """An identity is never cut: one that is too long for a node of the graph has none."""
     return iri if len(iri) < MAX_IRI else ""
@@ -137,6 +157,8 @@ SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     "job": _job,
     "data-asset": _data_asset,
     "column": _column,
+    "workload": _workload,
+    "entity-type": _entity_type,
 }
 """How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
 

@@ -28,6 +28,7 @@ _DECLARED = frozenset(
         "db.operation",
         "db.mongodb.collection",
         "db.cassandra.table",
+        "db.cosmosdb.container",
         "server.address",
         "net.peer.name",
         "error.issue",
@@ -39,6 +40,7 @@ _METHODS = re.compile("GET|HEAD|POST|PUT|DELETE|CONNECT|OPTIONS|TRACE|PATCH|QUER
 _STATEMENT_KEYS = ("db.query.text", "db.statement")
 _URL_KEYS = ("url.full", "http.url")
 _PAGE_KEY = "$current_url"
+_SUMMARY_KEY = "db.query.summary"
 
 _ID = "{id}"
 _IDENTIFIER = re.compile(
@@ -98,7 +100,8 @@ def derived(key: str, attributes: Mapping[str, str]) -> str:
     """An attribute that some senders leave inside another one; empty if there is none."""
     if key in ("db.operation.name", "db.collection.name"):
         statement = next((attributes[name] for name in _STATEMENT_KEYS if attributes.get(name)), "")
-        return summary(statement)[key == "db.collection.name"] if statement else ""
+        found = summary(statement)[key == "db.collection.name"] if statement else ""
+        return found or _of_summary(attributes.get(_SUMMARY_KEY, ""), key)
     if key == "server.address":
         return next((_host(attributes[name]) for name in _URL_KEYS if attributes.get(name)), "")
     if key == "$pathname":
@@ -121,6 +124,19 @@ def summary(statement: str) -> tuple[str, str]:
     pattern = _DEFINITION if verb in _DEFINING else _TARGETS.get(verb)
     table = pattern.search(plain) if pattern else None
     return verb, re.sub(r'["`\[\]]', "", table[1]) if table else ""
+
+
+def _of_summary(said: str, key: str) -> str:
+    """Verb or target of a summary, which begins with both."""
+    words = said.split(maxsplit=2)
+    place = int(key == "db.collection.name")
+    return words[place] if len(words) > place else ""
+
+
+def without_values(statement: str) -> str:
+    """A database statement without comments and the texts in it: its values, when they stand there
+    in quotes, may be anything."""
+    return _QUOTED.sub("'?'", _COMMENT.sub(" ", statement))
 
 
 def _path(url: str) -> str:

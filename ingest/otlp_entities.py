@@ -22,6 +22,7 @@ from ingest.events import ENTITY_SOURCE, LATEST_TIME, Event
 from ingest.evidence import EvidenceBatch
 from ingest.otlp_values import ENVIRONMENT_KEYS, Origin, origin_of, plain, unpacked
 from ingest.personal import redacted
+from ontology.workload_names import CLUSTER, NAMESPACE
 
 MAX_REFERENCES = 64
 """Entities that one resource may refer to; the rest is left out."""
@@ -54,7 +55,11 @@ def entities_of(parts: Iterable[Any], batch: EvidenceBatch) -> Iterator[Event]:
         values = {pair.key: plain(pair.value) for pair in pairs}
         for reference in references[:MAX_REFERENCES]:
             identity = {key: values[key] for key in reference.id_keys if values.get(key)}
-            described = {key: values[key] for key in reference.description_keys if key in values}
+            keys = [*reference.description_keys]
+            if reference.type.startswith("k8s."):
+                # What a workload is called, it is called within these.
+                keys += [key for key in (CLUSTER, NAMESPACE) if key not in identity]
+            described = {key: values[key] for key in keys if key in values}
             if reference.type and identity:
                 yield _event(
                     batch, origin, STATE, reference.type, identity, described, batch.received_at

@@ -11,16 +11,14 @@ Source: https://develop.sentry.dev/sdk/foundations/transport/envelopes/
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ingest import sentry_stream
+from ingest import sentry_spans, sentry_stream
 from ingest.bounded_json import read_json
 from ingest.errors import BodyError, PayloadError
 from ingest.events import Event, Skipped
 from ingest.evidence import EvidenceBatch
-from ingest.personal import redacted
 from ingest.posthog_request import object_of, text_of
 from ingest.sentry_envelope import UNREADABLE, Item, parse
 from ingest.sentry_event import (
@@ -31,12 +29,11 @@ from ingest.sentry_event import (
     event_of,
     id_of,
     instant_of,
-    outcome_of,
     seconds_of,
 )
 from ingest.sentry_issue import few_names, fingerprint_of, issue_of
+from ingest.sentry_spans import called
 
-_ROUTE = re.compile(r"(?:([A-Z]+) )?(/.*)", re.DOTALL)
 _FAILED_CHECK_INS = frozenset({"error", "missed", "timeout"})
 _FAILED_SESSIONS = frozenset({"crashed", "abnormal"})
 
@@ -84,7 +81,7 @@ def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]
 def _reported(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
     """An exception or a message."""
     if said.get("type") == "transaction":
-        yield from _transaction(said, sent)
+        yield from sentry_spans.transaction(said, sent)
         return
     issue = issue_of(said)
     level = text_of(said, "level") or "error"
@@ -107,24 +104,7 @@ def _reported(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
         event_id=event_id_of(said, sent),
         name=issue.name,
         status="error" if issue.is_exception or level in ERROR_LEVELS else "",
-        pairs=pairs | _request(said),
-    )
-
-
-def _transaction(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
-    trace = object_of(object_of(said.get("contexts")).get("trace"))
-    status = text_of(trace, "status")
-    ended, started = instant_of(said.get("timestamp")), instant_of(said.get("start_timestamp"))
-    yield event_of(
-        said,
-        sent,
-        kind="transaction",
-        event_id=event_id_of(said, sent),
-        name=few_names(text_of(said, "transaction")),
-        status=outcome_of(status),
-        pairs={"op": text_of(trace, "op"), "status": status} | _request(said),
-        happened=started or ended,
-        duration=max(0, ended - started) if ended and started else 0,
+        pairs=pairs | called(said),
     )
 
 
@@ -184,28 +164,10 @@ def _sessions(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
 
 _EVENTS: Mapping[str, Callable[[Mapping[str, Any], Sent], Iterator[Event | Skipped]]] = {
     "event": _reported,
-    "transaction": _transaction,
+    "transaction": sentry_spans.transaction,
     "check_in": _check_in,
     "session": _session,
     "sessions": _sessions,
     "log": sentry_stream.logs,
     "span": sentry_stream.spans,
 }
-
-
-def _request(said: Mapping[str, Any]) -> dict[str, str]:
-    """What a transaction is called, and the route that it served, named as OpenTelemetry does."""
-    contexts = object_of(said.get("contexts"))
-    name = text_of(said, "transaction")
-    source = text_of(object_of(said.get("transaction_info")), "source")
-    found = {"transaction": few_names(name), "transaction.source": source}
-    route = _ROUTE.fullmatch(name)
-    if (
-        text_of(object_of(contexts.get("trace")), "op") == "http.server"
-        and source == "route"
-        and route
-    ):
-        method = text_of(object_of(said.get("request")), "method") or route[1] or ""
-        found |= {"http.request.method": method, "http.route": redacted(route[2])}
-    response = object_of(contexts.get("response"))
-    return found | {"http.response.status_code": text_of(response, "status_code")}

@@ -60,9 +60,10 @@ def event_of(
     happened: int | None = None,
     duration: int = 0,
     session: str = "",
+    source: str = ERROR_SOURCE,
 ) -> Event:
     """The event of what an item says; what is empty among the pairs is left out."""
-    contexts, tags = object_of(said.get("contexts")), _tags(said.get("tags"))
+    contexts, tags = object_of(said.get("contexts")), tags_of(said.get("tags"))
     trace, app = object_of(contexts.get("trace")), object_of(contexts.get("app"))
     resource = object_of(object_of(contexts.get("otel")).get("resource"))
     package, _, version = without_userinfo(text_of(said, "release")).rpartition("@")
@@ -83,7 +84,7 @@ def event_of(
     time = happened or instant_of(said.get("timestamp")) or instant_of(said.get("started"))
     return Event(
         project=sent.batch.project,
-        source=ERROR_SOURCE,
+        source=source,
         event_id=event_id,
         time=_time(time, sent),
         duration_ns=min(duration, LATEST_TIME),
@@ -107,7 +108,7 @@ def event_of(
     )
 
 
-def _tags(tags: Any) -> dict[str, str]:
+def tags_of(tags: Any) -> dict[str, str]:
     """The program's own tags; clients send an object or a list of pairs."""
     if isinstance(tags, list):
         pairs = (pair for pair in tags if isinstance(pair, list) and len(pair) == 2)

@@ -1,7 +1,6 @@
 """Logs and spans of Sentry's clients: items of many, whose attributes name their types.
 
-Invariant: what is no object among the many is skipped in its place. Of a trace's spans only the
-segments, with which a service's part begins, are events: they are what transactions are elsewhere.
+Invariant: what is no object among the many is skipped in its place.
 Source: https://develop.sentry.dev/sdk/telemetry/logs/, https://develop.sentry.dev/sdk/telemetry/spans/
 """
 
@@ -14,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ingest.events import Event, Skipped
-from ingest.personal import impersonal, is_personal, redacted
+from ingest.personal import impersonal, is_personal
 from ingest.posthog_request import object_of, text_of
 from ingest.sentry_event import (
     ERROR_LEVELS,
@@ -22,10 +21,9 @@ from ingest.sentry_event import (
     Sent,
     digest_of,
     event_of,
-    instant_of,
-    outcome_of,
 )
 from ingest.sentry_issue import few_names
+from ingest.sentry_spans import streamed
 
 _MAX_ATTRIBUTES = 1_000
 # Of users, requests, machines and the words of the message; and what has columns of its own.
@@ -61,43 +59,14 @@ def logs(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
 
 
 def spans(said: Mapping[str, Any], sent: Sent) -> Iterator[Event | Skipped]:
-    """The spans of the newest clients, which send no transactions: the first of a service within a
-    trace, its segment, is one."""
+    """The spans of the newest clients, which send no transactions."""
     items = said.get("items")
     for span in items if isinstance(items, list) else (said,):
-        if not isinstance(span, dict):
-            yield Skipped("not-an-object")
-        elif span.get("is_segment") is not True:
-            yield Skipped("span")
+        if isinstance(span, dict):
+            values = _values_of(span.get("attributes"))
+            yield streamed(span, values, _around(values, span), sent)
         else:
-            yield _segment(span, sent)
-
-
-def _segment(span: Mapping[str, Any], sent: Sent) -> Event:
-    values = _values_of(span.get("attributes"))
-    status = text_of(span, "status")
-    ended, started = instant_of(span.get("end_timestamp")), instant_of(span.get("start_timestamp"))
-    route = text_of(values, "http.route")
-    pairs = {
-        "op": text_of(values, "sentry.op"),
-        "status": status,
-        "transaction.source": text_of(values, "sentry.segment.name.source", "sentry.source"),
-        "http.response.status_code": text_of(values, "http.response.status_code"),
-    }
-    if pairs["op"] == "http.server" and route:
-        method = text_of(values, "http.request.method", "http.method")
-        pairs |= {"http.request.method": method, "http.route": redacted(route)}
-    return event_of(
-        _around(values, span),
-        sent,
-        kind="transaction",
-        event_id=digest_of(span),
-        name=few_names(text_of(span, "name")),
-        status=outcome_of(status),
-        pairs=pairs,
-        happened=started or ended,
-        duration=max(0, ended - started) if ended and started else 0,
-    )
+            yield Skipped("not-an-object")
 
 
 def _values_of(attributes: Any) -> dict[str, Any]:

@@ -113,6 +113,7 @@ class Warehouse:
         removed: what was removed must not come back."""
         self._writer: Client | None = None
         self._closed = False
+        self._changes = 0
         # Connections that wait for a query; None stands for one that is opened when it is needed.
         self._readers: queue.LifoQueue[Client | None] = queue.LifoQueue()
         for _ in range(readers):
@@ -200,6 +201,11 @@ class Warehouse:
         except ClickHouseError as error:
             raise self._explained(error, show_values=True) from error
 
+    @property
+    def changes(self) -> int:
+        """A number that is another one whenever rows were written or erased here."""
+        return self._changes
+
     def erase(self, batches: Collection[str], attributes: Mapping[str, str]) -> None:
         """Remove the events of these batches (commitments), of those that have all these attributes
         alone; durably, from the files as well once the engine has cleared the parts it replaced.
@@ -216,6 +222,7 @@ class Warehouse:
                         f"ALTER TABLE events DELETE WHERE batch IN ({some}){having}"
                         " SETTINGS mutations_sync = 1"
                     )
+                    self._changes += 1
             except (ClickHouseError, OSError) as error:
                 raise WarehouseUnavailable(
                     f"the facts could not be erased ({clean(str(error), self._folder)}); it is"
@@ -302,7 +309,11 @@ class Warehouse:
         self._open()
         try:
             with self._write() as client:
-                insert(client)
+                try:
+                    insert(client)
+                finally:
+                    # What failed may have been written all the same.
+                    self._changes += 1
         except (ClickHouseError, OSError) as error:
             raise WarehouseUnavailable(
                 f"the facts could not be written ({clean(str(error), self._folder)});"

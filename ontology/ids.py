@@ -102,6 +102,13 @@ class Ids:
     def environment(self, name: str) -> str:
         return self.instance("environment", name)
 
+    def workload(self, cluster: str, namespace: str, name: str) -> str:
+        """The workload with this kind and name, such as ``deployment/web``."""
+        return self.instance("workload", cluster, namespace or "-", name)
+
+    def entity_type(self, project: str, name: str) -> str:
+        return self.instance("entity-type", project, name)
+
     def release(self, service: str, version: str) -> str:
         return self.instance("release", service, version)
 

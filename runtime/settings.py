@@ -30,6 +30,8 @@ CAPPED = (
 )
 """The kinds of new things that have a cap for an hour."""
 _CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
+_SECRET = frozenset({"facts", "glitchtip_token"})
+"""What is never shown."""
 _QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
 
@@ -86,7 +88,7 @@ class Settings(BaseModel):
     glitchtip_organisation: str | None = None
     glitchtip_team: str | None = None
     glitchtip_token: SecretStr | None = None
-    facts: str | None = None
+    facts: SecretStr | None = None
     facts_days: int = Field(default=0, ge=0, le=36_500)
     facts_by_month: bool = False
     facts_seconds: float = Field(default=20.0, gt=0)
@@ -157,7 +159,8 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "settings"
-            raise SettingsError(
-                f"{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()}): {first['msg']},"
-                f" not {first.get('input')!r}"
-            ) from error
+            said = f"{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()}): {first['msg']}"
+            if name in _SECRET:
+                # The cause holds what was given.
+                raise SettingsError(said) from None
+            raise SettingsError(f"{said}, not {first.get('input')!r}") from error

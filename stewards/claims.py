@@ -15,10 +15,13 @@ from pyoxigraph import NamedNode
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
+from ontology.workload_names import Workload
 from stewards.claim_set import DETAILS, LINKS, OPERATIONS, PLACES, Claims, ClaimSet
 from stewards.data_claims import claim_asset
 from stewards.evidence import Evidence
 from stewards.observe import Access, Call, Observations, Operation
+from stewards.product_things import FOREIGN_SUBJECT as FOREIGN_PAGE
+from stewards.product_things import ProductThings
 
 MAX_IRI = 2048
 
@@ -50,6 +53,12 @@ class _Claimer:
             self._environment(service, name, evidence)
         for (service, version), evidence in observed.releases.items():
             self._release(service, version, evidence)
+        for (service, workload), evidence in observed.workloads.items():
+            self._workload(service, workload, evidence)
+        things = ProductThings(self._quads, self._ids, self._project)
+        for page, evidence in observed.pages.items():
+            if not things.of_event(page, Fo.Page, evidence):
+                self._set_aside[FOREIGN_PAGE] += 1
         for operation, evidence in _by_evidence(observed.operations):
             self._operation(operation, evidence)
         for access, evidence in observed.accesses.items():
@@ -74,6 +83,11 @@ class _Claimer:
         self._quads.link(
             self._ids.service(self._project, service), Fo.runsIn, environment, evidence
         )
+
+    def _workload(self, service: str, workload: Workload, evidence: Evidence) -> None:
+        iri = workload.iri(self._ids, self._project)
+        self._quads.thing(iri, Fo.Workload, workload.name, evidence, PLACES, workload.key)
+        self._quads.link(self._ids.service(self._project, service), Fo.runsAs, iri, evidence)
 
     def _release(self, service: str, version: str, evidence: Evidence) -> None:
         release = self._ids.release(service, version)
@@ -105,7 +119,9 @@ class _Claimer:
                 method, _, rest = name.partition(" ")
                 if _METHOD.match(method):
                     self._quads.text(subject, Fo.httpMethod, method, evidence, OPERATIONS)
-                    if rest and operation.event_class == Fo.HttpRoute:
+                    # What is named by the function that serves it has no route to tell.
+                    is_route = rest and not rest.endswith("()")
+                    if is_route and operation.event_class == Fo.HttpRoute:
                         self._quads.text(subject, Fo.route, rest, evidence, OPERATIONS)
         self._quads.node(service, predicate, subject, evidence, OPERATIONS, about=subject)
 

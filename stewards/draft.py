@@ -52,6 +52,7 @@ _NOUNS = {
     Fo.Column: ("column", "columns"),
     Fo.Dependency: ("dependency", "dependencies"),
     Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
+    Fo.Workload: ("workload", "workloads"),
     Fo.Release: ("release", "releases"),
     Fo.Page: ("page", "pages"),
     Fo.ProductEventType: ("product event type", "product event types"),

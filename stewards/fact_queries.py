@@ -14,6 +14,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ontology.vocab import Fo
+from ontology.workload_names import CLUSTER, KINDS, NAMESPACE, name_key
+
 SOURCE = "otel.span"
 # Text taken from attributes; a longer name is a fault of the sender and is set aside afterwards.
 MAX_NAME = 1024
@@ -94,7 +97,8 @@ def spans(page: Page) -> str:
     Literals are taken out of statements: one row for each kind of statement, and values, which may
     be secret, stay in the warehouse. Temporary and anonymous destinations, such as the queue for
     one reply, are no lasting topics. Addresses are looked at for these two alone: a server's
-    callers have as many as there are connections.
+    callers have as many as there are connections. A name of the called service is asked of calls
+    alone, and of a summary only what can't be told from anything better.
     """
     messaging = first_of("messaging.system")
     columns = {
@@ -111,18 +115,30 @@ def spans(page: Page) -> str:
         "attributes['messaging.destination.temporary'] IN ('true', 'True', '1')"
         " OR attributes['messaging.destination.anonymous'] IN ('true', 'True', '1'), '', "
         + first_of(
-            "messaging.destination.template", "messaging.destination.name", "messaging.destination"
+            "messaging.destination.template",
+            *("messaging.destination.name", "messaging.destination", "messaging.source.name"),
         )
         + ")",
         "address": _of_data(
             "server.address", "net.peer.name", "net.peer.ip", "network.peer.address"
         ),
         "port": _of_data("server.port", "net.peer.port"),
-        "namespace": _of_data("db.namespace", "db.name"),
-        "collection": _of_data(
-            "db.collection.name", "db.sql.table", "db.mongodb.collection", "db.cassandra.table"
+        "namespace": _of_data(
+            "db.namespace", "db.name", "db.cassandra.keyspace", "db.hbase.namespace"
         ),
-        "verb": _of_data("db.operation.name", "db.operation"),
+        "collection": _or_of_summary(
+            2,
+            _of_data(
+                *("db.collection.name", "db.sql.table", "db.mongodb.collection"),
+                *("db.cassandra.table", "db.cosmosdb.container"),
+            ),
+        ),
+        "verb": _or_of_summary(1, _of_data("db.operation.name", "db.operation")),
+        "peer": f"if(class IN ({text(Fo.HttpCall)}, {text(Fo.RpcCall)}),"
+        f" {first_of('service.peer.name', 'peer.service')}, '')",
+        "workload": _workload(),
+        "cluster": f"if(workload = '', '', {first_of(CLUSTER)})",
+        "cluster_namespace": f"if(workload = '', '', {first_of(NAMESPACE)})",
         "statement": "if(normalizeQueryKeepNames(text) != '', normalizeQueryKeepNames(text), text)",
     }
     names = ", ".join(columns)
@@ -273,6 +289,25 @@ def first_of(*keys: str, limit: int = MAX_NAME) -> str:
     """The first of these attributes that has a value, cut to ``limit`` characters."""
     options = ", ".join(f"nullIf(attributes[{text(key)}], '')" for key in keys)
     return f"leftUTF8(coalesce({options}, ''), {limit:d})"
+
+
+def _workload() -> str:
+    """Kind and name of the workload that a span's service ran as. Where there is none, one look at
+    the keys tells, at a tenth of what looking for each takes."""
+    kinds = ", ".join(
+        f"attributes['{name_key(kind)}'] != '', concat('{kind}/', {first_of(name_key(kind))})"
+        for kind in KINDS
+    )
+    return f"if(mapContainsKeyLike(attributes, 'k8s.%'), multiIf({kinds}, ''), '')"
+
+
+def _or_of_summary(word: int, value: str) -> str:
+    """What a column says, else this word of a ``db.query.summary`` of one verb and one target."""
+    summary = "splitByWhitespace(attributes['db.query.summary'])"
+    return (
+        f"multiIf({value} != '', {value}, database = '', '',"
+        f" length({summary}) = 2, {summary}[{word:d}], '')"
+    )
 
 
 def _of_data(*keys: str, limit: int = MAX_NAME) -> str:

@@ -21,7 +21,9 @@ class SpanRow:
     """Spans of a page that agree in everything that matters here.
 
     ``database`` is the database system and ``destination`` the lasting one of a message; what
-    stands between them and the evidence is empty for other spans.
+    stands between them and the evidence is empty for other spans, but ``peer``, which is what a
+    call names as the service that it calls, and the ``workload`` with its place, as which the
+    service ran.
     """
 
     service: str
@@ -38,6 +40,10 @@ class SpanRow:
     namespace: str
     collection: str
     verb: str
+    peer: str
+    workload: str
+    cluster: str
+    cluster_namespace: str
     statement: str = field(repr=False)
     first_seq: int
     first_batch: str

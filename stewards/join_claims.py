@@ -80,7 +80,7 @@ class _Joiner:
     def _said(self, row: JoinRow, evidence: Evidence) -> set[str]:
         """What a product event, or a span that names a feature, is about."""
         found = {self._things.feature(row.feature, evidence)}
-        if row.source == PRODUCT_SOURCE:
+        if row.source == PRODUCT_SOURCE or row.event_class == Fo.Page:
             found.add(self._things.of_event(row.subject, row.event_class, evidence))
             if row.event_class != Fo.Page:
                 found.add(self._things.place(row.place, evidence))

@@ -26,6 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ingest.events import ERROR_SOURCE, PRODUCT_SOURCE, SPAN_SOURCE
+from ontology.vocab import Fo
 from stewards import error_queries, product_queries
 from stewards.fact_queries import LONG_DEPTH, MAX_TRACE_SPANS, Page, first_of, of, text, within
 from stewards.fact_rows import Ask, rows
@@ -44,9 +45,10 @@ _IS_SAID = (
     f"((source = {text(PRODUCT_SOURCE)} AND subject != '')"
     f" OR (source = {text(ERROR_SOURCE)} AND {error_queries.IS_ISSUE}))"
 )
-_IS_SAID_OR_NAMED = (
-    f"({_IS_SAID} OR (source = {text(SPAN_SOURCE)} AND mapContains(attributes, 'feature')))"
-)
+# A page that a browser tells of by a span stands for all that its trace enters.
+_IS_PAGE = f"(source = {text(SPAN_SOURCE)} AND class = {text(Fo.Page)})"
+_IS_NAMED = f"({_IS_PAGE} OR (source = {text(SPAN_SOURCE)} AND mapContains(attributes, 'feature')))"
+_IS_SAID_OR_NAMED = f"({_IS_SAID} OR {_IS_NAMED})"
 # What has a trace is joined by its trace alone.
 _UNTRACED = f"{_IS_SAID} AND trace_id = ''"
 _EVIDENCE = "said_seq, said_batch, span_seq, span_batch, via_seq, via_batch"
@@ -56,8 +58,9 @@ _EVIDENCE = "said_seq, said_batch, span_seq, span_batch, via_seq, via_batch"
 class JoinRow:
     """What was said (by a product event, an error, or a span that names a feature), and where.
 
-    ``subject`` is empty for a span; ``operation`` where only the service is known. The batches are
-    those of what was said, of the operation's span, and the newest of the way between.
+    ``subject`` is empty for a span, unless it is about a page; ``operation`` where only the service
+    is known. The batches are those of what was said, of the operation's span, and the newest of the
+    way between.
     """
 
     source: str
@@ -121,13 +124,13 @@ def read(page: Page, ask: Ask) -> Joined:
 
 def spoken(page: Page) -> str:
     """Columns: others, features. How many product events and errors the project has at all, and how
-    many spans of the page name a feature."""
+    many spans of the page name a feature or are about a page."""
     return (
         f"SELECT (SELECT count() FROM events WHERE project = {text(page.project)}"
         f" AND source IN ({text(PRODUCT_SOURCE)}, {text(ERROR_SOURCE)})"
         f" AND seq <= {page.until:d}) AS others,"
         f" (SELECT count() FROM events WHERE {within(page, SPAN_SOURCE)}"
-        " AND mapContains(attributes, 'feature')) AS features"
+        f" AND {_IS_NAMED}) AS features"
     )
 
 
@@ -256,7 +259,7 @@ ORDER BY {_SAID}, {_END}"""
 
 def _said_in_traces(page: Page) -> str:
     """The relation ``said`` of the traces that the page touches."""
-    own = {"trace_id": "trace_id", "span_id": "span_id"}
+    own = {"trace_id": "trace_id", "span_id": f"if({_IS_PAGE}, '', span_id)"}
     return _said(page, "trace_id", own, _IS_SAID_OR_NAMED)
 
 
@@ -285,8 +288,8 @@ def _said(page: Page, key: str, own: Mapping[str, str], condition: str) -> str:
     columns = {
         **own,
         "source": "source",
-        "subject": _of(PRODUCT_SOURCE, ERROR_SOURCE, value="subject"),
-        "class": _of(PRODUCT_SOURCE, ERROR_SOURCE, value="class"),
+        "subject": f"if({_IS_PAGE} OR source != {text(SPAN_SOURCE)}, subject, '')",
+        "class": f"if({_IS_PAGE} OR source != {text(SPAN_SOURCE)}, class, '')",
         "name": _of(ERROR_SOURCE, value="name"),
         "culprit": _of(ERROR_SOURCE, value=error_queries.CULPRIT),
         "exception": _of(ERROR_SOURCE, value=error_queries.EXCEPTION),

@@ -34,6 +34,7 @@ _KINDS = {
     Fo.DataStore: "data stores",
     Fo.Dependency: "dependencies",
     Fo.DeploymentEnvironment: "environments",
+    Fo.Workload: "workloads",
 }
 
 

@@ -15,6 +15,7 @@ from typing import Literal
 
 from ontology.dataset_names import DataName, dataset, store, system_name, topic
 from ontology.vocab import Fo
+from ontology.workload_names import Workload
 from stewards.evidence import Evidence, see
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME, is_named, shown
@@ -73,6 +74,8 @@ class Observations:
     services: Mapping[str, Evidence] = field(default_factory=dict)
     environments: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
     releases: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
+    workloads: Mapping[tuple[str, Workload], Evidence] = field(default_factory=dict)
+    pages: Mapping[str, Evidence] = field(default_factory=dict)
     operations: Mapping[Operation, Evidence] = field(default_factory=dict)
     accesses: Mapping[Access, Evidence] = field(default_factory=dict)
     calls: Mapping[Call, Evidence] = field(default_factory=dict)
@@ -90,6 +93,8 @@ class _Observer:
         self.services: dict[str, Evidence] = {}
         self.environments: dict[tuple[str, str], Evidence] = {}
         self.releases: dict[tuple[str, str], Evidence] = {}
+        self.workloads: dict[tuple[str, Workload], Evidence] = {}
+        self.pages: dict[str, Evidence] = {}
         self.operations: dict[Operation, Evidence] = {}
         self.accesses: dict[Access, Evidence] = {}
         self.calls: dict[Call, Evidence] = {}
@@ -113,6 +118,8 @@ class _Observer:
             self.services,
             self.environments,
             self.releases,
+            self.workloads,
+            self.pages,
             self.operations,
             self.accesses,
             self.calls,
@@ -128,20 +135,43 @@ class _Observer:
                 self.set_aside[LONG_NAME] += row.spans
             elif shown(value):
                 see(found, (row.service, value), evidence)
+        self._workload(row, evidence)
         if not row.subject:
             return
         self._operation(row.service, row.subject, row.event_class, row.kind, evidence)
+        if row.peer not in ("", row.service):
+            self._peer(row, evidence)
         # A message that travels through a database is still a message, and the other way round.
         if row.database and row.event_class not in _MESSAGES:
             self._database(row, evidence)
         elif row.destination and row.event_class != Fo.DatabaseOperation:
             self._message(row, evidence)
 
+    def _workload(self, row: SpanRow, evidence: Evidence) -> None:
+        names = (row.workload, row.cluster, row.cluster_namespace)
+        if max(map(len, names)) > MAX_NAME:
+            self.set_aside[LONG_NAME] += row.spans
+        elif shown(row.workload.partition("/")[2]):
+            workload = Workload(row.cluster, row.cluster_namespace, row.workload)
+            see(self.workloads, (row.service, workload), evidence)
+
     def _operation(
         self, service: str, subject: str, event_class: str, kind: str, evidence: Evidence
     ) -> None:
+        if event_class == Fo.Page:
+            # It was seen in a trace, and nobody carries it out.
+            see(self.pages, subject, evidence)
+            return
         operation = Operation(service, subject, role(event_class, kind), event_class)
         see(self.operations, operation, evidence)
+
+    def _peer(self, row: SpanRow, evidence: Evidence) -> None:
+        """The service that a call names: it may be one that nothing instruments."""
+        if is_named(row.peer):
+            see(self.services, row.peer, evidence)
+            see(self.calls, Call(row.service, row.peer, "", ""), evidence)
+        elif len(row.peer) > MAX_NAME:
+            self.set_aside[LONG_NAME] += row.spans
 
     def _database(self, row: SpanRow, evidence: Evidence) -> None:
         # The SQL parser takes as long to import as the rest of this floor: not while one starts.

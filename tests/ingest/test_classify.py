@@ -201,7 +201,6 @@ def test_the_shipped_rules_for_product_events(
             Fo.Metric,
             IDS.metric("shop", "web", "http.server.request.duration"),
         ),
-        ("otel.entity", "state", "host", "", ""),
     ],
 )
 def test_the_shipped_rules_for_logs_and_metrics(
@@ -329,6 +328,67 @@ def test_a_rule_may_say_that_its_subject_is_no_operation() -> None:
     assert read == replace(expected, names=("a", "b*"))
 
 
+WORKLOAD = {
+    "description.k8s.deployment.name": "web",
+    "description.k8s.namespace.name": "shop",
+    "id.k8s.deployment.uid": "u1",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes", "event_class", "subject"),
+    [
+        (
+            "k8s.deployment",
+            WORKLOAD | {"description.k8s.cluster.name": "eu"},
+            Fo.Workload,
+            IDS.workload("eu", "shop", "deployment/web"),
+        ),
+        (
+            "k8s.deployment",
+            WORKLOAD,
+            Fo.Workload,
+            IDS.workload("project:shop", "shop", "deployment/web"),
+        ),
+        (
+            "k8s.cronjob",
+            {"id.k8s.cronjob.name": "nightly"},
+            Fo.Workload,
+            IDS.workload("project:shop", "", "cronjob/nightly"),
+        ),
+        # Without its name there is only its type to tell.
+        (
+            "k8s.deployment",
+            {"id.k8s.deployment.uid": "u1"},
+            Fo.EntityType,
+            IDS.entity_type("shop", "k8s.deployment"),
+        ),
+        ("k8s.pod", {"id.k8s.pod.uid": "u"}, Fo.EntityType, IDS.entity_type("shop", "k8s.pod")),
+        (
+            "container",
+            {"id.container.id": "c"},
+            Fo.EntityType,
+            IDS.entity_type("shop", "container"),
+        ),
+        ("host", {"id.host.id": "h"}, Fo.EntityType, IDS.entity_type("shop", "host")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["state", "delete"])
+def test_entities(
+    kind: str, name: str, attributes: dict[str, str], event_class: str, subject: str
+) -> None:
+    event = EVENT._replace(source="otel.entity", kind=kind, name=name, attributes=attributes)
+    found = shipped().classify(event)
+    assert (found.event_class, found.subject) == (event_class, subject)
+
+
+def test_a_server_span_is_named_by_its_function_where_it_has_no_route() -> None:
+    attributes = {"http.request.method": "GET", "code.function.name": "shop.report"}
+    found = shipped().classify(EVENT._replace(attributes=attributes))
+    assert (found.event_class, found.rule) == (Fo.HttpRoute, Fo.rule_http_server_function)
+    assert found.subject == IDS.operation("shop", "web", "http", "GET shop.report()")
+
+
 @pytest.mark.parametrize(
     "broken",
     [
@@ -366,13 +426,6 @@ def test_an_unusable_rule_is_left_out_and_counted(
             Fo.rule_error_message,
         ),
         ("message", {"error.issue": "0a" * 16, "level": "info"}, "", ""),
-        (
-            "transaction",
-            {"http.request.method": "GET", "http.route": "/orders/{id}"},
-            Fo.HttpRoute,
-            Fo.rule_transaction_route,
-        ),
-        ("transaction", {}, "", ""),
         ("check-in", {}, "", ""),
         ("log", {"level": "error"}, "", ""),
     ],
@@ -384,8 +437,5 @@ def test_what_an_error_tracker_is_sent(
     found = shipped().classify(event)
     assert (found.event_class, found.rule) == (event_class, rule_iri)
     # An issue is known by its key, which says nothing of what it was made of.
-    subjects = {
-        Fo.ErrorIssue: IDS.error_issue("shop", "0a" * 16),
-        Fo.HttpRoute: IDS.operation("shop", "web", "http", "GET /orders/{id}"),
-    }
-    assert found.subject == subjects.get(event_class, "")
+    issue = IDS.error_issue("shop", "0a" * 16)
+    assert found.subject == (issue if event_class else "")

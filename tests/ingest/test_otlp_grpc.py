@@ -15,11 +15,15 @@ import grpc
 import pytest
 from google.rpc.error_details_pb2 import RetryInfo  # type: ignore[import-untyped]
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from ingest.inbox import Inbox
 from ingest.otlp import JSON, LOGS, MAX_ITEMS, METRICS, PROTOBUF, TRACES, Signal, read
 from ingest.otlp_grpc import serving
 from ingest.otlp_receiver import OtlpReceiver
+from ingest.quotas import OVER_QUOTA, Quota, Quotas
 from ingest.receivers import REQUESTS
 from ingest.sender import Sender
 
@@ -37,8 +41,8 @@ Payload = Callable[..., bytes]
 
 
 @contextmanager
-def listening(inbox: Inbox) -> Iterator[grpc.Channel]:
-    """A channel to a server in an event loop of its own."""
+def served(inbox: Inbox) -> Iterator[str]:
+    """The address of a server in an event loop of its own."""
     address: Future[str] = Future()
     ended = asyncio.Event()
     loop = asyncio.new_event_loop()
@@ -57,12 +61,18 @@ def listening(inbox: Inbox) -> Iterator[grpc.Channel]:
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
     try:
-        with grpc.insecure_channel(address.result(20)) as channel:
-            yield channel
+        yield address.result(20)
     finally:
         loop.call_soon_threadsafe(ended.set)
         thread.join(20)
         loop.close()
+
+
+@contextmanager
+def listening(inbox: Inbox) -> Iterator[grpc.Channel]:
+    """A channel to such a server."""
+    with served(inbox) as address, grpc.insecure_channel(address) as channel:
+        yield channel
 
 
 @pytest.fixture
@@ -201,6 +211,31 @@ def test_a_queue_that_is_too_long_asks_for_patience(tmp_path: Path, payload: Pay
         box.close()
         with refused(grpc.StatusCode.UNAVAILABLE, retry=5):
             export(channel, payload(1))
+
+
+def test_the_official_exporter_waits_out_a_quota_and_delivers(
+    tmp_path: Path, payload: Payload, caplog: pytest.LogCaptureFixture
+) -> None:
+    over = OVER_QUOTA.labels("shop", "true")._value
+    before = over.get()
+    # Time goes on once the exporter was refused, however slow the machine is.
+    quotas = Quotas(Quota(items=1), monotonic=lambda: 9.0 if over.get() > before + 1 else 0.0)
+    box = Inbox(tmp_path / "inbox.sqlite", quotas=quotas)
+    with served(box) as address, grpc.insecure_channel(address) as channel:
+        assert export(channel, payload(61)) == b""
+        with refused(grpc.StatusCode.RESOURCE_EXHAUSTED, retry=1):
+            export(channel, payload(1))
+        provider = TracerProvider()
+        exporter = OTLPSpanExporter(endpoint=address, insecure=True, headers=KEY)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        provider.get_tracer("shop").start_span("late").end()
+        provider.shutdown()
+    assert over.get() == before + 2
+    assert box.last_seq == 2
+    [span] = read(box.payload(2), PROTOBUF, TRACES).request.resource_spans[0].scope_spans[0].spans
+    assert span.name == "late"
+    assert [record.getMessage() for record in caplog.records if record.levelno > 30] == []
+    box.close()
 
 
 def test_a_fault_of_ours_says_nothing_of_it(

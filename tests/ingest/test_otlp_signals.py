@@ -351,7 +351,14 @@ def test_points_are_told_apart_by_all_they_say() -> None:
 
 
 POD = {
-    "attributes": pairs({"service.name": "shop-web", "k8s.pod.uid": "u1", "k8s.pod.name": "web-1"}),
+    "attributes": pairs(
+        {
+            "service.name": "shop-web",
+            "k8s.namespace.name": "shop",
+            "k8s.pod.uid": "u1",
+            "k8s.pod.name": "web-1",
+        }
+    ),
     "entityRefs": [
         {"type": "k8s.pod", "idKeys": ["k8s.pod.uid"], "descriptionKeys": ["k8s.pod.name"]},
         {"type": "host", "idKeys": ["host.id"]},
@@ -375,7 +382,12 @@ def test_the_entities_of_a_resource(source: str) -> None:
     assert item.source == source
     assert (entity.source, entity.kind, entity.name) == (ENTITY_SOURCE, "state", "k8s.pod")
     assert (entity.time, entity.service) == (RECEIVED, "shop-web")
-    assert entity.attributes == {"id.k8s.pod.uid": "u1", "description.k8s.pod.name": "web-1"}
+    # Names within a cluster say nothing without what they are within.
+    assert entity.attributes == {
+        "id.k8s.pod.uid": "u1",
+        "description.k8s.namespace.name": "shop",
+        "description.k8s.pod.name": "web-1",
+    }
 
 
 @pytest.mark.parametrize("kind", ["state", "delete"])

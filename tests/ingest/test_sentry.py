@@ -21,12 +21,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.attributes import MAX_ATTRIBUTES, MAX_VALUE
+from ingest.attributes import MAX_ATTRIBUTES, MAX_NAME, MAX_VALUE
 from ingest.errors import BodyError, PayloadError
 from ingest.events import LATEST_TIME, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from ingest.sentry import events_of
 from ingest.sentry_envelope import ENVELOPE, EVENT
+from ingest.sentry_spans import MAX_SPANS
 
 SECOND = 10**9
 RECEIVED = 1_795_840_000 * SECOND
@@ -86,7 +87,7 @@ def test_no_person_of_the_envelopes_is_in_the_events() -> None:
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        ("span", "span"),
+        ("span", "span-without-ids"),
         ("trace_metric", "metric"),
         ("client_report", "client-report"),
         ("attachment", "attachment"),
@@ -204,72 +205,278 @@ def test_a_message_with_a_stack_is_a_message() -> None:
     assert other.attributes["error.issue"] != event.attributes["error.issue"]
 
 
-def test_of_the_spans_that_stream_those_that_begin_a_segment_are_transactions() -> None:
-    def typed(**values: object) -> dict[str, object]:
-        return {key.replace("_", "."): {"value": value} for key, value in values.items()}
+SPAN = {
+    "trace_id": "0A" * 16,
+    "span_id": "0d" * 8,
+    "parent_span_id": "0b" * 8,
+    "start_timestamp": 1_795_839_990.6,
+    "timestamp": 1_795_839_990.7,
+}
 
-    attributes = typed(
-        sentry_op="http.server",
-        sentry_release="shop@1.4.2",
-        sentry_environment="staging",
-        service_name="web",
-        http_route="/orders/:id",
-        user_email="ann@example.org",
-    ) | {"http.request.method": {"value": "GET"}}
+
+def spans(*children: object, op: str = "http.server", **members: Any) -> list[Event | Skipped]:
+    """What a transaction with these spans becomes."""
+    said = {
+        "transaction": "GET /orders/:id",
+        "transaction_info": {"source": "route"},
+        "release": "shop@1.4.2",
+        "contexts": {"trace": TRACE | {"op": op, "status": "ok"}},
+        "spans": list(children),
+    } | members
+    return items(envelope(("transaction", said)))
+
+
+def child(op: str, description: str = "", **data: object) -> Event:
+    """What such a span within a transaction becomes; ``__`` stands for a dot."""
+    values = {key.replace("__", "."): value for key, value in data.items()}
+    found = spans(SPAN | {"op": op, "description": description, "data": values})[1]
+    assert isinstance(found, Event)
+    return found
+
+
+def test_a_transaction_is_the_span_that_a_service_begins_with() -> None:
+    (event,) = spans(
+        contexts={
+            "trace": TRACE | {"op": "http.server", "status": "ok"},
+            "response": {"status_code": 200},
+        },
+        start_timestamp=1_795_839_990.5,
+        timestamp="2026-11-28T04:26:31Z",
+        tags={"feature": "cart", "plan": "pro"},
+    )
+    assert isinstance(event, Event)
+    assert (event.source, event.kind, event.name, event.status) == (
+        "otel.span",
+        "server",
+        "GET /orders/:id",
+        "ok",
+    )
+    assert event.event_id == f"{'0a' * 16}-{'0b' * 8}"
+    assert (event.trace_id, event.span_id, event.parent_span_id) == (
+        "0a" * 16,
+        "0b" * 8,
+        "0c" * 8,
+    )
+    assert (event.time, event.duration_ns) == (1_795_839_990_500_000_000, SECOND // 2)
+    assert (event.service, event.release) == ("shop", "1.4.2")
+    expected = {
+        "op": "http.server",
+        "http.request.method": "GET",
+        "http.route": "/orders/:id",
+        "http.response.status_code": "200",
+        "feature": "cart",
+        "tags.plan": "pro",
+    }
+    assert expected.items() <= dict(event.attributes).items()
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "attributes"),
+    [
+        ("route", "/orders/:id", {"http.request.method": "POST", "http.route": "/orders/:id"}),
+        (
+            "component",
+            "shop.pay",
+            {"http.request.method": "POST", "code.function.name": "shop.pay"},
+        ),
+        ("url", "/orders/17", {"http.request.method": "POST"}),
+    ],
+)
+def test_what_serves_a_request_is_known_by_its_route_or_function(
+    source: str, name: str, attributes: dict[str, str]
+) -> None:
+    (event,) = spans(
+        transaction=name,
+        transaction_info={"source": source},
+        request={"method": "POST", "url": "https://x/orders/17"},
+    )
+    assert isinstance(event, Event)
+    semantic = {key: event.attributes[key] for key in event.attributes if key[:4] in _SEMANTIC}
+    assert semantic == attributes
+    assert "17" not in str(event.attributes)
+
+
+_SEMANTIC = ("http", "code", "db.q", "db.s", "mess", "rpc.", "url.", "serv")
+
+
+@pytest.mark.parametrize(
+    ("op", "description", "data", "kind", "name", "attributes"),
+    [
+        (
+            "db",
+            "SELECT total /* of 17 */ FROM orders WHERE name = 'Ann'",
+            {"db__system": "sqlite"},
+            "client",
+            "SELECT orders",
+            {
+                "db.system": "sqlite",
+                "db.query.text": "SELECT total   FROM orders WHERE name = '?'",
+            },
+        ),
+        ("db", "connect", {"db__system": "sqlite"}, "client", "db", {"db.system": "sqlite"}),
+        (
+            "db.sql.query",
+            "DELETE FROM orders",
+            {},
+            "client",
+            "DELETE orders",
+            {"db.system.name": "other_sql", "db.query.text": "DELETE FROM orders"},
+        ),
+        ("db.redis", "GET 'Ann'", {"db__system": "redis"}, "client", "db.redis", None),
+        (
+            "http.client",
+            "GET https://pay.example/v1?card=4111",
+            {},
+            "client",
+            "GET",
+            {"http.request.method": "GET", "url.full": "https://pay.example/v1"},
+        ),
+        (
+            "http.client",
+            "POST https://pay.example/v1",
+            {"http__request__method": "POST", "url": "https://ann@pay.example/v1"},
+            "client",
+            "POST",
+            {"http.request.method": "POST", "url.full": "https://pay.example/v1"},
+        ),
+        (
+            "queue.publish",
+            "shop.pay",
+            {"messaging__destination__name": "payments", "messaging__system": "amqp"},
+            "producer",
+            "shop.pay",
+            {"messaging.destination.name": "payments", "messaging.system": "amqp"},
+        ),
+        (
+            "queue.process",
+            "shop.pay",
+            {"messaging__destination__name": "payments"},
+            "consumer",
+            "shop.pay",
+            None,
+        ),
+        ("queue.submit.celery", "shop.pay", {}, "internal", "shop.pay", {}),
+        (
+            "grpc.client",
+            "unary unary call to /pay.Pay/Charge",
+            {"method": "/pay.Pay/Charge"},
+            "client",
+            "unary unary call to /pay.Pay/Charge",
+            {"rpc.system.name": "grpc", "rpc.method": "pay.Pay/Charge"},
+        ),
+        ("function", "compute rebate", {}, "internal", "compute rebate", {}),
+        ("resource.script", "https://x/app.8f14e45fceea.js", {}, "internal", "resource.script", {}),
+        ("ui.click", "button > Ann", {"otel__kind": "CLIENT"}, "client", "ui.click", {}),
+        ("", "", {}, "internal", "", {}),
+    ],
+)
+def test_spans_within_are_named_as_opentelemetry_names_them(
+    op: str,
+    description: str,
+    data: dict[str, object],
+    kind: str,
+    name: str,
+    attributes: dict[str, str] | None,
+) -> None:
+    event = child(op, description, **data)
+    assert (event.kind, event.name, event.source) == (kind, name, "otel.span")
+    assert (event.service, event.release, event.parent_span_id) == ("shop", "1.4.2", "0b" * 8)
+    if attributes is not None:
+        found = {key: event.attributes[key] for key in event.attributes if key[:4] in _SEMANTIC}
+        found |= {key: event.attributes[key] for key in attributes}
+        assert found == attributes
+    for secret in ("Ann", "ann@", "4111"):
+        assert secret not in str(event)
+
+
+def test_a_span_within_that_is_none_costs_no_other() -> None:
+    odd = [7, SPAN | {"span_id": "0"}, {"description": "SELECT 'Ann'"}]
+    found = spans(*odd, SPAN)
+    assert found[1:4] == [
+        Skipped("not-an-object"),
+        Skipped("span-without-ids"),
+        Skipped("span-without-ids"),
+    ]
+    assert isinstance(found[4], Event)
+    assert spans(*odd, SPAN) == found
+
+
+def test_of_a_flood_of_spans_the_first_are_kept() -> None:
+    found = spans(*[SPAN] * (MAX_SPANS + 2))
+    assert found[MAX_SPANS + 1 :] == [Skipped("span-over-limit")] * 2
+    assert isinstance(found[MAX_SPANS], Event)
+
+
+@pytest.mark.parametrize("op", ["db", "x" * 10**6, "ann@example.org\x00"])
+def test_what_a_span_says_is_bounded(op: str) -> None:
+    long = f"SELECT a FROM {'t' * 10**6}"
+    event = child(op, long, db__query__text=long, http__route="r" * 10**6)
+    assert len(event.name) < MAX_NAME + 50
+    assert event.name.isprintable()
+    assert "ann@" not in str(event)
+    assert all(len(value) < MAX_VALUE + 50 for value in event.attributes.values())
+
+
+@pytest.mark.parametrize(
+    ("members", "service"),
+    [
+        ({"tags": {"service": "web"}, "release": "shop@1"}, "web"),
+        ({"contexts": {"trace": TRACE, "app": {"app_name": "app"}}, "release": "shop@1"}, "app"),
+        ({"release": "shop-web@1.4.2"}, "shop-web"),
+        ({"release": "8d8ae4a", "server_name": "box-17"}, "shop"),
+    ],
+)
+def test_a_span_has_a_service_whatever_its_client_says(
+    members: dict[str, Any], service: str
+) -> None:
+    assert {event.service for event in spans(SPAN, **members) if isinstance(event, Event)} == {
+        service
+    }
+
+
+def test_spans_that_stream_are_the_same() -> None:
+    def typed(**values: object) -> dict[str, object]:
+        return {key.replace("__", "."): {"value": value} for key, value in values.items()}
+
     segment = {
         "name": "GET /orders/:id",
         "is_segment": True,
         "status": "error",
         "start_timestamp": 1_795_839_990.5,
         "end_timestamp": 1_795_839_991.0,
-        "attributes": attributes,
+        "attributes": typed(
+            sentry__op="http.server",
+            sentry__release="shop@1.4.2",
+            sentry__environment="staging",
+            service__name="web",
+            http__route="/orders/:id",
+            http__request__method="GET",
+            user__email="ann@example.org",
+        ),
     } | TRACE
-    found = items(envelope(("span", {"items": [segment, {"name": "inner"}, 7]})))
-    event = found[0]
+    query = {
+        "name": "SELECT * FROM orders WHERE id = ?",
+        "status": "ok",
+        "start_timestamp": 1_795_839_990.6,
+        "end_timestamp": 1_795_839_990.7,
+        "attributes": typed(sentry__op="db", db__system__name="postgresql"),
+    } | SPAN
+    event, inner, *odd = items(
+        envelope(("span", {"items": [segment, query, {"name": "inner"}, 7]}))
+    )
     assert isinstance(event, Event)
-    assert found[1:] == [Skipped("span"), Skipped("not-an-object")]
-    assert (event.kind, event.name, event.status) == ("transaction", "GET /orders/:id", "error")
+    assert isinstance(inner, Event)
+    assert odd == [Skipped("span-without-ids"), Skipped("not-an-object")]
+    assert (event.kind, event.name, event.status) == ("server", "GET /orders/:id", "error")
     assert (event.service, event.release, event.environment) == ("web", "1.4.2", "staging")
     assert (event.time, event.duration_ns) == (1_795_839_990_500_000_000, SECOND // 2)
     assert (event.trace_id, event.parent_span_id) == ("0a" * 16, "0c" * 8)
     assert event.attributes["http.request.method"] == "GET"
     assert event.attributes["http.route"] == "/orders/:id"
     assert "ann@" not in str(event)
+    assert (inner.kind, inner.name, inner.parent_span_id) == ("client", "SELECT orders", "0b" * 8)
+    assert inner.duration_ns == SECOND // 10
     assert items(envelope(("span", segment))) == [event]
-
-
-def test_a_transaction_of_a_route_is_named_as_a_server_span() -> None:
-    trace = TRACE | {"op": "http.server", "status": "ok"}
-    event = one(
-        "transaction",
-        transaction="GET /orders/:id",
-        transaction_info={"source": "route"},
-        contexts={"trace": trace, "response": {"status_code": 200}},
-        start_timestamp=1_795_839_990.5,
-        timestamp="2026-11-28T04:26:31Z",
-        spans=[{"description": "SELECT 'Ann'"}],
-    )
-    assert (event.attributes["http.request.method"], event.attributes["http.route"]) == (
-        "GET",
-        "/orders/:id",
-    )
-    assert (event.time, event.duration_ns) == (1_795_839_990_500_000_000, SECOND // 2)
-    assert (event.trace_id, event.span_id, event.parent_span_id) == (
-        "0a" * 16,
-        "0b" * 8,
-        "0c" * 8,
-    )
-    assert (event.status, event.attributes["http.response.status_code"]) == ("ok", "200")
-    assert "Ann" not in str(event)
-    for source in ("url", "component"):
-        other = one(
-            "transaction",
-            transaction="/orders/17",
-            transaction_info={"source": source},
-            contexts={"trace": trace},
-        )
-        assert "http.route" not in other.attributes
-        assert other.name == "/orders/{id}"
 
 
 def test_a_job_reports_its_beginning_and_its_end() -> None:
@@ -415,6 +622,7 @@ _KEYS = (
     *("function", "mechanism", "handled", "logentry", "message", "level", "tags", "contexts"),
     *("trace", "trace_id", "op", "status", "transaction", "transaction_info", "source", "release"),
     *("timestamp", "start_timestamp", "items", "attributes", "aggregates", "attrs", "started"),
+    *("spans", "span_id", "data", "description", "is_segment", "db.system", "url"),
     *("duration", "check_in_id", "monitor_slug", "fingerprint", "sdk", "request", "app", "sid"),
 )
 _JSON = st.recursive(
@@ -427,7 +635,9 @@ _JSON = st.recursive(
     ),
     max_leaves=25,
 )
-_KINDS = st.sampled_from(["event", "transaction", "check_in", "session", "sessions", "log", "x"])
+_KINDS = st.sampled_from(
+    ["event", "transaction", "check_in", "session", "sessions", "log", "span", "x"]
+)
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -24,54 +22,20 @@ from ingest.pump import FAILURES, Pump
 from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
+from tests.ingest.clickhouse_process import ClickHouse
 
 IDS = Ids("http://test.localhost")
-PROGRAM = Path(__file__).parent / "clickhouse_server.py"
-
-
-class Server:
-    """A server in a process of its own, which may go away and come back on the same port."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.port = 0
-        self.start()
-
-    def start(self) -> None:
-        command = [sys.executable, str(PROGRAM), str(self._folder), str(self.port)]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.port = int(self._line())
-
-    def order(self, mode: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{mode}\n")
-        self._process.stdin.flush()
-        assert self._line() == "done"
-
-    def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=30)
-
-    @property
-    def dsn(self) -> str:
-        return f"clickhouse://default:geheim@127.0.0.1:{self.port}/default?compress=false"
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    found = Server(tmp_path / "server")
+def server(tmp_path: Path) -> Iterator[ClickHouse]:
+    found = ClickHouse(tmp_path / "server")
     yield found
     found.kill()
 
 
 def test_a_server_answers_as_the_embedded_engine_does(
-    server: Server, an_event: Callable[..., Event]
+    server: ClickHouse, an_event: Callable[..., Event]
 ) -> None:
     house = Warehouse(server.dsn, days=30)
     rows = [an_event(), an_event(event_id="1", project="secret")]
@@ -94,7 +58,7 @@ def test_a_server_answers_as_the_embedded_engine_does(
 
 
 def test_what_is_said_of_a_server_that_is_away_names_neither_it_nor_its_password(
-    server: Server, an_event: Callable[..., Event], caplog: pytest.LogCaptureFixture
+    server: ClickHouse, an_event: Callable[..., Event], caplog: pytest.LogCaptureFixture
 ) -> None:
     server.kill()
     house = Warehouse(server.dsn)
@@ -117,7 +81,10 @@ def test_what_is_said_of_a_server_that_is_away_names_neither_it_nor_its_password
 
 
 def test_nothing_is_lost_while_the_server_refuses_hangs_up_and_dies_under_load(
-    server: Server, inbox: Inbox, payload: Callable[..., bytes], caplog: pytest.LogCaptureFixture
+    server: ClickHouse,
+    inbox: Inbox,
+    payload: Callable[..., bytes],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.CRITICAL)
     server.kill()

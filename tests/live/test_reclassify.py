@@ -53,6 +53,7 @@ def test_stored_facts_follow_a_changed_rule(
     server.send(key, request)
     server.settle()
     assert server.facts(CLASSES) == [["", 1, 5]]
+    assert server.get("/status")["facts"]["unclassified"] == 5
     [before] = server.facts("SELECT DISTINCT rules FROM events")[0]
 
     payload = tmp_path / "payload"
@@ -82,6 +83,8 @@ def test_stored_facts_follow_a_changed_rule(
     assert (done["looked_at"], done["changed"]) == (5, 5)
     assert done["changes"] == [{"before": None, "after": Fo.HttpRoute, "events": 5}]
     assert server.facts(CLASSES) == [[Fo.HttpRoute, 1, 5]]
+    counts = server.get("/status")["facts"]
+    assert (counts["events"], counts["unclassified"]) == (5, 0)
     assert server.facts("SELECT DISTINCT rules FROM events") == [[done["rules"]]] != [[before]]
     # The steward had read these batches, and reads them once more.
     server.post("/stewards/steward-shop/run")

@@ -12,8 +12,21 @@ import httpx
 import pytest
 import sentry_sdk
 from fastapi import FastAPI
+from flask import Flask
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    SpanKind,
+    TraceFlags,
+    set_span_in_context,
+)
 from sentry_sdk import logger as sentry_logger
 from sentry_sdk.crons import monitor
+from sqlalchemy import create_engine, text
 
 from ontology.vocab import Fo
 
@@ -119,7 +132,8 @@ def test_the_official_client(server: Server, client: None, complaints: list[str]
     server.settle()
     rows = server.facts(
         "SELECT kind, name, class, rule, subject, status, service, attributes['error.issue']"
-        " FROM events WHERE source = 'sentry.event' AND kind != 'sessions' ORDER BY kind, time"
+        " FROM events WHERE source = 'sentry.event' AND kind != 'sessions'"
+        " OR source = 'otel.span' AND kind = 'server' ORDER BY kind, time"
     )
     assert [(row[0], row[1]) for row in rows] == [
         ("check-in", "nightly"),
@@ -127,7 +141,7 @@ def test_the_official_client(server: Server, client: None, complaints: list[str]
         ("error", "LookupError"),
         ("log", "paid by {name}"),
         ("message", "stock is low"),
-        ("transaction", "/orders/{number}"),
+        ("server", "/orders/{number}"),
     ]
     error, transaction = rows[2], rows[5]
     assert error[2:7] == [
@@ -139,7 +153,7 @@ def test_the_official_client(server: Server, client: None, complaints: list[str]
     ]
     assert transaction[2:7] == [
         Fo.HttpRoute,
-        Fo.rule_transaction_route,
+        Fo.rule_http_server,
         server.ids.operation("shop", "shop-web", "http", "POST /orders/{number}"),
         "error",
         "shop-web",
@@ -148,7 +162,7 @@ def test_the_official_client(server: Server, client: None, complaints: list[str]
     # The error happened in the transaction, in its trace.
     assert server.facts(
         "SELECT uniqExact(trace_id), min(length(trace_id)) FROM events"
-        " WHERE kind IN ('error', 'transaction')"
+        " WHERE kind IN ('error', 'server')"
     ) == [[1, 32]]
     assert server.facts(
         "SELECT DISTINCT project, release, environment FROM events WHERE source = 'sentry.event'"
@@ -161,12 +175,94 @@ def test_the_official_client(server: Server, client: None, complaints: list[str]
     ]
 
 
+def stock(otlp: str, headers: dict[str, str]) -> Any:
+    """A service that is traced by OpenTelemetry, and goes on with the trace that Sentry began."""
+    provider = TracerProvider(resource=Resource.create({"service.name": "shop-stock"}))
+    provider.add_span_processor(
+        SimpleSpanProcessor(OTLPSpanExporter(endpoint=f"{otlp}/v1/traces", headers=headers))
+    )
+    tracer = provider.get_tracer("stock")
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        sent = dict(scope["headers"])[b"sentry-trace"].decode()
+        trace, span, _ = sent.split("-")
+        above = SpanContext(
+            int(trace, 16), int(span, 16), is_remote=True, trace_flags=TraceFlags(1)
+        )
+        with tracer.start_as_current_span(
+            "GET /stock",
+            set_span_in_context(NonRecordingSpan(above)),
+            SpanKind.SERVER,
+            {"http.request.method": "GET", "http.route": "/stock"},
+        ):
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+        provider.shutdown()
+
+    return app
+
+
+def test_transactions_alone_draw_the_architecture(
+    server: Server, dsn: str, client: None, tmp_path: Path
+) -> None:
+    """A FastAPI and a Flask application with no other client than Sentry's, a database by
+    SQLAlchemy, and one service behind them that OpenTelemetry traces."""
+    key = server.post("/projects/shop/keys", {})["ingest_key"]
+    engine = create_engine(f"sqlite:///{tmp_path / 'shop.db'}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE orders (name TEXT)"))
+    behind = stock(server.url, {"x-fractalops-key": key})
+    app, flask = FastAPI(), Flask("shop-admin")
+
+    @app.get("/orders/{number}")
+    async def order(number: int) -> None:
+        with engine.begin() as connection:
+            connection.execute(text("INSERT INTO orders (name) VALUES ('Ann Smith')"))
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(behind)) as out:
+            await out.get("http://stock.example/stock?mail=ann@example.org")
+
+    @flask.get("/reports/<day>")
+    def report(day: str) -> str:
+        with engine.begin() as connection:
+            connection.execute(text("SELECT name FROM orders"))
+        return day
+
+    async def visit_order() -> None:
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop.test") as browser:
+            assert (await browser.get("/orders/17")).status_code == 200
+
+    asyncio.run(visit_order())
+    assert flask.test_client().get("/reports/monday").status_code == 200
+    sentry_sdk.flush()
+    server.settle()
+    label = "<http://www.w3.org/2000/01/rdf-schema#label>"
+    assert server.select(
+        f"SELECT ?service ?entry ?way ?table {{ ?s <{Fo.offers}> ?e ; {label} ?service ."
+        f" ?e {label} ?entry ; <{Fo.invokes}> ?query . ?query ?way ?data ."
+        f" ?data {label} ?table . FILTER (?way IN (<{Fo.reads}>, <{Fo.writes}>)) }} ORDER BY ?entry"
+    ) == [
+        ("shop-web", "GET /orders/{number}", Fo.writes, "orders"),
+        ("shop-web", "GET report()", Fo.reads, "orders"),
+    ]
+    assert server.select(
+        f"SELECT ?from ?to ?via {{ ?a <{Fo.calls}> ?b . ?a {label} ?from . ?b {label} ?to ."
+        f" ?d <{Fo.caller}> ?a ; <{Fo.callee}> ?b ; <{Fo.via}>/{label} ?via }}"
+    ) == [("shop-web", "shop-stock", "GET /stock")]
+    assert server.select(
+        f"SELECT ?call ?route {{ ?c <{Fo.callsOperation}> ?r ; {label} ?call . ?r {label} ?route }}"
+    ) == [("GET stock.example", "GET /stock")]
+    said = str(server.facts("SELECT * FROM events"))
+    assert [secret for secret in SECRETS if secret in said] == []
+
+
 def test_the_trace_is_that_of_the_context(server: Server, client: None) -> None:
     with sentry_sdk.start_transaction(op="task", name="rebuild") as transaction:
         sentry_sdk.capture_exception(ValueError("x"))
     sentry_sdk.flush()
     server.settle()
     rows = server.facts("SELECT DISTINCT trace_id, span_id FROM events WHERE kind != 'sessions'")
+    assert server.facts("SELECT source FROM events WHERE kind = 'internal'") == [["otel.span"]]
     assert rows == [[transaction.trace_id, transaction.span_id]]
 
 

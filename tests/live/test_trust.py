@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 FLOOD = 5_000
+# Words of letters alone, which nothing takes for an identifier.
+LETTERS = str.maketrans("0123456789", "ghijklmnop")
 SERVICES = f"SELECT ?s WHERE {{ ?s a <{Fo.Service}> }}"
 
 
@@ -102,6 +104,45 @@ def test_a_flood_through_a_page_becomes_one_proposal_and_a_warning(server: Serve
     server.send(made["browser_key"], calls(trusted))
     server.settle()
     assert (server.head, services_of(server, "shop")) == (head, {trusted})
+
+
+def test_a_flood_of_pages_features_and_routes_is_one_proposal_too(server: Server) -> None:
+    made = server.post("/projects", {"slug": "site"})
+    server.send(made["ingest_key"], calls("web"))
+    server.settle()
+    known = "SELECT ?s {{ ?s a <{}> }}"
+    kinds = (Fo.Page, Fo.Feature, Fo.ProductEventType, Fo.HttpRoute)
+    quads, head = server.get("/status")["quads"], server.head
+    grown = {kind: server.select(known.format(kind)) for kind in kinds}
+
+    words = [hashlib.sha256(str(n).encode()).hexdigest().translate(LETTERS) for n in range(1_500)]
+    events = [
+        {"event": event, "distinct_id": "1", "properties": {"feature": word, "$pathname": path}}
+        for word in words
+        for event, path in (("$pageview", f"/{word}"), (f"did {word}", f"/{word}"))
+    ]
+    with httpx.Client(base_url=server.url, trust_env=False) as page:
+        for start in range(0, len(events), 1_000):
+            some = {"api_key": made["browser_key"], "batch": events[start : start + 1_000]}
+            assert page.post("/batch/", json=some).status_code == 200
+    flood = calls("web")
+    (span,) = flood.resource_spans[0].scope_spans[0].spans
+    for word in words:
+        more = flood.resource_spans[0].scope_spans[0].spans.add()
+        more.CopyFrom(span)
+        more.span_id = hashlib.sha256(word.encode()).digest()[:8]
+        more.attributes[1].value.string_value = f"/{word}"
+    server.send(made["browser_key"], flood)
+    server.settle()
+
+    (proposal,) = waiting(server, "site")
+    assert "seen only by keys that stand in pages" in proposal["hold"]
+    told = [line for line in server.get("/status")["warnings"] if proposal["id"] in line]
+    assert len(told) == 1
+    assert {kind: server.select(known.format(kind)) for kind in kinds} == grown
+    # What waits is in the log, and nothing of it in the graph of the project.
+    assert server.head <= head + 10
+    assert server.get("/status")["quads"] < quads + 1_000
 
 
 def test_what_is_over_the_hours_cap_waits_and_an_operator_lets_it_in(server: Server) -> None:

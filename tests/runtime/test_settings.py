@@ -72,6 +72,21 @@ def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
     assert value in str(caught.value)
 
 
+def test_secrets_are_shown_nowhere() -> None:
+    secrets = {
+        "FRACTALOPS_FACTS": "clickhouse://default:geheim@facts.example:8123/default",
+        "FRACTALOPS_GLITCHTIP_TOKEN": "geheim",
+    }
+    settings = Settings.read({}, secrets)
+    for shown in (str(settings), repr(settings), settings.model_dump_json(), str(vars(settings))):
+        assert "geheim" not in shown
+    assert settings.facts is not None
+    assert settings.facts.get_secret_value() == secrets["FRACTALOPS_FACTS"]
+    with pytest.raises(SettingsError) as caught:
+        Settings.read({"facts": ["geheim"]}, {})
+    assert "geheim" not in str(caught.value)
+
+
 def test_settings_do_not_change() -> None:
     settings = Settings.read({}, {})
     with pytest.raises(ValueError, match="frozen"):

@@ -233,6 +233,7 @@ UNSOUND = [
     ("Service-calls", f"{SERVICE} ; fo:calls ex:route ."),
     ("Service-offers", f"{SERVICE} ; fo:offers ex:table ."),
     ("Service-performs", f"{SERVICE} ; fo:performs ex:unknown ."),
+    ("Service-runsAs", f'{SERVICE} ; fo:runsAs "deployment/web" .'),
     ("Service-runsIn", f'{SERVICE} ; fo:runsIn "production" .'),
     ("Service-hasRelease", f'{SERVICE} ; fo:hasRelease "1.0" .'),
     ("only-of-services", "ex:x fo:calls ex:web ."),
@@ -508,6 +509,7 @@ def test_every_class_that_can_be_proposed_has_a_shape() -> None:
         Fo.RuleCondition,
         Fo.LogEventType,
         Fo.Metric,
+        Fo.EntityType,
     }
     assert declared - targeted == without
 

@@ -207,6 +207,42 @@ def test_whatever_comes_last_completes_the_joins(
     assert len(reaching.evidence) >= 2
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_a_page_that_a_browser_traces_reaches_what_its_trace_enters(
+    warehouse: Warehouse,
+    classifier: Classifier,
+    ids: Ids,
+    shop: Shop,
+    together: bool,
+) -> None:
+    request = {"http.request.method": "GET", "server.address": "shop.example"}
+    browser = [
+        shop.span(
+            *("a", "1", "", "internal"),
+            service="web-js",
+            name="/orders/4711",
+            attributes={"op": "pageload", "feature": "order history"},
+        ),
+        shop.span("a", "2", "1", "client", service="web-js", attributes=request),
+    ]
+    served = {"http.request.method": "GET", "http.route": "/api/orders"}
+    server = [shop.span("a", "3", "2", "server", attributes=served)]
+    batches = [server + browser] if together else [server, browser]
+    graph, _ = graph_of(warehouse, classifier, ids, batches)
+    assert links(graph, Fo.reaches, Fo.calls, Fo.callsOperation) == {
+        ("/orders/{id}", "reaches", "GET /api/orders"),
+        ("order history", "reaches", "GET /api/orders"),
+        ("web-js", "calls", "web"),
+        ("GET shop.example", "callsOperation", "GET /api/orders"),
+    }
+    # The page is none of the service's operations, and the same that product events see.
+    assert links(graph, Fo.performs, Fo.offers) == {
+        ("web-js", "performs", "GET shop.example"),
+        ("web", "offers", "GET /api/orders"),
+    }
+    assert ids.page(shop.project, "/orders/{id}") in {str(q.subject)[1:-1] for q in graph}
+
+
 @settings(max_examples=4, deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 4))
 def test_however_events_are_dealt_out_the_graph_ends_the_same(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
-from stewards.claim_set import OPERATIONS, PLACES, Claim, ClaimSet
+from stewards.claim_set import DATA, LINKS, OPERATIONS, PLACES, Claim, ClaimSet
 from stewards.new_things import (
     OVER_CAP,
     UNTRUSTED,
@@ -73,6 +73,38 @@ def test_what_is_settled_needs_no_room() -> None:
     settled = {claim.quad for claim in claims if claim.about == IDS.service("shop", "a")}
     assert not over_cap(claims, settled, {}, HourlyCaps(services=1))
     assert kinds_in(settled, claims) == {"services": 1}
+
+
+@pytest.mark.parametrize(
+    ("kind", "rank", "name"),
+    [
+        (Fo.Job, PLACES, "jobs"),
+        (Fo.Dataset, DATA, "datasets"),
+        (Fo.Topic, DATA, "topics"),
+        (Fo.Column, DATA, "columns"),
+        (Fo.DataStore, DATA, "data stores"),
+        (Fo.Dependency, LINKS, "dependencies"),
+        (Fo.DeploymentEnvironment, PLACES, "environments"),
+        (Fo.Workload, PLACES, "workloads"),
+        (Fo.Page, DATA, "pages"),
+        (Fo.ProductEventType, DATA, "event types"),
+        (Fo.Feature, DATA, "features"),
+        (Fo.ErrorIssue, DATA, "error issues"),
+        (Fo.Release, PLACES, "releases"),
+        (Fo.HttpRoute, OPERATIONS, "operations"),
+        # A class that is none of those is under a cap as well.
+        (Fo.Metric, DATA, "things"),
+    ],
+)
+def test_things_of_every_kind_are_under_a_cap(kind: str, rank: int, name: str) -> None:
+    quads = ClaimSet(IDS.lineage_graph("shop"))
+    for number in range(4):
+        evidence = ((number + 1, digest(number + 1)),)
+        quads.thing(IDS.instance("x", str(number)), kind, str(number), evidence, rank)
+    caps = HourlyCaps(2, 2, 2, 2, 2, 2, 2, 2)
+    over = over_cap(quads.ordered(), frozenset(), {name: 1}, caps)
+    assert {claim.about for claim in over} == {IDS.instance("x", str(n)) for n in (1, 2, 3)}
+    assert over_cap(quads.ordered(), frozenset(), {}, HourlyCaps()) == ()
 
 
 NAMES = st.text("abcdef", min_size=1, max_size=3)

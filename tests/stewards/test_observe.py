@@ -9,6 +9,7 @@ import pytest
 
 from ontology.dataset_names import DataName, Store
 from ontology.vocab import Fo
+from ontology.workload_names import Workload
 from stewards.fact_rows import PageRows, RelationRow, SpanRow
 from stewards.names import MAX_NAME
 from stewards.observe import (
@@ -40,6 +41,10 @@ SPAN = SpanRow(
     namespace="",
     collection="",
     verb="",
+    peer="",
+    workload="",
+    cluster="",
+    cluster_namespace="",
     statement="",
     first_seq=B1[0],
     first_batch=B1[1],
@@ -84,6 +89,27 @@ def test_a_service_with_its_environment_and_release() -> None:
     assert seen.releases == {("web", "1.0"): (B1,)}
     assert not seen.operations
     assert not seen.set_aside
+
+
+def test_a_service_runs_as_a_workload() -> None:
+    ran = replace(SPAN, workload="deployment/web", cluster="eu", cluster_namespace="shop")
+    seen = observations(PageRows(spans=[ran]))
+    assert seen.workloads == {("web", Workload("eu", "shop", "deployment/web")): (B1,)}
+    for odd, aside in (("deployment/ ", {}), ("deployment/" + "n" * 256, {LONG_NAME: 3})):
+        other = observations(PageRows(spans=[replace(ran, workload=odd)]))
+        assert (other.workloads, other.set_aside) == ({}, aside)
+
+
+def test_a_call_names_the_service_that_nothing_instruments() -> None:
+    call = replace(SPAN, subject="op", event_class=Fo.HttpCall, kind="client", peer="pay")
+    seen = observations(PageRows(spans=[call]))
+    assert seen.services == {"web": (B1,), "pay": (B1,)}
+    assert seen.calls == {Call("web", "pay", "", ""): (B1,)}
+    # What is no service's name, or one's own, is none.
+    for peer, aside in (("web", {}), ("unknown_service", {}), ("n" * 257, {LONG_NAME: 3})):
+        other = observations(PageRows(spans=[replace(call, peer=peer)]))
+        assert (set(other.services), other.calls) == ({"web"}, {})
+        assert other.set_aside == aside
 
 
 @pytest.mark.parametrize("name", ["", " \n", "unknown_service", "unknown_service:python", "\u200b"])
