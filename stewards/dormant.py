@@ -24,7 +24,15 @@ from ontology.vocab import Fo, Xsd
 from stewards.draft import Draft, counted
 
 SHARED = frozenset(
-    {Fo.Release, Fo.DeploymentEnvironment, Fo.DataStore, Fo.Dataset, Fo.Topic, Fo.Column}
+    {
+        Fo.Release,
+        Fo.DeploymentEnvironment,
+        Fo.Workload,
+        Fo.DataStore,
+        Fo.Dataset,
+        Fo.Topic,
+        Fo.Column,
+    }
 )
 """Classes of things that more than one project may know."""
 
