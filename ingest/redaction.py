@@ -158,17 +158,19 @@ class Redactor:
         """The event with these columns and values, and with what is done by key."""
         attributes = dict(values)
         for of_key in of_keys:
-            value = attributes.pop(of_key.key)
-            whole = of_key.whole
+            key, whole = of_key.key, of_key.whole
+            value = attributes[key]
             if whole is not None and value and value != whole.replacement:
-                value = whole.replacement
+                attributes[key] = whole.replacement
                 fired.append(whole)
-            fired += of_key.key_rules
-            attributes[of_key.renamed] = value
+            if of_key.key_rules:
+                fired += of_key.key_rules
+                attributes[of_key.renamed] = attributes.pop(key)
         if not fired:
             return event
         with self._counting:
-            self._taken.update((event.project, rule.iri) for rule in fired)
+            for rule in fired:
+                self._taken[event.project, rule.iri] += 1
         changed = event.with_attributes(attributes)
         return changed._replace(**columns) if columns else changed
 
