@@ -20,6 +20,12 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what starts servers first: workers take whole files in this order, and the last ones
+    should be short."""
+    items.sort(key=lambda item: item.get_closest_marker("live") is None)
+
+
 @pytest.fixture(scope="session")
 def checkout() -> Path:
     """The root of the repository."""
