@@ -21,9 +21,10 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put what starts servers first: workers take whole files in this order, and the last ones
+    """Put files that start servers first: workers take whole files in this order, and the last ones
     should be short."""
-    items.sort(key=lambda item: item.get_closest_marker("live") is None)
+    live = {item.path for item in items if item.get_closest_marker("live")}
+    items.sort(key=lambda item: item.path not in live)
 
 
 @pytest.fixture(scope="session")
