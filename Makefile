@@ -14,6 +14,8 @@ DATA ?= data
 PORT ?= 8080
 # Where the W3C's test suites lie; `make conformance` says where to get them. `make test` looks there too.
 SUITES ?= ../shared/suites
+# How many files of tests run at a time; 0 is one after the other, in pytest's own process.
+WORKERS ?= 2
 # Passed on: `make test ARGS="tests/proofs -x"`, `make demo ARGS="--keep kept"`.
 ARGS ?=
 
@@ -27,7 +29,7 @@ demo: $(VENV)/.project ## run the platform and a small shop, show the graph that
 	$(BIN)/fractalops demo $(ARGS)
 
 test: lint ## everything: format, lint, types, import floors, tests
-	$(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.project ## format, lint and types only
 	$(PYTHON) -m ruff format --check .
@@ -50,6 +52,7 @@ lock: $(VENV)/.project ## pin requirements.txt again from pyproject.toml (needs 
 
 clean: ## remove .venv and every cache (not the data folder)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The first Python on PATH that is new enough makes the environment.
 $(VENV)/.created:

@@ -48,7 +48,7 @@ class Sizes:
 TINY = Sizes(
     triples=500,
     rounds=1,
-    seconds=1.0,
+    seconds=0.3,
     settled=0.2,
     untyped=8,
     typed=8,

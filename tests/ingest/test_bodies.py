@@ -112,17 +112,18 @@ def test_the_limit_is_exact(name: str) -> None:
 BOMB_SIZE = 200_000_000
 
 
-@pytest.mark.parametrize(
-    ("encoding", "bomb"),
-    [
-        ("gzip", gzip.compress(bytes(BOMB_SIZE), 9)),
-        ("deflate", zlib.compress(bytes(BOMB_SIZE), 9)),
-        ("br", brotli.compress(bytes(BOMB_SIZE), quality=3)),
-        ("zstd", zstandard.compress(bytes(BOMB_SIZE))),
-    ],
-    ids=ENCODINGS,
-)
-def test_a_bomb_stops_at_the_limit(encoding: str, bomb: bytes) -> None:
+# Zeros are packed as small at the fastest level.
+BOMBS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 1),
+    "deflate": lambda data: zlib.compress(data, 1),
+    "br": lambda data: brotli.compress(data, quality=3),
+    "zstd": zstandard.compress,
+}
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+def test_a_bomb_stops_at_the_limit(encoding: str) -> None:
+    bomb = BOMBS[encoding](bytes(BOMB_SIZE))
     assert len(bomb) < 1_000_000
     tracemalloc.start()
     try:
