@@ -360,6 +360,7 @@ class Assembly:
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
+            busy=lambda: self.pump.behind,
         )
         self._read_again(self._changed_facts())
         self.runner.start()

@@ -14,7 +14,8 @@ import logging
 import re
 from collections import Counter as TallyCounter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from prometheus_client import Counter
 from pyoxigraph import Quad
@@ -213,7 +214,7 @@ class Classifier:
         """The event, redacted, with class, rule and subject; those are empty where no rule fits."""
         event = self._redactor.redact(event)
         value_of = event.attributes.get
-        step = self._known.get(_first_of(event))
+        step = self._known.get((event.project, event.source, event.kind, event.name, event.service))
         while step is not None and step.answer is None:
             step = step.then.get(value_of(step.key))
         answer = self._learned(event) if step is None else step.answer
@@ -233,8 +234,9 @@ class Classifier:
         then = self._known
         place: object = _first_of(event)
         for key in looked_at.order:
-            then, place = then.setdefault(place, _Step(key)).then, event.attributes.get(key)
-        then[place] = _Step(answer=answer)
+            then = then.setdefault(place, _Step(key, {}, None)).then
+            place = event.attributes.get(key)
+        then[place] = _Step("", {}, answer)
         self._answers += 1
         return answer
 
@@ -264,14 +266,13 @@ class Classifier:
 _Namer = Callable[[Event], str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(NamedTuple):
     """An answer; or the attribute to look at next, and what follows by what it holds (``None``
     where it isn't there)."""
 
-    key: str = ""
-    then: dict[object, _Step] = field(default_factory=dict)
-    answer: _Answer | None = None
+    key: str
+    then: dict[object, _Step]
+    answer: _Answer | None
 
 
 def _first_of(event: Event) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def attributes_of(
     ``said`` is what the protocol says beside them, without what is empty: it comes first, and an
     attribute of the same name stands under ``attributes.`` and its name.
     """
-    own = map(_remembering(redact).__getitem__, packed)
+    own = map(remembering(redact), packed)
     if said is None and room == UNLIMITED and len(packed) <= MAX_ATTRIBUTES:
         found = dict(own)
         found.pop("", None)
@@ -98,8 +98,9 @@ class _Remembered(dict[bytes, tuple[str, str]]):
 
 
 @cache
-def _remembering(redact: Callable[[str], str] | None) -> _Remembered:
-    return _Remembered(redact)
+def remembering(redact: Callable[[str], str] | None) -> Callable[[bytes], tuple[str, str]]:
+    """Gives a packed attribute as it is kept; its key is empty if it is not."""
+    return _Remembered(redact).__getitem__
 
 
 def unpacked(packed: bytes) -> KeyValue:

@@ -133,6 +133,11 @@ class Pump:
         """How many batches are not facts yet."""
         return self._inbox.counts().pending
 
+    @property
+    def behind(self) -> bool:
+        """Whether as much waits as is made into facts by the other process."""
+        return self._inbox.counts().pending_bytes >= _LARGE
+
     def wait_for(self, seq: int, timeout: float) -> bool:
         """Wait until the facts of this batch are readable; ``False`` when time ran out first."""
         with self._moved:

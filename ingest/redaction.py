@@ -122,11 +122,12 @@ class Redactor:
         """Whether some rule may find something in some text of an event, whatever its keys are."""
         clean = self._clean
         said = (event.name, event.service, event.release, event.environment, event.session)
-        unknown = [text for text in (*said, *event.attributes.values()) if text not in clean]
-        if not _MACHINE_ID.fullmatch(event.event_id):
-            unknown.append(event.event_id)
-        if not unknown:
+        is_machines = _MACHINE_ID.fullmatch(event.event_id) is not None
+        if is_machines and clean.issuperset(event.attributes.values()) and clean.issuperset(said):
             return False
+        unknown = [text for text in (*said, *event.attributes.values()) if text not in clean]
+        if not is_machines:
+            unknown.append(event.event_id)
         texts = "\n".join(unknown)
         if self._any.search(_bytes(texts)) is not None or (
             _ENCODED.search(texts) and self._any.search(_bytes(unquote(texts))) is not None

@@ -30,6 +30,7 @@ LONGEST_WAIT = 300.0
 SHORTEST_REST = 1.0
 SHARE = 0.2
 """A steward is woken early only so often that it works at most this part of the time."""
+LONGEST_DELAY = 60.0
 JITTER = 0.2
 """Part of the interval by which each waiting time differs, so that stewards don't march in step."""
 
@@ -59,7 +60,8 @@ class StewardRunner:
     """Keeps one steward at work for each assignment.
 
     ``assignments`` is asked before each round. ``url`` is where the platform answers; stewards go
-    through its HTTP API like everyone else. ``monotonic`` gives seconds.
+    through its HTTP API like everyone else. ``busy()`` tells whether much has arrived that isn't
+    facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``monotonic`` gives seconds.
     """
 
     def __init__(
@@ -74,6 +76,7 @@ class StewardRunner:
         caps: HourlyCaps | None = None,
         pacing: Pacing | None = None,
         dormant_after: int = 0,
+        busy: Callable[[], bool] = lambda: False,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -86,6 +89,7 @@ class StewardRunner:
         self._caps = caps
         self._pacing = pacing
         self._dormant_after = dormant_after
+        self._busy = busy
         self._random = random or Random()
         self._monotonic = monotonic
         self._seats: dict[str, _Seat] = {}
@@ -165,12 +169,17 @@ class StewardRunner:
                 for seat in seats:
                     if self._stopping.is_set():
                         return
-                    if seat.due <= self._monotonic():
+                    if self._is_due(seat):
                         self._cycle(seat)
             except Exception:
                 LOGGER.exception("the stewards' round failed; the next one follows")
             self._wake.wait(self._rest())
             self._wake.clear()
+
+    def _is_due(self, seat: _Seat) -> bool:
+        """Whether its time has come: what has arrived becomes facts first, but not for ever."""
+        late = self._monotonic() - seat.due
+        return late >= LONGEST_DELAY or (late >= 0 and not self._busy())
 
     def _cycle(self, seat: _Seat) -> None:
         began = self._monotonic()

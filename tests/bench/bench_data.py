@@ -137,10 +137,10 @@ def traces(number: int, spans: int, services: int = 6) -> bytes:
         start = 1_800_000_000_000_000_000 + chosen.randrange(10**12)
         parent = b""
         for scope, kind, attributes in (
-            (front, Span.SPAN_KIND_SERVER, _route(noun)),
-            (front, Span.SPAN_KIND_CLIENT, _call(noun)),
-            (back, Span.SPAN_KIND_SERVER, _route(noun)),
-            (back, Span.SPAN_KIND_CLIENT, _query(noun)),
+            (front, Span.SPAN_KIND_SERVER, _route(noun, chosen)),
+            (front, Span.SPAN_KIND_CLIENT, _call(noun, chosen)),
+            (back, Span.SPAN_KIND_SERVER, _route(noun, chosen)),
+            (back, Span.SPAN_KIND_CLIENT, _query(noun, chosen)),
         ):
             span = scopes[scope].spans.add()
             span.trace_id, span.span_id, span.parent_span_id = trace, chosen.randbytes(8), parent
@@ -152,7 +152,8 @@ def traces(number: int, spans: int, services: int = 6) -> bytes:
     return gzip.compress(request.SerializeToString(), 6)
 
 
-def _route(noun: str) -> dict[str, str | int]:
+# Ten attributes each, of which one or two differ from span to span.
+def _route(noun: str, chosen: random.Random) -> dict[str, str | int]:
     return {
         "http.request.method": "GET",
         "http.route": f"/{noun}/{{id}}",
@@ -162,20 +163,27 @@ def _route(noun: str) -> dict[str, str | int]:
         "server.address": "shop.internal",
         "network.protocol.version": "1.1",
         "user_agent.original": "python-requests/2.32",
+        "network.peer.port": chosen.randrange(32_768, 61_000),
+        "thread.id": chosen.randrange(40),
     }
 
 
-def _call(noun: str) -> dict[str, str | int]:
+def _call(noun: str, chosen: random.Random) -> dict[str, str | int]:
     return {
         "http.request.method": "GET",
         "url.full": f"http://shop.internal/{noun}/42",
         "server.address": "shop.internal",
         "server.port": 8080,
         "http.response.status_code": 200,
+        "url.scheme": "http",
+        "network.protocol.version": "1.1",
+        "network.transport": "tcp",
+        "thread.id": chosen.randrange(40),
+        "thread.name": "worker",
     }
 
 
-def _query(noun: str) -> dict[str, str | int]:
+def _query(noun: str, chosen: random.Random) -> dict[str, str | int]:
     return {
         "db.system.name": "postgresql",
         "db.namespace": "shop",
@@ -184,6 +192,9 @@ def _query(noun: str) -> dict[str, str | int]:
         "db.query.text": f"SELECT * FROM {noun} WHERE id = $1",
         "server.address": "db.internal",
         "server.port": 5432,
+        "db.response.returned_rows": chosen.randrange(500),
+        "thread.id": chosen.randrange(40),
+        "thread.name": "worker",
     }
 
 
