@@ -10,8 +10,12 @@ A new source is a line here, a module that reads its bytes, and a receiver that 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping
-from itertools import repeat
+from itertools import islice, repeat
+from typing import Any
+
+from google.protobuf.message import DecodeError
 
 from ingest import (
     glitchtip_alert,
@@ -37,6 +41,8 @@ from ingest.evidence import EvidenceBatch
 from ingest.otlp_entities import entities_of
 from ingest.otlp_packed import packed
 from ingest.pseudonyms import Pseudonyms
+
+log = logging.getLogger(__name__)
 
 Decoder = Callable[[bytes, EvidenceBatch], Iterator[Event | Skipped]]
 
@@ -64,29 +70,52 @@ def _errors(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
 
 
 def _spans(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
-    read = otlp.read(payload, batch.content_type, otlp.TRACES)
-    yield from _left_out(read.rejected)
-    request = packed(read, payload, batch.content_type)
-    yield from entities_of(request.resource_spans, batch)
-    yield from otlp_spans.events_of(
-        request, project=batch.project, seq=batch.seq, batch=batch.digest
-    )
+    def items(request: Any) -> Iterator[Event]:
+        yield from entities_of(request.resource_spans, batch)
+        yield from otlp_spans.events_of(
+            request, project=batch.project, seq=batch.seq, batch=batch.digest
+        )
+
+    return _of_signal(otlp.TRACES, items, payload, batch)
 
 
 def _log_records(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
-    read = otlp.read(payload, batch.content_type, otlp.LOGS)
-    yield from _left_out(read.rejected)
-    request = packed(read, payload, batch.content_type)
-    yield from entities_of(request.resource_logs, batch)
-    yield from otlp_logs.events_of(request, batch)
+    def items(request: Any) -> Iterator[Event]:
+        yield from entities_of(request.resource_logs, batch)
+        yield from otlp_logs.events_of(request, batch)
+
+    return _of_signal(otlp.LOGS, items, payload, batch)
 
 
 def _data_points(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]:
-    read = otlp.read(payload, batch.content_type, otlp.METRICS)
+    def items(request: Any) -> Iterator[Event | Skipped]:
+        yield from entities_of(request.resource_metrics, batch)
+        yield from otlp_metrics.events_of(request, batch)
+
+    return _of_signal(otlp.METRICS, items, payload, batch)
+
+
+def _of_signal(
+    signal: otlp.Signal[Any],
+    items: Callable[[Any], Iterator[Event | Skipped]],
+    payload: bytes,
+    batch: EvidenceBatch,
+) -> Iterator[Event | Skipped]:
+    """The items of a request with packed attributes, after as many skipped ones as were rejected
+    when it came."""
+    given = 0
+    if batch.content_type == otlp.PROTOBUF:
+        try:
+            for item in items(packed(payload, signal)):
+                yield item
+                given += 1
+            return
+        except DecodeError:
+            # An item can't be read: what comes after those before it is read without that one.
+            log.debug("batch %d is read item by item", batch.seq)
+    read = otlp.read(payload, batch.content_type, signal)
     yield from _left_out(read.rejected)
-    request = packed(read, payload, batch.content_type)
-    yield from entities_of(request.resource_metrics, batch)
-    yield from otlp_metrics.events_of(request, batch)
+    yield from islice(items(packed(read.request.SerializeToString(), signal)), given, None)
 
 
 def _left_out(rejected: int) -> Iterator[Skipped]:

@@ -44,7 +44,7 @@ def decode(
 
     Raises as :func:`ingest.otlp.read` does.
     """
-    request = packed(read(payload, encoding, TRACES), payload, encoding)
+    request = packed(read(payload, encoding, TRACES).request.SerializeToString(), TRACES)
     return tuple(events_of(request, project=project, seq=seq, batch=batch))
 
 

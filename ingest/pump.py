@@ -53,12 +53,24 @@ REDACTIONS = Counter(
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Taken:
+    """Batches as they were read, of ``size`` bytes together; ``alone`` is one that may have ended
+    the process before."""
+
+    seqs: list[int]
+    given: list[Given]
+    size: int
+    alone: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Group:
     """Batches that are taken across together, and the facts that are made of them."""
 
     seqs: Sequence[int]
     facts: Iterator[Facts]
+    apart: bool
 
     @property
     def last(self) -> int:
@@ -170,17 +182,18 @@ class Pump:
 
     def _turn(self) -> None:
         """Take one group of batches across."""
-        group, self._ahead = self._ahead or self._begin(self._inbox.cursor), None
+        group, self._ahead = self._ahead or self._begin(self._taken(self._inbox.cursor)), None
         if group is None:
             return
+        # Read while the other process is at this group, which it leaves the moment it is done.
+        following = self._taken(group.last) if group.apart and not self._stopping.is_set() else None
         waiting: list[pa.Table] = []
         brought: dict[int, list[Numbers]] = {seq: [] for seq in group.seqs}
         events: TallyCounter[tuple[str, bool]] = TallyCounter()
         try:
             for facts in group.facts:
-                if facts.last and not self._stopping.is_set():
-                    # Made while the last of these is stored.
-                    self._ahead = self._begin(group.last, ahead=True)
+                if facts.last and following is not None:
+                    self._ahead = self._begin_ahead(following)
                 waiting.append(facts.columns)
                 if facts.last or sum(each.nbytes for each in waiting) >= _INSERT_BYTES:
                     self._store(waiting)
@@ -203,29 +216,40 @@ class Pump:
         if self._on_facts is not None:
             self._on_facts(group.last)
 
-    def _begin(self, after: int, *, ahead: bool = False) -> _Group | None:
-        """Begin with the batches after this one, ``None`` if there are none; with ``ahead`` only
-        those whose facts another process makes meanwhile."""
-        given: list[Given] = []
-        seqs: list[int] = []
-        size = 0
-        careful = after < self._careful_until
-        most = 1 if careful else _MAX_BATCHES
-        for batch in self._inbox.pending(after, most):
-            if seqs and size + batch.size > _MAX_BYTES:
+    def _taken(self, after: int) -> _Taken:
+        """The batches after this one that are taken across together, and their payloads."""
+        taken = _Taken([], [], 0, alone=after < self._careful_until)
+        for batch in self._inbox.pending(after, 1 if taken.alone else _MAX_BATCHES):
+            if taken.seqs and taken.size + batch.size > _MAX_BYTES:
                 break
-            seqs.append(batch.seq)
-            size += batch.size
+            taken.seqs.append(batch.seq)
+            taken.size += batch.size
             try:
-                given.append(Given(batch, self._inbox.payload(batch.seq)))
+                taken.given.append(Given(batch, self._inbox.payload(batch.seq)))
             except EvidenceErased:
                 continue
             except EvidenceCorrupt as error:
                 self._set_aside(batch.seq, error.detail)
-        apart = self._process if careful or size >= _LARGE else None
-        if not seqs or (ahead and apart is None):
+        return taken
+
+    def _begin(self, taken: _Taken) -> _Group | None:
+        """Begin with these batches, large groups in the other process."""
+        if not taken.seqs:
             return None
-        return _Group(seqs, (apart or self._maker).make(self._rules(), given))
+        apart = self._process if taken.alone or taken.size >= _LARGE else None
+        facts = (apart or self._maker).make(self._rules(), taken.given)
+        return _Group(taken.seqs, facts, apart is not None)
+
+    def _begin_ahead(self, taken: _Taken) -> _Group | None:
+        """The same while what was made before is stored; only the other process can do that."""
+        if not taken.alone and taken.size < _LARGE:
+            return None
+        try:
+            return self._begin(taken)
+        except ProcessLost as error:
+            # It had made all it was asked for: these are begun again in their turn.
+            log.warning("%s", error)
+            return None
 
     def _store(self, waiting: list[pa.Table]) -> None:
         """Store what waits, at once: the engine merges small parts again and again."""
