@@ -35,6 +35,7 @@ _LARGE: Final = 256 << 10
 # Columns of this size go into one insert, together with the chunk that exceeds it.
 _INSERT_BYTES: Final = 32 << 20
 _IDLE_SECONDS = 1.0
+_STOP_SECONDS: Final = 15.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
 _IDENTITY = "warehouse"
 
@@ -137,8 +138,11 @@ class Pump:
         with self._moved:
             self._moved.notify_all()
         if self._thread.is_alive():
-            self._thread.join()
+            self._thread.join(_STOP_SECONDS)
+        # Whoever still waits for it hears that it is lost.
         self._forget()
+        if self._thread.is_alive():
+            self._thread.join()
 
     @property
     def lag(self) -> int:
@@ -270,6 +274,8 @@ class Pump:
         """One of these batches ended the process that read it: each is read alone, and that one is
         set aside."""
         self._forget()
+        if self._stopping.is_set():
+            return
         if len(group.seqs) > 1:
             log.warning("%s; reading the batches up to %d one by one", error, group.last)
             self._careful_until = group.last

@@ -352,6 +352,27 @@ def test_a_batch_that_ends_the_process_is_set_aside_alone(
     assert events(warehouse) == 16_000
 
 
+def test_stopping_ends_a_process_that_hangs_and_blames_no_batch(
+    inbox: Inbox,
+    warehouse: Warehouse,
+    classifier: Classifier,
+    process: FactProcess,
+    payload: Payload,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ingest.pump._STOP_SECONDS", 0.2)
+    pump = Pump(inbox, warehouse, lambda: classifier, DECODERS, process=process)
+    put(inbox, payload(12_000))
+    pump.start()
+    while (pid := process.pid) is None:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGSTOP)
+    pump.stop()
+    assert (inbox.aside(), pump.lag) == ((), 1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
 def test_listeners_hear_of_new_facts_and_stopping_is_quick(
     inbox: Inbox, warehouse: Warehouse, classifier: Classifier, payload: Payload
 ) -> None:
