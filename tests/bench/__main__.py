@@ -19,6 +19,7 @@ from pathlib import Path
 import bench_collector
 import bench_facts
 import bench_gate
+import bench_memory
 import bench_proofs
 import bench_proposals
 import bench_queries
@@ -37,6 +38,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "queries": bench_queries.measure,
     "proposals": bench_proposals.measure,
     "spans": bench_spans.measure,
+    "memory": bench_memory.measure,
     "facts": bench_facts.measure,
     "sweep": bench_sweep.measure,
     "collector": bench_collector.measure,

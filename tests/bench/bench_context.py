@@ -30,7 +30,8 @@ PART = 20_000
 @dataclass(frozen=True)
 class Sizes:
     """How much is measured. Counts are per round; ``seconds`` is the length of one load,
-    ``settled`` of the rest before memory is looked at, ``swept`` the spans of a steward's sweep."""
+    ``settled`` of the rest before memory is looked at, ``swept`` the spans of a steward's sweep,
+    ``loaded`` how long memory is watched under load."""
 
     triples: int = 100_000
     rounds: int = 3
@@ -41,6 +42,7 @@ class Sizes:
     payloads: int = 240
     spans: int = 500
     swept: int = 1_000_000
+    loaded: float = 600.0
     verifications: int = 300
     tiny: bool = False
 
@@ -55,6 +57,7 @@ TINY = Sizes(
     payloads=8,
     spans=20,
     swept=2_000,
+    loaded=2.0,
     verifications=3,
     tiny=True,
 )

@@ -32,6 +32,7 @@ FIGURES = {
     "proposals of 20 typed quads, 8 clients",
     "spans to durable 2xx",
     "spans to facts",
+    "memory under load, all processes, PSS",
     "facts written",
     "a steward's sweep",
     "a steward's look when nothing is new",
