@@ -27,6 +27,7 @@ from graph_api.cli_errors import CommandError
 from graph_api.cli_output import working
 from graph_api.cli_session import folder_token, running_server
 from graph_api.client import Client, Json
+from graph_api.demo_page import show_page
 from runtime.errors import ProcessError
 from runtime.process_exec import Running, capture, spawn
 
@@ -90,6 +91,7 @@ def run_demo(console: Console, keep: Path | None = None) -> int:
         after = _settle(client)
         _nothing_new(before, after)
         report.again(console, before, after)
+        show_page(console, client, PROJECT, str(created["browser_key"]), examples, folder)
         _look_further(console, folder if keep is not None else None)
     return 0
 

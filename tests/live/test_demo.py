@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -99,6 +100,18 @@ def test_it_explains_and_verifies_one_triple(demo: subprocess.CompletedProcess[s
 
 def test_steady_traffic_proposes_nothing(demo: subprocess.CompletedProcess[str]) -> None:
     assert re.search(r"\d+ more facts, and the stewards proposed nothing", demo.stdout)
+
+
+def test_what_only_pages_say_waits(demo: subprocess.CompletedProcess[str]) -> None:
+    part = demo.stdout.partition("Pages of the shop speak too")[2]
+    if shutil.which("node") and shutil.which("npm"):
+        assert "3 views arrived" in part
+        assert "1 proposal of the steward's waits for a person" in part
+        assert (
+            "seen only by keys that stand in pages. First seen in 1 evidence batch: 1 page" in part
+        )
+    else:
+        assert "Left out: Node.js isn't here" in part
 
 
 def test_it_shows_no_secret(demo: subprocess.CompletedProcess[str], temporary: Path) -> None:
