@@ -31,6 +31,7 @@ from graph_api.proof_facts import ProofFacts
 from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
+from graph_api.sweep_facts import SweepFacts
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import IngestError
@@ -361,6 +362,7 @@ class Assembly:
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
             busy=lambda: self.pump.behind,
+            swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
         )
         self._read_again(self._changed_facts())
         self.runner.start()
