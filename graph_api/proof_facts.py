@@ -1,8 +1,8 @@
 """Log entries and the states that were reached with them, as facts in the warehouse.
 
 Invariant: a follower of the journal. Its cursor is what the warehouse holds, of the table with
-the least, so whatever is lost is written again, and rows with the same key collapse. Every entry has
-a row in ``proof_entries`` and one at least in ``lifecycle``.
+the least, so whatever is lost is written again, and rows with the same key collapse. Every entry
+has a row in ``proof_entries`` and one at least in ``lifecycle``.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
+from graph_api.decision_card import DecisionCards
 from graph_api.negotiate import best
 from graph_api.problems import Problem
 from graph_api.proposal_json import answered, nodes_told, problem_of, proposal_json
@@ -62,6 +63,7 @@ def build_router(
     published: Callable[[], int],
     committed: Callable[[str, int], None],
     proposals: Callable[..., list[tuple[int, ProposalView]]],
+    cards: DecisionCards,
 ) -> APIRouter:
     """Routes below ``/proposals``.
 
@@ -163,6 +165,13 @@ def build_router(
     def show(identifier: str, caller: Caller = anybody) -> dict[str, Any]:
         """One proposal."""
         return shown(readable(identifier, caller), caller)
+
+    @router.get("/proposals/{identifier}/card")
+    def card(identifier: str, caller: Caller = anybody) -> dict[str, Any]:
+        """All that somebody needs who decides on it: what it says and what bears it out, the things
+        as they would be, and what saved queries would answer."""
+        view = readable(identifier, caller)
+        return {"proposal": shown(view, caller), **answered(cards.card, view, caller)}
 
     @router.get("/proposals/{identifier}/diff")
     def diff(identifier: str, request: Request, caller: Caller = anybody) -> Response:

@@ -200,6 +200,18 @@ class Index:
         rows = self._all(sql + " ORDER BY n DESC LIMIT ?", (*values, limit))
         return [_entry_row(row) for row in rows]
 
+    def following(
+        self, first: int, limit: int, readable: Collection[str] | None = None
+    ) -> list[EntryRow]:
+        """Log entries from ``first`` on, oldest first; ``readable`` as for :meth:`proposals`."""
+        sql = "SELECT * FROM entries WHERE n >= ?"
+        values: list[Any] = [first]
+        if readable is not None:
+            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
+            values += readable
+        rows = self._all(sql + " ORDER BY n LIMIT ?", (*values, limit))
+        return [_entry_row(row) for row in rows]
+
     def of_kind(self, kind: str, start: int = 0) -> list[int]:
         """Entries of one kind from ``start`` on, oldest first."""
         rows = self._all(

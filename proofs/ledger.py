@@ -37,7 +37,7 @@ from proofs.errors import (
 )
 from proofs.governance import OPERATOR, Governance
 from proofs.journal import Journal
-from proofs.policy import AUTO, Policy
+from proofs.policy import AUTO, Policy, Verdict
 from proofs.projections import Projections, format_time, load_entry
 from proofs.proposal import (
     APPLIED,
@@ -130,6 +130,11 @@ class Ledger:
     def delta_of(self, view: ProposalView) -> Delta:
         """The change a proposal asks for."""
         return self._projections.delta_of(view)
+
+    def verdict(self, view: ProposalView) -> Verdict:
+        """What policy asks of a proposal as the graph is now, once it is valid."""
+        delta = self._projections.delta_of(view)
+        return self._policy.judge(self.governance, view.author, delta, self._known, view.hold)
 
     # --- what is proposed
 
