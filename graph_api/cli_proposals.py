@@ -284,6 +284,25 @@ def reject(
     _decide(context, identifier, "reject", reason, data, output)
 
 
+@proposals.command("request-changes")
+def request_changes(
+    context: typer.Context,
+    identifier: Identifier,
+    reason: Annotated[
+        str, typer.Option("--reason", help="What should change; its author reads it.")
+    ],
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Ask for changes: this proposal ends, and its author proposes anew.
+
+    \b
+    Example:
+        fractalops proposals request-changes 01JD3Z8Y --reason "name the database as it is now"
+    """
+    _decide(context, identifier, "request-changes", reason, data, output)
+
+
 @proposals.command("withdraw")
 def withdraw(
     context: typer.Context,

@@ -114,6 +114,7 @@ class DecisionCards:
             "you_may": {
                 "approve": may_approve,
                 "reject": waits and caller.role == OPERATOR,
+                "request changes": waits and caller.role == OPERATOR,
                 "withdraw": waits and caller.principal == view.author,
             },
             "others_who_may_approve": sorted(operators - {view.author, caller.principal}),

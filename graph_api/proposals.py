@@ -41,7 +41,7 @@ class DecisionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    outcome: Literal["approve", "reject", "withdraw"]
+    outcome: Literal["approve", "reject", "request-changes", "withdraw"]
     reason: str = Field(default="", max_length=4000)
 
 
@@ -208,11 +208,13 @@ def build_router(
     async def decide(
         identifier: str, body: DecisionBody, request: Request, caller: Caller = writers
     ) -> Response:
-        """Approve or reject what another person proposed, or withdraw what you proposed."""
+        """Approve what another person proposed, reject it, ask for changes with the reason; or
+        withdraw what you proposed."""
         readable(identifier, caller)
         decisions = {
             "approve": ledger.approve,
             "reject": ledger.reject,
+            "request-changes": ledger.request_changes,
             "withdraw": ledger.withdraw,
         }
         try:

@@ -14,7 +14,7 @@ from datetime import datetime
 from ontology.ids import Ids
 from ontology.terms import Delta
 from proofs.check import Checked, Checker, refusal
-from proofs.errors import Forbidden, Invalid, WrongState
+from proofs.errors import BadSubmission, Forbidden, Invalid, WrongState
 from proofs.governance import OPERATOR
 from proofs.policy import FOUR_EYES, Policy
 from proofs.projections import Projections, format_time
@@ -22,6 +22,7 @@ from proofs.proposal import (
     APPLIED,
     APPROVED,
     AWAITING,
+    CHANGES_REQUESTED,
     INVALID,
     REJECTED,
     SUPERSEDED,
@@ -77,6 +78,17 @@ class Decider:
             self._recorder.resume()
             view = self._decidable(principal, identifier)
             return self._end(view, principal, "reject", "rejected", REJECTED, reason)
+
+    def request_changes(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        check_text(reason, "the reason")
+        if not reason.strip():
+            raise BadSubmission("say what should change: the author reads it", "reason-missing")
+        with self._writing:
+            self._recorder.resume()
+            view = self._decidable(principal, identifier)
+            # It is not applied in this form, which is what the log has to tell of it.
+            outcome, state = "request changes", CHANGES_REQUESTED
+            return self._end(view, principal, outcome, "rejected", state, reason)
 
     def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView:
         check_text(reason, "the reason")

@@ -237,6 +237,11 @@ class Ledger:
         """Ends a proposal that awaits a decision; the graph stays as it is."""
         return self._decider.reject(principal, identifier, reason)
 
+    def request_changes(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        """Ends a proposal that could be one with what ``reason`` asks for; an operator's, author or
+        not. Its author proposes anew."""
+        return self._decider.request_changes(principal, identifier, reason)
+
     def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView:
         """Takes a proposal back, by its author."""
         return self._decider.withdraw(principal, identifier, reason)

@@ -22,6 +22,7 @@ APPROVED = "approved"
 REJECTED = "rejected"
 APPLIED = "applied"
 PROVEN = "proven"
+CHANGES_REQUESTED = "changes requested"
 WITHDRAWN = "withdrawn"
 SUPERSEDED = "superseded"
 REVERTED = "reverted"
@@ -31,9 +32,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     SUBMITTED: frozenset({INVALID, VALID}),
     INVALID: frozenset(),
     VALID: frozenset({AWAITING, APPROVED, REJECTED}),
-    AWAITING: frozenset({APPROVED, REJECTED, WITHDRAWN, SUPERSEDED, INVALID}),
+    AWAITING: frozenset({APPROVED, REJECTED, CHANGES_REQUESTED, WITHDRAWN, SUPERSEDED, INVALID}),
     APPROVED: frozenset({APPLIED}),
     REJECTED: frozenset(),
+    CHANGES_REQUESTED: frozenset(),
     APPLIED: frozenset({PROVEN, REVERTED}),
     PROVEN: frozenset({REVERTED}),
     WITHDRAWN: frozenset(),

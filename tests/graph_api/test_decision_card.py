@@ -200,7 +200,8 @@ def test_a_grant_shows_in_what_saved_queries_answer(desk: Desk) -> None:
     view = gate.propose(turtle, "governance", by=gate.operator)
     card = desk.card(view)
     assert card["decision"]["needs"] == "four eyes"
-    assert card["decision"]["you_may"] == {"approve": False, "reject": True, "withdraw": True}
+    allowed = card["decision"]["you_may"]
+    assert (allowed["approve"], allowed["reject"], allowed["withdraw"]) == (False, True, True)
     answers = {answer["name"]: answer for answer in card["queries"]["answers"]}
     assert [row[2] for row in answers["who-may-change-what"]["gained"]] == ["19999"]
 
@@ -209,7 +210,10 @@ def test_who_may_decide(desk: Desk) -> None:
     view = desk.wait(desk.gate.service("cart"))
     decision = desk.card(view)["decision"]
     assert (decision["needs"], decision["because"]) == ("operator decision", "a person should look")
-    assert decision["you_may"] == {"approve": True, "reject": True, "withdraw": False}
+    assert decision["you_may"] == {
+        **{"approve": True, "reject": True, "request changes": True},
+        "withdraw": False,
+    }
     other = desk.card(view, desk.caller("analyst"))["decision"]
     assert set(other["you_may"].values()) == {False}
     assert other["others_who_may_approve"] == [desk.gate.operator]

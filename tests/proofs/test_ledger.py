@@ -192,6 +192,26 @@ def test_an_agent_with_the_operators_role_is_no_second_person(gate: Gate) -> Non
     assert gate.ledger.reject(bot, view.id, "beep").state == "rejected"
 
 
+def test_who_asks_for_changes_says_which_and_ends_the_proposal(gate: Gate, two: str) -> None:
+    view = gate.propose(CLASS, "ontology", by=gate.operator)
+    before = gate.ledger.state_digest
+    for reason in ("", " \n"):
+        with pytest.raises(BadSubmission, match="say what should change"):
+            gate.ledger.request_changes(two, view.id, reason)
+    with pytest.raises(Forbidden):
+        gate.ledger.request_changes(gate.steward, view.id, "a reason")
+    asked = gate.ledger.request_changes(two, view.id, "name the topic too")
+    assert asked.state == "changes requested"
+    assert [(item.by, item.outcome, item.reason) for item in asked.decisions] == [
+        (two, "request changes", "name the topic too")
+    ]
+    for decide in (gate.ledger.approve, gate.ledger.reject, gate.ledger.request_changes):
+        with pytest.raises(WrongState):
+            decide(two, view.id, "a replayed decision")
+    assert gate.ledger.state_digest == before
+    gate.sound()
+
+
 def test_a_rejected_proposal_leaves_the_graph_and_keeps_its_report(gate: Gate, two: str) -> None:
     before = gate.asserted("ontology")
     view = gate.propose(CLASS, "ontology", by=gate.operator)

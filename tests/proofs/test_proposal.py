@@ -26,6 +26,7 @@ ALLOWED = {
     ("valid", "rejected"),
     ("awaiting decision", "approved"),
     ("awaiting decision", "rejected"),
+    ("awaiting decision", "changes requested"),
     ("awaiting decision", "withdrawn"),
     ("awaiting decision", "superseded"),
     ("awaiting decision", "invalid"),
@@ -34,7 +35,7 @@ ALLOWED = {
     ("applied", "reverted"),
     ("proven", "reverted"),
 }
-ENDS = {"invalid", "rejected", "withdrawn", "superseded", "reverted"}
+ENDS = {"invalid", "rejected", "changes requested", "withdrawn", "superseded", "reverted"}
 
 VIEW = ProposalView(
     id="p1",
