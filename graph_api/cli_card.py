@@ -60,6 +60,9 @@ def _decision(decision: _Json) -> None:
         "because": decision.get("because"),
         "you may": may or "nothing but look",
         "others who may approve": others or "nobody",
+        "approved by": [short_principal(iri) for iri in decision.get("approved_by") or ()] or None,
+        "approvals missing": decision.get("approvals_missing"),
+        "expires at": decision.get("expires_at"),
         "time lock until": decision.get("time_lock_until"),
     }
     found = {name: value for name, value in facts.items() if value is not None}

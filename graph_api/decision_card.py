@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from pyoxigraph import NamedNode, Quad
@@ -29,6 +30,7 @@ from ontology.terms import Delta, graph_of
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.ledger import Ledger
 from proofs.policy import AUTO, ONE_OPERATOR
+from proofs.projections import format_time
 from proofs.proposal import AWAITING, ProposalView
 
 LOGGER = logging.getLogger(__name__)
@@ -106,7 +108,8 @@ class DecisionCards:
         # A wider grant may have come meanwhile: what waits is still decided by somebody.
         needs = ONE_OPERATOR if waits and verdict.requires == AUTO else verdict.requires
         operators = self._ledger.governance.operators()
-        may_approve = waits and caller.principal in operators and caller.principal != view.author
+        approved, missing = self._ledger.approvals(view) if waits else ([], 0)
+        may_approve = waits and caller.principal in operators - {view.author, *approved}
         return {
             "waits": waits,
             "needs": needs,
@@ -117,9 +120,21 @@ class DecisionCards:
                 "request changes": waits and caller.role == OPERATOR,
                 "withdraw": waits and caller.principal == view.author,
             },
-            "others_who_may_approve": sorted(operators - {view.author, caller.principal}),
+            "others_who_may_approve": sorted(
+                operators - {view.author, caller.principal, *approved}
+            ),
+            "approved_by": approved,
+            "approvals_missing": missing,
             "time_lock_until": view.time_lock_until if waits else None,
+            "expires_at": self._expiry(view),
         }
+
+    def _expiry(self, view: ProposalView) -> str | None:
+        """When a waiting proposal expires; one under a time lock doesn't."""
+        lifetime = self._ledger.governance.lifetime
+        if lifetime is None or view.state != AWAITING or view.time_lock_until:
+            return None
+        return format_time(datetime.fromisoformat(view.submitted_at) + lifetime)
 
     def _claims(self, view: ProposalView, caller: Caller) -> tuple[Claims | None, str]:
         """The claims, or why they could not be held against the facts."""

@@ -96,7 +96,7 @@ def _steps(entry: Entry) -> Iterator[LifecycleRow]:
         quads=proof.delta.additions.count + proof.delta.removals.count,
         evidence=_evidence(proof),
     )
-    if not proof.transitions:
+    if not proof.transitions and not proof.proposal:
         yield reached
     former = DRAFT if SUBMITTED in proof.transitions else AWAITING
     for state in proof.transitions:

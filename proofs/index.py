@@ -171,6 +171,13 @@ class Index:
         )
         return [str(row[0]) for row in rows]
 
+    def oldest(self, state: str, limit: int) -> list[ProposalView]:
+        """The proposals that are in this state, oldest first."""
+        rows = self._all(
+            "SELECT view FROM proposals WHERE state = ? ORDER BY number LIMIT ?", (state, limit)
+        )
+        return [ProposalView.from_json(row[0]) for row in rows]
+
     def counts(self) -> dict[str, int]:
         """How many proposals are in each state."""
         rows = self._all("SELECT state, count(*) FROM proposals GROUP BY state ORDER BY state")

@@ -136,6 +136,11 @@ class Ledger:
         delta = self._projections.delta_of(view)
         return self._policy.judge(self.governance, view.author, delta, self._known, view.hold)
 
+    def approvals(self, view: ProposalView) -> tuple[list[str], int]:
+        """Who has approved a waiting proposal, and how many approvals it lacks."""
+        asked = self._projections.delta_of(view)
+        return self._decider.approvals(view), self._decider.approvals_missing(view, asked)
+
     # --- what is proposed
 
     def submit(
@@ -247,7 +252,8 @@ class Ledger:
         return self._decider.withdraw(principal, identifier, reason)
 
     def tick(self) -> int:
-        """Applies what the single-operator time lock has released; how many that were."""
+        """Applies what the single-operator time lock has released; how many that were. What waited
+        for longer than proposals live expires."""
         return self._decider.tick()
 
     # --- the steps

@@ -27,6 +27,7 @@ ALLOWED = {
     ("awaiting decision", "approved"),
     ("awaiting decision", "rejected"),
     ("awaiting decision", "changes requested"),
+    ("awaiting decision", "expired"),
     ("awaiting decision", "withdrawn"),
     ("awaiting decision", "superseded"),
     ("awaiting decision", "invalid"),
@@ -35,7 +36,15 @@ ALLOWED = {
     ("applied", "reverted"),
     ("proven", "reverted"),
 }
-ENDS = {"invalid", "rejected", "changes requested", "withdrawn", "superseded", "reverted"}
+ENDS = {
+    "invalid",
+    "rejected",
+    "changes requested",
+    "expired",
+    "withdrawn",
+    "superseded",
+    "reverted",
+}
 
 VIEW = ProposalView(
     id="p1",
