@@ -24,9 +24,9 @@ from proofs.erasure import Erasure
 from proofs.errors import Invalid
 from proofs.projections import load_entry
 from stewards.outcome import Outcome
-from tests.proofs.conftest import Clock, Gate, founded, signer
+from tests.proofs.conftest import Clock, Gate, founded, gate, signer
 
-__all__ = ["founded", "signer"]  # fixtures
+__all__ = ["founded", "gate", "signer"]  # fixtures
 
 FOLDER = Path(__file__).parents[2] / "docs" / "operations"
 FILES = sorted(FOLDER.glob("*.sql"))
@@ -136,6 +136,23 @@ def test_each_state_of_a_proposal_is_a_row(story: Story) -> None:
             "SELECT state, principal FROM lifecycle WHERE kind = 'decision'"
             f" AND subject = '{view.id}' ORDER BY entry, step"
         ) == [[item.outcome, item.by] for item in view.decisions]
+
+
+def test_an_approval_that_does_not_suffice_is_a_decision_and_no_state(gate: Gate) -> None:
+    otto = gate.name("otto", "operator")
+    organisation = gate.ids.organisation("acme")
+    for statement in (
+        'principal:mia a fo:Person ; fo:slug "mia" ; fo:hasRole fo:OperatorRole .',
+        f"<{organisation}> fo:approvalsNeeded 2 .",
+    ):
+        view = gate.propose(statement, "governance", by=gate.operator)
+        gate.ledger.approve(otto, view.id, "")
+    asked = gate.propose('ex:T a owl:Class ; rdfs:label "t" .', "ontology", by=gate.operator)
+    view = gate.ledger.approve(otto, asked.id, REASON)
+    leaf = gate.journal.leaf(view.head)
+    (row,) = rows_of_entry(load_entry(gate.journal, view.head, leaf, gate.key.verifier))
+    assert (row.kind, row.subject, row.state) == ("decision", asked.id, "approve")
+    assert row.policy == "four eyes, 1 more needed"
 
 
 def test_what_people_wrote_is_no_fact(story: Story) -> None:
