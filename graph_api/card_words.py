@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from pyoxigraph import Literal, NamedNode, Quad
+from pyoxigraph import BlankNode, Literal, NamedNode, Quad, Triple
 
 from graph_api.harmless import harmless
 from ontology.store import GraphStore
 from ontology.terms import Delta
 from ontology.vocab import Rdf, Rdfs
-from shapes.view import Node
 
+Term = NamedNode | BlankNode | Literal | Triple
 _TYPE = NamedNode(Rdf.type)
 _LABEL = NamedNode(Rdfs.label)
 
@@ -42,13 +42,13 @@ class Words:
             return f"{_address(_iri(quad.subject))} is called {self.name(quad.object)}"
         return f"{subject}: {self.noun(quad.predicate)} {self.name(quad.object)}"
 
-    def name(self, term: Node) -> str:
+    def name(self, term: Term) -> str:
         """The label of a thing or the text of a literal, in quotes."""
         if isinstance(term, Literal):
             return f'"{harmless(term.value)}"'
         return f'"{self._label(_iri(term))}"'
 
-    def noun(self, term: Node) -> str:
+    def noun(self, term: Term) -> str:
         """The label of a term of the vocabulary, as the graph has it or else as its IRI ends."""
         return self._label(_iri(term))
 

@@ -223,11 +223,14 @@ class DecisionCards:
     ) -> dict[str, Any]:
         """The things that change as they would be described."""
         things = sorted({quad.subject for quad in delta.quads}, key=str)
+        new: dict[object, list[Quad]] = {}
+        for quad in _ordered(delta.additions):
+            new.setdefault(quad.subject, []).append(quad)
         if view.state != AWAITING:
             return {"things": [], "omitted": len(things)}
         return {
             "things": [
-                self._thing(thing, delta, words, caller)
+                self._thing(thing, new.get(thing, []), delta, words, caller)
                 for thing in things[:MOST_THINGS]
                 if isinstance(thing, NamedNode)
             ],
@@ -235,9 +238,9 @@ class DecisionCards:
         }
 
     def _thing(
-        self, thing: NamedNode, delta: Delta, words: Words, caller: Caller
+        self, thing: NamedNode, new: list[Quad], delta: Delta, words: Words, caller: Caller
     ) -> dict[str, Any]:
-        stands = []
+        stands: list[Quad] = []
         omitted = 0
         for quad in self._store.unrestricted(caller.hidden_graphs, thing):
             if quad in delta.removals:
@@ -248,7 +251,6 @@ class DecisionCards:
                 omitted += 1
             if omitted >= MOST_SENTENCES:
                 break
-        new = [quad for quad in _ordered(delta.additions) if quad.subject == thing]
         return {
             "name": words.name(thing),
             "iri": thing.value,

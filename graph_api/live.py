@@ -197,9 +197,10 @@ class _Stream(Response):
     async def _something(self, gone: asyncio.Future[None], seconds: float) -> bool:
         """Whether there is something to look at before that time."""
         woken = asyncio.ensure_future(self._wake.wait())
+        watched: set[asyncio.Future[Any]] = {gone, woken}
         try:
             done, _ = await asyncio.wait(
-                {gone, woken}, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED
+                watched, timeout=max(0.0, seconds), return_when=asyncio.FIRST_COMPLETED
             )
         finally:
             woken.cancel()

@@ -187,8 +187,9 @@ class StewardRunner:
     def _cycle(self, seat: _Seat) -> None:
         began = self._monotonic()
         try:
-            outcome: Outcome | None = seat.steward.run_once(self._stopping.is_set)
-            self._swept(seat.assignment.name, seat.assignment.project, outcome)
+            found = seat.steward.run_once(self._stopping.is_set)
+            self._swept(seat.assignment.name, seat.assignment.project, found)
+            outcome: Outcome | None = found
         except Exception:
             # A full disk, a fault of ours: the facts stay, and so does the watermark.
             LOGGER.exception("steward %s failed", seat.assignment.name)

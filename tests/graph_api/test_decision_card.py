@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from pyoxigraph import RdfFormat, parse
 
 from graph_api.auth import Caller
 from graph_api.decision_card import MOST_SENTENCES, MOST_STATEMENTS, MOST_THINGS, DecisionCards
+from graph_api.erasure import Told
 from graph_api.evidence_trace import EvidenceTrace
 from graph_api.harmless import MOST_CHARACTERS, harmless, harmless_rdf, visible
 from graph_api.saved_queries import MEMORY, SAVED, Preview
@@ -51,9 +52,10 @@ class Desk:
         who = self.gate.operator if role == "operator" else self.gate.ids.principal("ann")
         return Caller(who, "somebody", role, None, hidden)
 
-    def wait(self, turtle: str, **named: object) -> ProposalView:
+    def wait(self, turtle: str, evidence: Sequence[str] = ()) -> ProposalView:
         """A proposal of the shop's steward that waits for a person."""
-        request = replace(self.gate.request(turtle, **named), hold="a person should look")
+        asked = self.gate.request(turtle, evidence=evidence)
+        request = replace(asked, hold="a person should look")
         view = self.gate.ledger.submit(self.gate.steward, request)
         assert view is not None
         return view
@@ -83,6 +85,10 @@ def runner() -> Iterator[Runner]:
     runner.close()
 
 
+def nothing_is_erased(entry: int) -> Told:
+    raise AssertionError(entry)
+
+
 @pytest.fixture
 def desk(gate: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner) -> Iterator[Desk]:
     scratch = gate.folder / "scratch"
@@ -93,7 +99,7 @@ def desk(gate: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner) -> Iter
         store=gate.store,
         ids=gate.ids,
         warehouse=warehouse,
-        trace=EvidenceTrace(inbox, warehouse, pytest.fail),
+        trace=EvidenceTrace(inbox, warehouse, nothing_is_erased),
         preview=preview,
     )
     yield Desk(gate, inbox, warehouse, cards)
