@@ -30,6 +30,7 @@ from graph_api import (
     classification,
     evidence,
     facts,
+    live,
     operations,
     proofs,
     proposals,
@@ -129,6 +130,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             published=published,
             committed=assembly.committed,
             proposals=assembly.index.proposals,
+            cards=assembly.cards,
         )
     )
     app.include_router(
@@ -191,6 +193,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             governance=lambda: assembly.ledger.governance,
         )
     )
+    app.include_router(live.build_router(assembly.live, authenticator))
     app.include_router(
         facts.build_router(assembly.warehouse, authenticator, seconds=settings.facts_seconds)
     )
@@ -409,7 +412,7 @@ def _run(
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, lambda: _ready(assembly, url, announce))
+    server = _Server(config, lambda: _ready(assembly, url, announce), assembly.live.close)
     # uvicorn has answered what was open and closed its sockets when it hands the signal on to us.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
@@ -433,13 +436,21 @@ def _ready(assembly: Assembly, url: str, announce: Announce) -> None:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that says when it answers."""
+    """A uvicorn server that says when it answers, and when it is about to stop."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, ready: Callable[[], None], stopping: Callable[[], None]
+    ) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = stopping
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # What never ends by itself is not waited for.
+        self._stopping()
+        await super().shutdown(sockets=sockets)

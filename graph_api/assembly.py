@@ -24,13 +24,17 @@ from pathlib import Path
 from pyoxigraph import NamedNode
 
 from graph_api.auth import Authenticator
+from graph_api.decision_card import DecisionCards
 from graph_api.erasure import Eraser, check_evidence
 from graph_api.evidence_trace import EvidenceTrace
+from graph_api.live import Live
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
 from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
+from graph_api.saved_queries import MEMORY, Preview
+from graph_api.sweep_facts import SweepFacts
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
 from ingest.errors import IngestError
@@ -75,7 +79,7 @@ from runtime.data_folder import DataFolder, write_whole
 from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
-from shapes.sparql_process import RUNNER
+from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
 from stewards.loop import Pacing
 from stewards.new_things import HourlyCaps
@@ -276,6 +280,8 @@ class Assembly:
         closing.callback(self.publisher.stop)
         self.ledger.on_commit(self.snapshots.notify)
         self.ledger.on_commit(self.publisher.notify)
+        self.live = Live(self.index, lambda: self.ledger.governance)
+        self.ledger.on_commit(self.live.notify)
 
     def _open_telemetry(self) -> None:
         closing = self._closing
@@ -338,6 +344,18 @@ class Assembly:
         self.eraser.start()
         closing.callback(self.eraser.stop)
         self.trace = EvidenceTrace(self.inbox, self.warehouse, self.eraser.told)
+        # The process that what-if queries run in: those of shapes don't wait for them.
+        runner = Runner(MEMORY)
+        closing.callback(runner.close)
+        preview = Preview(self.store, self.folder.scratch, self.ledger.writer_lock, runner)
+        self.cards = DecisionCards(
+            ledger=self.ledger,
+            store=self.store,
+            ids=self.ids,
+            warehouse=self.warehouse,
+            trace=self.trace,
+            preview=preview,
+        )
         self.reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
         self._stopping = threading.Event()
         closing.callback(self._stopping.set)
@@ -361,6 +379,7 @@ class Assembly:
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
             busy=lambda: self.pump.behind,
+            swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
         )
         self._read_again(self._changed_facts())
         self.runner.start()

@@ -11,7 +11,6 @@ import codecs
 import csv
 import io
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,19 +19,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TextIO
 
 from graph_api.cli_errors import OutputClosed
+from graph_api.harmless import visible as visible
+from graph_api.harmless import visible_json
+from graph_api.harmless import visible_text as visible_text
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-# C0, DEL and C1 controls; soft hyphen; bidirectional marks, embeddings, overrides and isolates;
-# invisible operators and separators; lone surrogates; tag characters. The zero-width joiners stay:
-# scripts need them to spell words.
-_INVISIBLE = (
-    "\x00-\x1f\x7f-\x9f\xad\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f"
-    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"
-)
-_IN_A_LINE = re.compile(f"[{_INVISIBLE}]")
-_IN_A_TEXT = re.compile(f"(?![\\n\\t])[{_INVISIBLE}]")
 
 # Wide enough for any row: a table that is piped is never cut.
 _PIPED_WIDTH = 100_000
@@ -65,16 +57,6 @@ def column(
 ) -> Column:
     """The column that shows one member of an item as it is, in a table perhaps shortened."""
     return Column(name, lambda item: item.get(key or name), short)
-
-
-def visible(text: str) -> str:
-    """The text as one line that a terminal shows and doesn't obey."""
-    return _IN_A_LINE.sub(_spelled, text)
-
-
-def visible_text(text: str) -> str:
-    """As :func:`visible`, but line ends and tabs stay."""
-    return _IN_A_TEXT.sub(_spelled, text)
 
 
 def cell_text(value: object) -> str:
@@ -163,7 +145,7 @@ def show(renderable: object) -> None:
 def show_json(value: object) -> None:
     """Print a value as JSON; invisible characters are written as escapes, which JSON allows."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    write(_IN_A_TEXT.sub(_json_escape, text) + "\n")
+    write(visible_json(text) + "\n")
 
 
 def show_csv(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -275,17 +257,3 @@ def _console(stream: TextIO, terminal: bool, *, width: int | None) -> Console:
         emoji=False,
         soft_wrap=False,
     )
-
-
-def _spelled(match: re.Match[str]) -> str:
-    code = ord(match.group())
-    known = {0x09: "\\t", 0x0A: "\\n", 0x0D: "\\r"}.get(code)
-    if known is not None:
-        return known
-    if code <= 0xFF:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
-
-
-def _json_escape(match: re.Match[str]) -> str:
-    return json.dumps(match.group())[1:-1]

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from graph_api.cli_card import show_card
 from graph_api.cli_errors import Refused
 from graph_api.cli_output import (
     Column,
@@ -149,7 +150,10 @@ def show_proposal(
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Show one proposal: its state, its decisions, its report and every step it took.
+    """Show one proposal as somebody needs it who decides: its state and steps, what it says in
+    words, what bears each claim out, the things as they would be, and what saved queries would
+    answer. A claim is verified where stored facts of the evidence say it, asserted where its
+    author says it of evidence, uncited where there is none.
 
     \b
     Example:
@@ -157,14 +161,15 @@ def show_proposal(
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        proposal = client.proposal(identifier)
+        card = dict(client.proposal_card(identifier))
+    proposal = card.pop("proposal")
     tables = ("decisions", "transitions", "report")
     facts = {
         name.replace("_", " "): value
         for name, value in proposal.items()
         if name not in tables and value is not None and value != []
     }
-    show_facts(facts, shown, whole=proposal)
+    show_facts(facts, shown, whole={**proposal, "card": card})
     if shown is not Output.TABLE:
         return
     for title, columns in (("decisions", DECISION_COLUMNS), ("transitions", TRANSITION_COLUMNS)):
@@ -176,6 +181,7 @@ def show_proposal(
     if isinstance(report, Mapping) and report.get("results"):
         show("\nreport")
         show_report(report, shown)
+    show_card(card)
 
 
 @proposals.command("diff")
@@ -276,6 +282,25 @@ def reject(
         fractalops proposals reject 01JD3Z8Y --reason "the service was renamed"
     """
     _decide(context, identifier, "reject", reason, data, output)
+
+
+@proposals.command("request-changes")
+def request_changes(
+    context: typer.Context,
+    identifier: Identifier,
+    reason: Annotated[
+        str, typer.Option("--reason", help="What should change; its author reads it.")
+    ],
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Ask for changes: this proposal ends, and its author proposes anew.
+
+    \b
+    Example:
+        fractalops proposals request-changes 01JD3Z8Y --reason "name the database as it is now"
+    """
+    _decide(context, identifier, "request-changes", reason, data, output)
 
 
 @proposals.command("withdraw")

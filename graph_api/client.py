@@ -220,6 +220,9 @@ class Client:
     def proposal(self, identifier: str) -> Json:
         return self.get(f"/proposals/{segment(identifier)}")
 
+    def proposal_card(self, identifier: str) -> Json:
+        return self.get(f"/proposals/{segment(identifier)}/card")
+
     def proposal_diff(self, identifier: str) -> Json:
         return self.get(f"/proposals/{segment(identifier)}/diff")
 

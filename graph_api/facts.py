@@ -91,6 +91,15 @@ def build_router(
     return router
 
 
+def hidden_projects(caller: Caller) -> set[str]:
+    """The projects whose rows this caller may not read."""
+    return {
+        unquote(graph.rpartition(_LINEAGE)[2])
+        for graph in caller.hidden_graphs
+        if _LINEAGE in graph
+    }
+
+
 async def _sql(request: Request) -> str:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type not in SQL_TYPES:
@@ -123,11 +132,7 @@ async def _answer(
     trusted: bool,
 ) -> Response:
     media_type = required(request.headers.get("accept"), (JSON, CSV))
-    hidden = {
-        unquote(graph.rpartition(_LINEAGE)[2])
-        for graph in caller.hidden_graphs
-        if _LINEAGE in graph
-    }
+    hidden = hidden_projects(caller)
 
     def run() -> Response:
         result = warehouse.query(

@@ -1,7 +1,8 @@
-"""Log entries and what became of the stewards' proposals, as facts in the warehouse.
+"""Log entries and the states that were reached with them, as facts in the warehouse.
 
-Invariant: a follower of the journal. Its cursor is what the warehouse holds, so whatever is lost is
-written again, and rows with the same key collapse.
+Invariant: a follower of the journal. Its cursor is what the warehouse holds, of the table with
+the least, so whatever is lost is written again, and rows with the same key collapse. Every entry
+has a row in ``proof_entries`` and one at least in ``lifecycle``.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
+from graph_api.lifecycle import COLUMNS as LIFECYCLE_COLUMNS
+from graph_api.lifecycle import NO_ENTRY, rows_of_entry
 from ingest.errors import WarehouseError
 from ingest.warehouse import Warehouse
 from proofs.checkpoint import VerifierKey
@@ -27,7 +30,12 @@ PAUSE = 0.25
 _ENTRY_COLUMNS = (
     *("index", "kind", "time", "proposal", "project", "principal", "leaf_hash", "graphs"),
 )
-_LIFECYCLE_COLUMNS = ("time", "steward", "project", "event", "proposal", "detail")
+_STEWARD_COLUMNS = ("time", "steward", "project", "event", "proposal", "detail")
+# How many entries have rows, and the newest of them.
+_HELD = (
+    "SELECT count(), max(`index`) FROM proof_entries",
+    f"SELECT uniqExact(entry), max(entry) FROM lifecycle WHERE entry != {NO_ENTRY}",
+)
 
 
 class ProofFacts:
@@ -78,8 +86,11 @@ class ProofFacts:
                 threading.Timer(RETRY, self._wake.set).start()
 
     def _cursor(self) -> int:
-        result = self._warehouse.query("SELECT count(), max(`index`) FROM proof_entries")
-        count, last = result.rows[0]
+        return min(self._followed(sql) for sql in _HELD)
+
+    def _followed(self, sql: str) -> int:
+        """The first entry that one of the tables lacks."""
+        count, last = self._warehouse.query(sql).rows[0]
         # A gap would mean lost rows: then everything is written again, and collapses.
         return int(last) + 1 if count and int(count) == int(last) + 1 else 0
 
@@ -91,14 +102,16 @@ class ProofFacts:
                 load_entry(self._journal, index, leaf, self._verifier)
                 for index, leaf in self._journal.leaves(cursor, stop)
             ]
-            lifecycle = [row for entry in entries for row in self._lifecycle(entry)]
-            self._warehouse.insert_rows("steward_lifecycle", _LIFECYCLE_COLUMNS, lifecycle)
+            stewards = [row for entry in entries for row in self._of_stewards(entry)]
+            self._warehouse.insert_rows("steward_lifecycle", _STEWARD_COLUMNS, stewards)
+            states = [row.values() for entry in entries for row in rows_of_entry(entry)]
+            self._warehouse.insert_rows("lifecycle", LIFECYCLE_COLUMNS, states)
             rows = [_entry_row(entry) for entry in entries]
             self._warehouse.insert_rows("proof_entries", _ENTRY_COLUMNS, rows)
             cursor = stop
         return cursor
 
-    def _lifecycle(self, entry: Entry) -> list[tuple[object, ...]]:
+    def _of_stewards(self, entry: Entry) -> list[tuple[object, ...]]:
         proof = entry.proof
         if proof.principal is None or not self._is_steward(proof.principal):
             return []

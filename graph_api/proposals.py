@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
+from graph_api.decision_card import DecisionCards
 from graph_api.negotiate import best
 from graph_api.problems import Problem
 from graph_api.proposal_json import answered, nodes_told, problem_of, proposal_json
@@ -40,7 +41,7 @@ class DecisionBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    outcome: Literal["approve", "reject", "withdraw"]
+    outcome: Literal["approve", "reject", "request-changes", "withdraw"]
     reason: str = Field(default="", max_length=4000)
 
 
@@ -62,6 +63,7 @@ def build_router(
     published: Callable[[], int],
     committed: Callable[[str, int], None],
     proposals: Callable[..., list[tuple[int, ProposalView]]],
+    cards: DecisionCards,
 ) -> APIRouter:
     """Routes below ``/proposals``.
 
@@ -164,6 +166,13 @@ def build_router(
         """One proposal."""
         return shown(readable(identifier, caller), caller)
 
+    @router.get("/proposals/{identifier}/card")
+    def card(identifier: str, caller: Caller = anybody) -> dict[str, Any]:
+        """All that somebody needs who decides on it: what it says and what bears it out, the things
+        as they would be, and what saved queries would answer."""
+        view = readable(identifier, caller)
+        return {"proposal": shown(view, caller), **answered(cards.card, view, caller)}
+
     @router.get("/proposals/{identifier}/diff")
     def diff(identifier: str, request: Request, caller: Caller = anybody) -> Response:
         """What it would change, as RDF Patch or as JSON with N-Quads."""
@@ -199,11 +208,13 @@ def build_router(
     async def decide(
         identifier: str, body: DecisionBody, request: Request, caller: Caller = writers
     ) -> Response:
-        """Approve or reject what another person proposed, or withdraw what you proposed."""
+        """Approve what another person proposed, reject it, ask for changes with the reason; or
+        withdraw what you proposed."""
         readable(identifier, caller)
         decisions = {
             "approve": ledger.approve,
             "reject": ledger.reject,
+            "request-changes": ledger.request_changes,
             "withdraw": ledger.withdraw,
         }
         try:

@@ -42,7 +42,7 @@ from ingest.marks import UNKEYED, Marks, Numbers
 from ingest.read_only_sql import Functions, check, not_a_select
 from ingest.schema import keep_for, migrate
 
-TABLES: Final = frozenset({"events", "proof_entries", "steward_lifecycle"})
+TABLES: Final = frozenset({"events", "lifecycle", "proof_entries", "steward_lifecycle"})
 
 MAX_SECONDS = 30.0
 MAX_ROWS = 10_000

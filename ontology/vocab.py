@@ -111,6 +111,8 @@ class Fo:
     lineageGraph: Final = FO + "lineageGraph"
     restricted: Final = FO + "restricted"
     timeLock: Final = FO + "timeLock"
+    approvalsNeeded: Final = FO + "approvalsNeeded"
+    proposalLifetime: Final = FO + "proposalLifetime"
     headEntry: Final = FO + "headEntry"
     grantee: Final = FO + "grantee"
     onProject: Final = FO + "onProject"

@@ -2,6 +2,8 @@
 
 Invariant: approving never bypasses validation, which runs again; nobody approves what they wrote
 themselves, unless nobody else could and the time lock has run out, which is marked single-person.
+Where policy asks for several approvals each is an entry, and counts for as long as who gave it may
+approve. What nobody decides within its lifetime expires; no decision is taken on it afterwards.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from datetime import datetime
 from ontology.ids import Ids
 from ontology.terms import Delta
 from proofs.check import Checked, Checker, refusal
-from proofs.errors import Forbidden, Invalid, WrongState
+from proofs.errors import BadSubmission, Forbidden, Invalid, WrongState
 from proofs.governance import OPERATOR
 from proofs.policy import FOUR_EYES, Policy
 from proofs.projections import Projections, format_time
@@ -22,6 +24,8 @@ from proofs.proposal import (
     APPLIED,
     APPROVED,
     AWAITING,
+    CHANGES_REQUESTED,
+    EXPIRED,
     INVALID,
     REJECTED,
     SUPERSEDED,
@@ -36,6 +40,8 @@ LOGGER = logging.getLogger(__name__)
 
 POLICY_PRINCIPAL = "policy"
 TIME_LOCK = "time lock"
+MOST_EXPIRED = 100
+"""Waiting proposals that are looked at in one turn."""
 
 
 class Decider:
@@ -68,6 +74,9 @@ class Decider:
         with self._writing:
             self._recorder.resume()
             view = self._approvable(principal, identifier)
+            missing = self.approvals_missing(view, asked, principal)
+            if missing:
+                return self._endorse(view, asked, principal, reason, missing)
             checked = self._checker.renewed(asked, checked)
             return self._apply(view, asked, checked, principal, reason, single=False)
 
@@ -77,6 +86,17 @@ class Decider:
             self._recorder.resume()
             view = self._decidable(principal, identifier)
             return self._end(view, principal, "reject", "rejected", REJECTED, reason)
+
+    def request_changes(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        check_text(reason, "the reason")
+        if not reason.strip():
+            raise BadSubmission("say what should change: the author reads it", "reason-missing")
+        with self._writing:
+            self._recorder.resume()
+            view = self._decidable(principal, identifier)
+            # It is not applied in this form, which is what the log has to tell of it.
+            outcome, state = "request changes", CHANGES_REQUESTED
+            return self._end(view, principal, outcome, "rejected", state, reason)
 
     def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView:
         check_text(reason, "the reason")
@@ -88,7 +108,32 @@ class Decider:
             _must_await(view)
             return self._end(view, principal, "withdraw", "withdrawn", WITHDRAWN, reason)
 
+    def approvals(self, view: ProposalView) -> list[str]:
+        """Who has approved what still waits, and may approve it still."""
+        given = {item.by for item in view.decisions if item.outcome == "approve"}
+        return sorted(given & self._eligible(view))
+
+    def approvals_missing(self, view: ProposalView, asked: Delta, by: str | None = None) -> int:
+        """How many approvals a waiting proposal lacks, ``by`` counting as one of them.
+
+        Raises :class:`WrongState` where that one has been given."""
+        given = set(self.approvals(view))
+        if by in given:
+            raise WrongState("you have approved this proposal; it awaits the approval of others")
+        governance = self._projections.governance
+        # What is routine doesn't wait, so nothing that waits is new to the governance graph.
+        verdict = self._rules.judge(governance, view.author, asked, lambda iri: True, view.hold)
+        wanted = 1
+        if verdict.requires == FOUR_EYES:
+            # More than there are could never be had.
+            wanted = max(1, min(governance.approvals_needed, len(self._eligible(view))))
+        return max(0, wanted - len(given | ({by} if by else set())))
+
+    def _eligible(self, view: ProposalView) -> frozenset[str]:
+        return self._projections.governance.operators() - {view.author}
+
     def tick(self) -> int:
+        self._expire()
         count = 0
         for identifier in self._projections.index.due(format_time(self._clock())):
             view = self._projections.proposal(identifier)
@@ -101,6 +146,22 @@ class Decider:
                 # It stays due, and does not keep the others from their turn.
                 LOGGER.warning("%s could not be validated: %s", identifier, error)
         return count
+
+    def _expire(self) -> None:
+        """Ends what waited for longer than it lives; what a time lock will decide is left to it."""
+        lifetime = self._projections.governance.lifetime
+        if lifetime is None:
+            return
+        latest = format_time(self._clock() - lifetime)
+        for found in self._projections.index.oldest(AWAITING, MOST_EXPIRED):
+            if found.submitted_at > latest or found.time_lock_until:
+                continue
+            with self._writing:
+                view = self._projections.proposal(found.id)
+                if self._recorder.stopped or view.state != AWAITING or view.time_lock_until:
+                    continue
+                reason = "nobody decided on it within the lifetime of a proposal"
+                self._end(view, self.policy, "expire", "withdrawn", EXPIRED, reason)
 
     def _release(self, identifier: str, asked: Delta) -> bool:
         """Applies what is due and released; whether it was applied."""
@@ -170,6 +231,15 @@ class Decider:
         return self._recorder.commit(
             "applied", now, checked.delta, document, (APPROVED, APPLIED), report, [approval]
         )
+
+    def _endorse(
+        self, view: ProposalView, asked: Delta, by: str, reason: str, missing: int
+    ) -> ProposalView:
+        """Records an approval that doesn't suffice."""
+        now = format_time(self._clock())
+        approval = decision(by, "approve", reason, now, f"{FOUR_EYES}, {missing} more needed")
+        document = self._projections.submission_of(view)
+        return self._recorder.commit("approved", now, asked, document, (), None, [approval])
 
     def _end(
         self,

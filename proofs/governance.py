@@ -33,13 +33,16 @@ ROLE_IRIS: Mapping[str, str] = MappingProxyType({name: iri for iri, name in ROLE
 
 DEFAULT_TIME_LOCK = timedelta(hours=24)
 MAX_TIME_LOCK = timedelta(days=3650)
-"""A longer time lock counts as this one."""
+"""A longer time lock, or lifetime, counts as this one."""
 
 _WHOLE_NUMBER = re.compile(r"[0-9]{1,18}")
 _DURATION = re.compile(
     r"P(?=.)(?:([0-9]{1,18})D)?(?:T(?=.)(?:([0-9]{1,18})H)?(?:([0-9]{1,18})M)?"
     r"(?:([0-9]{1,18})(?:\.[0-9]+)?S)?)?"
 )
+
+MIN_LIFETIME = timedelta(hours=1)
+"""A shorter lifetime counts as this one: what mends it must live long enough to be approved."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,10 @@ class Project:
 
 @dataclass(frozen=True)
 class Governance:
-    """One state of the governance graph, indexed; IRIs throughout, projects also by slug."""
+    """One state of the governance graph, indexed; IRIs throughout, projects also by slug.
+
+    ``approvals_needed`` is of what takes two people, from those who aren't its author;
+    ``lifetime`` how long a proposal waits before it expires, ``None`` for ever."""
 
     organisation: str = ""
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -79,6 +85,8 @@ class Governance:
     people: frozenset[str] = frozenset()
     restricted: frozenset[str] = frozenset()
     time_lock: timedelta = DEFAULT_TIME_LOCK
+    approvals_needed: int = 1
+    lifetime: timedelta | None = None
 
     def has_role(self, principal: str, role: str) -> bool:
         return role in self.roles.get(principal, frozenset())
@@ -149,6 +157,11 @@ def read_governance(quads: Iterable[Quad]) -> Governance:
                 tuple(stewards.get(iri, [])),
             )
     organisation = next(iter(typed(Fo.Organisation)), "")
+
+    def policy(predicate: str) -> str:
+        return one(organisation, predicate) if organisation else ""
+
+    time_lock, lifetime = _duration(policy(Fo.timeLock)), _duration(policy(Fo.proposalLifetime))
     return Governance(
         organisation=organisation,
         roles={
@@ -168,7 +181,9 @@ def read_governance(quads: Iterable[Quad]) -> Governance:
         projects=projects,
         people=frozenset(typed(Fo.Person)),
         restricted=restricted,
-        time_lock=_duration(one(organisation, Fo.timeLock)) if organisation else DEFAULT_TIME_LOCK,
+        time_lock=DEFAULT_TIME_LOCK if time_lock is None else time_lock,
+        approvals_needed=max(1, _number(policy(Fo.approvalsNeeded))),
+        lifetime=None if lifetime is None else max(lifetime, MIN_LIFETIME),
     )
 
 
@@ -176,11 +191,11 @@ def _number(text: str) -> int:
     return int(text) if _WHOLE_NUMBER.fullmatch(text) else 0
 
 
-def _duration(text: str) -> timedelta:
-    """A canonical ``xsd:dayTimeDuration`` such as ``P1DT30M``; the default for anything else."""
+def _duration(text: str) -> timedelta | None:
+    """A canonical ``xsd:dayTimeDuration`` such as ``P1DT30M``, ``None`` for anything else."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        return DEFAULT_TIME_LOCK
+        return None
     days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     return timedelta(seconds=min(total, int(MAX_TIME_LOCK.total_seconds())))

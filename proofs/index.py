@@ -171,6 +171,13 @@ class Index:
         )
         return [str(row[0]) for row in rows]
 
+    def oldest(self, state: str, limit: int) -> list[ProposalView]:
+        """The proposals that are in this state, oldest first."""
+        rows = self._all(
+            "SELECT view FROM proposals WHERE state = ? ORDER BY number LIMIT ?", (state, limit)
+        )
+        return [ProposalView.from_json(row[0]) for row in rows]
+
     def counts(self) -> dict[str, int]:
         """How many proposals are in each state."""
         rows = self._all("SELECT state, count(*) FROM proposals GROUP BY state ORDER BY state")
@@ -198,6 +205,18 @@ class Index:
             sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
             values += readable
         rows = self._all(sql + " ORDER BY n DESC LIMIT ?", (*values, limit))
+        return [_entry_row(row) for row in rows]
+
+    def following(
+        self, first: int, limit: int, readable: Collection[str] | None = None
+    ) -> list[EntryRow]:
+        """Log entries from ``first`` on, oldest first; ``readable`` as for :meth:`proposals`."""
+        sql = "SELECT * FROM entries WHERE n >= ?"
+        values: list[Any] = [first]
+        if readable is not None:
+            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
+            values += readable
+        rows = self._all(sql + " ORDER BY n LIMIT ?", (*values, limit))
         return [_entry_row(row) for row in rows]
 
     def of_kind(self, kind: str, start: int = 0) -> list[int]:

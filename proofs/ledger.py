@@ -37,7 +37,7 @@ from proofs.errors import (
 )
 from proofs.governance import OPERATOR, Governance
 from proofs.journal import Journal
-from proofs.policy import AUTO, Policy
+from proofs.policy import AUTO, Policy, Verdict
 from proofs.projections import Projections, format_time, load_entry
 from proofs.proposal import (
     APPLIED,
@@ -130,6 +130,16 @@ class Ledger:
     def delta_of(self, view: ProposalView) -> Delta:
         """The change a proposal asks for."""
         return self._projections.delta_of(view)
+
+    def verdict(self, view: ProposalView) -> Verdict:
+        """What policy asks of a proposal as the graph is now, once it is valid."""
+        delta = self._projections.delta_of(view)
+        return self._policy.judge(self.governance, view.author, delta, self._known, view.hold)
+
+    def approvals(self, view: ProposalView) -> tuple[list[str], int]:
+        """Who has approved a waiting proposal, and how many approvals it lacks."""
+        asked = self._projections.delta_of(view)
+        return self._decider.approvals(view), self._decider.approvals_missing(view, asked)
 
     # --- what is proposed
 
@@ -232,12 +242,18 @@ class Ledger:
         """Ends a proposal that awaits a decision; the graph stays as it is."""
         return self._decider.reject(principal, identifier, reason)
 
+    def request_changes(self, principal: str, identifier: str, reason: str) -> ProposalView:
+        """Ends a proposal that could be one with what ``reason`` asks for; an operator's, author or
+        not. Its author proposes anew."""
+        return self._decider.request_changes(principal, identifier, reason)
+
     def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView:
         """Takes a proposal back, by its author."""
         return self._decider.withdraw(principal, identifier, reason)
 
     def tick(self) -> int:
-        """Applies what the single-operator time lock has released; how many that were."""
+        """Applies what the single-operator time lock has released; how many that were. What waited
+        for longer than proposals live expires."""
         return self._decider.tick()
 
     # --- the steps

@@ -306,7 +306,7 @@ class Projections:
             view = self.index.proposal(proof.proposal)
             if view is None:
                 raise JournalCorrupt(f"entry {entry.index} is about a proposal no entry submitted")
-            if any(step.proof >= entry.index for step in view.transitions):
+            if view.head >= entry.index:
                 return view
         else:
             view = self._first_view(entry.submission, proof, governance)

@@ -17,6 +17,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -119,11 +120,17 @@ class Runner:
         """Reads a file ahead of the queries. Raises :class:`Stopped`."""
         self._run(load, seconds, quads)
 
-    def release(self, folder: Path) -> None:
-        """Has the process let go of what it keeps open in a folder; does not wait for it."""
+    def release(self, folder: Path, *, wait: bool = False) -> None:
+        """Has the process let go of what it keeps open in a folder; does not wait for it, unless
+        it is told to, and then not for long."""
         with self._lock:
-            if self._pool is not None:
-                self._pool.schedule(release, args=(folder,), timeout=_GRACE)
+            if self._pool is None:
+                return
+            future = self._pool.schedule(release, args=(folder,), timeout=_GRACE)
+        if wait:
+            # A process that ended meanwhile keeps nothing open either.
+            with suppress(FutureTimeout, ProcessExpired):
+                future.result(timeout=2 * _GRACE)
 
     def close(self) -> None:
         """Ends the process."""

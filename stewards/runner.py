@@ -61,7 +61,8 @@ class StewardRunner:
 
     ``assignments`` is asked before each round. ``url`` is where the platform answers; stewards go
     through its HTTP API like everyone else. ``busy()`` tells whether much has arrived that isn't
-    facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``monotonic`` gives seconds.
+    facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``swept(steward, project,
+    outcome)`` is told of each cycle. ``monotonic`` gives seconds.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class StewardRunner:
         pacing: Pacing | None = None,
         dormant_after: int = 0,
         busy: Callable[[], bool] = lambda: False,
+        swept: Callable[[str, str, Outcome], None] = lambda steward, project, outcome: None,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +92,7 @@ class StewardRunner:
         self._pacing = pacing
         self._dormant_after = dormant_after
         self._busy = busy
+        self._swept = swept
         self._random = random or Random()
         self._monotonic = monotonic
         self._seats: dict[str, _Seat] = {}
@@ -184,7 +187,9 @@ class StewardRunner:
     def _cycle(self, seat: _Seat) -> None:
         began = self._monotonic()
         try:
-            outcome: Outcome | None = seat.steward.run_once(self._stopping.is_set)
+            found = seat.steward.run_once(self._stopping.is_set)
+            self._swept(seat.assignment.name, seat.assignment.project, found)
+            outcome: Outcome | None = found
         except Exception:
             # A full disk, a fault of ours: the facts stay, and so does the watermark.
             LOGGER.exception("steward %s failed", seat.assignment.name)

@@ -32,7 +32,7 @@ NEWEST_PROPOSALS = 500
 
 # What waits only because of who showed it, or was submitted anew, is nobody's no.
 _OPEN_TO_OTHERS = ("awaiting decision", "withdrawn")
-WITHHOLDING = ("awaiting decision", "rejected", "withdrawn", "reverted")
+WITHHOLDING = ("awaiting decision", "rejected", "changes requested", "withdrawn", "reverted")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,9 @@ REGISTRY = re.compile(r"https?://|--index-url|--extra-index-url|--find-links|--t
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 MAKE_TARGET = re.compile(r"\bmake ([a-z]+)\b")
 # A command line shown in a code block, without its prompt.
-COMMAND = re.compile(r"^\s*(?:\$ )?(?:\.venv/bin/)?fractalops ([a-z]+)(?: ([a-z]+))?", re.MULTILINE)
+COMMAND = re.compile(
+    r"^\s*(?:\$ )?(?:\.venv/bin/)?fractalops ([a-z]+)(?: ([a-z-]+))?", re.MULTILINE
+)
 CODE_BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

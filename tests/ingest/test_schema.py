@@ -16,7 +16,7 @@ from ingest.errors import WarehouseError
 from ingest.events import Event
 from ingest.fact_columns import COLUMNS
 from ingest.schema import keep_for, migrate, migrations
-from ingest.warehouse import Warehouse
+from ingest.warehouse import TABLES, Warehouse
 
 OLD = (Path(__file__).parent / "golden" / "facts-format-1.sql").read_text()
 NOW = datetime(2026, 5, 6, 7, 8, 9, 123_456, tzinfo=UTC)
@@ -25,6 +25,7 @@ DAY = 24 * 3600 * 10**9
 RELEASED = {
     1: "sha256:ffd9275c7c8fc78873d6e1c54cdbba761adc7151c9195d1b2c286a8d290037bc",
     2: "sha256:ea288f3f5f15bdb0e07bd3636046b1206ff0134eb6f4f14e01012d5d7bb4c016",
+    3: "sha256:e18265e1755b79c8d6f4d1c69ec12f01855aa3354da86f855d2a64eb0a8f5c66",
 }
 
 
@@ -79,7 +80,7 @@ def test_what_was_released_is_never_changed() -> None:
 
 def test_new_tables_and_those_of_format_1_end_up_alike(engine: Engine, tmp_path: Path) -> None:
     identity = upgrade(engine)
-    assert engine.rows("SELECT * FROM warehouse_identity FINAL") == [(identity, 2)]
+    assert engine.rows("SELECT * FROM warehouse_identity FINAL") == [(identity, 3)]
     noted = engine.rows("SELECT version, name, digest, applied FROM schema_migrations ORDER BY 1")
     moment = NOW.replace(microsecond=123_000, tzinfo=None)
     assert [(*row[:3], row[3].replace(tzinfo=None)) for row in noted] == [
@@ -91,7 +92,7 @@ def test_new_tables_and_those_of_format_1_end_up_alike(engine: Engine, tmp_path:
     assert upgrade(engine) == identity
     # A start with nothing to do changes nothing.
     assert all(told.startswith("CREATE TABLE IF NOT EXISTS") for told in engine.told)
-    for table in ("events", "proof_entries", "steward_lifecycle", "warehouse_identity"):
+    for table in (*sorted(TABLES), "warehouse_identity"):
         engine.client.command(f"DROP TABLE {table}")
     engine.client.command("DROP TABLE schema_migrations")
     make_old(engine)
@@ -113,7 +114,7 @@ def test_facts_of_format_1_are_taken_over_without_loss(engine: Engine) -> None:
         (NOW.replace(tzinfo=None), "", True, 0)
     ]
     assert engine.rows("SELECT id, format FROM warehouse_identity FINAL") == [
-        ("11111111-2222-3333-4444-555555555555", 2)
+        ("11111111-2222-3333-4444-555555555555", 3)
     ]
 
 
@@ -134,13 +135,13 @@ def test_a_start_cut_short_anywhere_is_repaired_by_the_next(
         pytest.fail("it never ended")
     assert set(engine.layout()) == set(COLUMNS)
     assert len(engine.rows("SELECT version FROM schema_migrations FINAL")) == len(migrations())
-    assert engine.rows("SELECT format FROM warehouse_identity FINAL") == [(2,)]
+    assert engine.rows("SELECT format FROM warehouse_identity FINAL") == [(3,)]
 
 
 def test_a_newer_format_is_refused_and_left_alone(engine: Engine) -> None:
     upgrade(engine)
-    engine.client.command("INSERT INTO schema_migrations VALUES (3, 'later', 'sha256:', now())")
-    with pytest.raises(WarehouseError, match="format 3, this version reads up to 2: install"):
+    engine.client.command("INSERT INTO schema_migrations VALUES (4, 'later', 'sha256:', now())")
+    with pytest.raises(WarehouseError, match="format 4, this version reads up to 3: install"):
         upgrade(engine)
     engine.client.command("DROP TABLE schema_migrations")
     engine.client.command("INSERT INTO warehouse_identity SELECT id, 9 FROM warehouse_identity")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -46,6 +45,7 @@ from ingest.posthog_receiver import (
 )
 from ingest.pump import EVENTS
 from ingest.receivers import REQUESTS
+from ingest.schema import migrations
 from runtime.settings import GRPC_PORT, Settings
 
 
@@ -56,7 +56,7 @@ def page(checkout: Path) -> str:
 
 @pytest.mark.parametrize("table", sorted(warehouse.TABLES))
 def test_the_columns_are_those_of_the_schema(page: str, table: str) -> None:
-    schema = (files("ingest") / "migrations" / "0001_tables.sql").read_text()
+    schema = "".join(migration.text for migration in migrations())
     body = schema.split(f"CREATE TABLE IF NOT EXISTS {table} (")[1].split(") ENGINE")[0]
     columns = re.findall(r"^    `?([a-z_]+)`? [A-Z]", body, re.MULTILINE)
     row = next(line for line in page.splitlines() if line.startswith(f"| `{table}` |"))

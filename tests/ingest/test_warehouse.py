@@ -10,7 +10,7 @@ import pytest
 from ingest.errors import WarehouseError, WarehouseUnavailable
 from ingest.events import LATEST_TIME, Event
 from ingest.fact_columns import COLUMNS, from_columns
-from ingest.warehouse import Warehouse
+from ingest.warehouse import TABLES, Warehouse
 
 EVENT = Event(
     project="shop",
@@ -113,7 +113,7 @@ def test_facts_survive_closing(tmp_path: Path) -> None:
 
 def test_inserts_are_fsynced(warehouse: Warehouse) -> None:
     with warehouse._write() as client:
-        for table in ("events", "proof_entries", "steward_lifecycle"):
+        for table in sorted(TABLES):
             statement = str(client.command(f"SHOW CREATE TABLE {table}"))
             assert "fsync_after_insert = 1" in statement
             assert "fsync_part_directory = 1" in statement

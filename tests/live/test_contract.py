@@ -50,7 +50,9 @@ CONTRACT = """
 /graphs/{} GET
 /id/{} GET
 /proposals GET POST
+/live GET
 /proposals/{} GET
+/proposals/{}/card GET
 /proposals/{}/diff GET
 /proposals/{}/report GET
 /proposals/{}/decisions POST

@@ -333,7 +333,7 @@ def found_in(places: Iterator[tuple[str, bytes]], wanted: tuple[str, ...]) -> li
 
 def answers(server: Server) -> Iterator[tuple[str, bytes]]:
     """Everything that the server says of its facts, its graph, its log and its counters."""
-    for table in ("events", "steward_lifecycle", "proof_entries"):
+    for table in ("events", "lifecycle", "steward_lifecycle", "proof_entries"):
         yield table, json.dumps(server.facts(f"SELECT * FROM {table}"), ensure_ascii=False).encode()
     query = "SELECT ?g ?s ?p ?o { GRAPH ?g { ?s ?p ?o } }"
     yield "graph", json.dumps(server.select(query), ensure_ascii=False).encode()

@@ -15,6 +15,7 @@ from proofs.governance import (
     AUDITOR,
     DEFAULT_TIME_LOCK,
     MAX_TIME_LOCK,
+    MIN_LIFETIME,
     OPERATOR,
     STEWARD,
     Governance,
@@ -173,3 +174,21 @@ def test_the_time_lock(stated: str, span: timedelta) -> None:
 def test_a_project_needs_slug_and_graph_to_be_one() -> None:
     view = read('ex:p a fo:Project ; fo:slug "p" . ex:q a fo:Project ; fo:lineageGraph ex:g .')
     assert view.projects == {}
+
+
+@pytest.mark.parametrize(
+    ("stated", "needed", "lifetime"),
+    [
+        ("", 1, None),
+        ("fo:approvalsNeeded 3 ;", 3, None),
+        ("fo:approvalsNeeded 0 ;", 1, None),
+        ('fo:approvalsNeeded "many" ;', 1, None),
+        ('fo:proposalLifetime "P30D"^^xsd:duration ;', 1, timedelta(days=30)),
+        # What mends the policy has to live for a while itself.
+        ('fo:proposalLifetime "PT0S"^^xsd:duration ;', 1, MIN_LIFETIME),
+        ('fo:proposalLifetime "P1M"^^xsd:duration ;', 1, None),
+    ],
+)
+def test_approvals_and_lifetimes(stated: str, needed: int, lifetime: timedelta | None) -> None:
+    found = read(f"ex:acme {stated} a fo:Organisation .")
+    assert (found.approvals_needed, found.lifetime) == (needed, lifetime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ from proofs.errors import (
     UnknownProposal,
     WrongState,
 )
+from proofs.genesis import principal_delta
 from proofs.submission import Request, read_submission
 
 if TYPE_CHECKING:
@@ -190,6 +192,26 @@ def test_an_agent_with_the_operators_role_is_no_second_person(gate: Gate) -> Non
     with pytest.raises(Forbidden, match="approved by a person"):
         gate.ledger.approve(bot, view.id, "beep")
     assert gate.ledger.reject(bot, view.id, "beep").state == "rejected"
+
+
+def test_who_asks_for_changes_says_which_and_ends_the_proposal(gate: Gate, two: str) -> None:
+    view = gate.propose(CLASS, "ontology", by=gate.operator)
+    before = gate.ledger.state_digest
+    for reason in ("", " \n"):
+        with pytest.raises(BadSubmission, match="say what should change"):
+            gate.ledger.request_changes(two, view.id, reason)
+    with pytest.raises(Forbidden):
+        gate.ledger.request_changes(gate.steward, view.id, "a reason")
+    asked = gate.ledger.request_changes(two, view.id, "name the topic too")
+    assert asked.state == "changes requested"
+    assert [(item.by, item.outcome, item.reason) for item in asked.decisions] == [
+        (two, "request changes", "name the topic too")
+    ]
+    for decide in (gate.ledger.approve, gate.ledger.reject, gate.ledger.request_changes):
+        with pytest.raises(WrongState):
+            decide(two, view.id, "a replayed decision")
+    assert gate.ledger.state_digest == before
+    gate.sound()
 
 
 def test_a_rejected_proposal_leaves_the_graph_and_keeps_its_report(gate: Gate, two: str) -> None:
@@ -521,3 +543,118 @@ def test_listeners_are_told_each_head(gate: Gate) -> None:
     with pytest.raises(Invalid):
         gate.propose("ex:web fo:calls ex:nobody .")
     assert heads == [gate.ledger.head - 1, gate.ledger.head]
+
+
+# --- several approvals, and an end to waiting
+
+
+def state_of_policy(gate: Gate, by: str, statement: str) -> None:
+    """Has a second person approve a statement about the organisation."""
+    organisation = gate.ids.organisation("acme")
+    view = gate.propose(f"<{organisation}> {statement} .", "governance", by=gate.operator)
+    assert gate.ledger.approve(by, view.id, "").state == "applied"
+
+
+@pytest.fixture
+def three(gate: Gate, two: str) -> str:
+    """A third operator; two approvals are needed from now on."""
+    delta = principal_delta(gate.ids, gate.ids.organisation("acme"), "mia", "operator")
+    view = gate.ledger.submit(gate.operator, Request(delta.additions, frozenset()))
+    assert view is not None
+    gate.ledger.approve(two, view.id, "")
+    state_of_policy(gate, two, "fo:approvalsNeeded 2")
+    return gate.ids.principal("mia")
+
+
+def test_as_many_people_approve_as_policy_asks_for(gate: Gate, two: str, three: str) -> None:
+    view = gate.propose(CLASS, "ontology", by=gate.operator)
+    before = gate.ledger.state_digest
+    assert gate.ledger.approvals(view) == ([], 2)
+    first = gate.ledger.approve(two, view.id, "looks right")
+    assert (first.state, first.proof, gate.ledger.state_digest) == (
+        *("awaiting decision", None),
+        before,
+    )
+    assert gate.ledger.approvals(first) == ([two], 1)
+    with pytest.raises(WrongState, match="you have approved"):
+        gate.ledger.approve(two, view.id, "twice")
+    with pytest.raises(Forbidden):
+        gate.ledger.approve(gate.operator, view.id, "mine")
+    gate.sound()
+    # What is folded from the journal is the same.
+    folder = [item for item in gate.views() if item.id == view.id]
+    gate.reopen()
+    assert [item for item in gate.views() if item.id == view.id] == folder
+    done = gate.ledger.approve(three, view.id, "to me too")
+    assert (done.state, done.proof) == ("applied", done.head)
+    assert outcomes(gate, view.id) == [("otto", "approve", False), ("mia", "approve", False)]
+    gate.sound()
+
+
+def test_an_approval_ends_with_the_right_to_give_it(gate: Gate, two: str, three: str) -> None:
+    view = gate.propose(CLASS, "ontology", by=gate.operator)
+    gate.ledger.approve(three, view.id, "")
+    role = f"<{three}> fo:hasRole fo:OperatorRole ."
+    removal = gate.take_back(role, "governance", by=gate.operator)
+    gate.ledger.approve(three, removal.id, "")
+    assert gate.ledger.approve(two, removal.id, "").state == "applied"
+    # Of two operators one is left to ask.
+    assert gate.ledger.approvals(view) == ([], 1)
+    assert gate.ledger.approve(two, view.id, "").state == "applied"
+
+
+def test_what_one_operator_decides_needs_no_more_than_one(gate: Gate, two: str, three: str) -> None:
+    request = replace(gate.request(gate.service("web")), hold="a person should look")
+    view = gate.ledger.submit(gate.steward, request)
+    assert view is not None
+    assert gate.ledger.approve(two, view.id, "").state == "applied"
+
+
+def test_what_nobody_decides_expires(gate: Gate, two: str) -> None:
+    old = gate.propose(CLASS, "ontology", by=gate.operator)
+    gate.clock.move(days=400)
+    gate.ledger.tick()
+    assert gate.state(old) == "awaiting decision"
+    state_of_policy(gate, two, 'fo:proposalLifetime "P30D"^^xsd:duration')
+    young = gate.propose(CLASS.replace("Thing", "Other"), "ontology", by=gate.operator)
+    gate.clock.move(days=29)
+    assert gate.ledger.tick() == 0
+    assert (gate.state(old), gate.state(young)) == ("expired", "awaiting decision")
+    assert outcomes(gate, old.id) == [("policy", "expire", False)]
+    with pytest.raises(WrongState, match="is expired"):
+        gate.ledger.approve(two, old.id, "late")
+    head = gate.ledger.head
+    gate.clock.move(days=2)
+    gate.ledger.tick()
+    gate.ledger.tick()
+    assert (gate.state(young), gate.ledger.head) == ("expired", head + 1)
+    gate.sound()
+
+
+def test_what_a_time_lock_decides_does_not_expire(gate: Gate) -> None:
+    organisation = gate.ids.organisation("acme")
+    statement = f'<{organisation}> fo:proposalLifetime "PT1H"^^xsd:duration .'
+    gate.propose(statement, "governance", by=gate.operator)
+    gate.clock.move(hours=25)
+    assert gate.ledger.tick() == 1
+    view = gate.propose(CLASS, "ontology", by=gate.operator)
+    gate.clock.move(hours=2)
+    gate.ledger.tick()
+    assert gate.state(view) == "awaiting decision"
+    gate.clock.move(hours=24)
+    assert gate.ledger.tick() == 1
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "fo:approvalsNeeded 0",
+        "fo:approvalsNeeded 1, 2",
+        'fo:proposalLifetime "P1M"^^xsd:duration',
+        'fo:proposalLifetime "30 days"',
+    ],
+)
+def test_what_policy_could_not_be_read_from_is_refused(gate: Gate, statement: str) -> None:
+    organisation = gate.ids.organisation("acme")
+    with pytest.raises(Invalid):
+        gate.propose(f"<{organisation}> {statement} .", "governance", by=gate.operator)

@@ -26,6 +26,8 @@ ALLOWED = {
     ("valid", "rejected"),
     ("awaiting decision", "approved"),
     ("awaiting decision", "rejected"),
+    ("awaiting decision", "changes requested"),
+    ("awaiting decision", "expired"),
     ("awaiting decision", "withdrawn"),
     ("awaiting decision", "superseded"),
     ("awaiting decision", "invalid"),
@@ -34,7 +36,15 @@ ALLOWED = {
     ("applied", "reverted"),
     ("proven", "reverted"),
 }
-ENDS = {"invalid", "rejected", "withdrawn", "superseded", "reverted"}
+ENDS = {
+    "invalid",
+    "rejected",
+    "changes requested",
+    "expired",
+    "withdrawn",
+    "superseded",
+    "reverted",
+}
 
 VIEW = ProposalView(
     id="p1",

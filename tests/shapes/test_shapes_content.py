@@ -350,6 +350,14 @@ UNSOUND = [
     ("slug", 'ex:x a fo:Person ; fo:slug "Ann" .'),
     ("slug", f'ex:x a fo:Organisation ; fo:slug "{"x" * 64}" .'),
     (
+        "Organisation-approvalsNeeded",
+        'ex:x a fo:Organisation ; fo:slug "x" ; fo:approvalsNeeded 0 .',
+    ),
+    (
+        "Organisation-proposalLifetime",
+        'ex:x a fo:Organisation ; fo:slug "x" ; fo:proposalLifetime "30 days" .',
+    ),
+    (
         "Organisation-timeLock",
         'ex:x a fo:Organisation ; fo:slug "x" ; fo:timeLock "24 hours" .',
     ),

@@ -132,7 +132,7 @@ def test_proposals_are_listed(
 def test_a_proposal_is_shown_with_its_steps(
     fake: Any, data: Path, run: Callable[..., Any], proposal: dict[str, Any]
 ) -> None:
-    fake.says("GET /proposals/p1", {**proposal, "report": REPORT})
+    fake.says("GET /proposals/p1/card", {"proposal": {**proposal, "report": REPORT}})
     shown = run("proposals", "show", "p1", "--data", data)
     assert shown.code == 0
     for part in ("because", "own graph", "decisions", "transitions", "x\\x1b[2J", "sha256:aaaa"):

@@ -223,7 +223,8 @@ def test_a_proposal_shows_how_many_nodes_its_shapes_would_break(
     fake: Any, data: Path, run: Callable[..., Any], proposal: dict[str, Any]
 ) -> None:
     warned = report(result(1, severity="Warning"), nodes=40)
-    fake.says("GET /proposals/p1", {**proposal, "state": "awaiting decision", "report": warned})
+    waiting = {**proposal, "state": "awaiting decision", "report": warned}
+    fake.says("GET /proposals/p1/card", {"proposal": waiting})
     shown = run("proposals", "show", "p1", "--data", data)
     assert "40 nodes would pass fos:Service with a warning" in shown.out
 

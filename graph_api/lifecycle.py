@@ -1,0 +1,121 @@
+"""Log entries and sweeps as rows of the table ``lifecycle``: one for each state that was reached.
+
+Invariant: the rows of an entry follow from the entry alone, and there is at least one, so that a
+count of entries tells whether rows are missing. Texts that people wrote, such as reasons, stay in
+the journal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+
+from proofs.predicate import EvidenceDigest, Proof
+from proofs.projections import Entry
+from proofs.proposal import APPLIED, AWAITING, DRAFT, REVERTED, SUBMITTED
+from stewards.outcome import Outcome
+
+PROPOSAL = "proposal"
+DECISION = "decision"
+SWEEP = "sweep"
+
+NO_ENTRY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleRow:
+    """One row; the members are the columns, which ``ingest/migrations`` describes."""
+
+    kind: str
+    subject: str
+    project: str
+    time: datetime
+    entry: int
+    step: int
+    former: str
+    state: str
+    principal: str
+    policy: str = ""
+    single_person: bool = False
+    graphs: tuple[str, ...] = ()
+    quads: int = 0
+    evidence: int = 0
+    proposals: tuple[str, ...] = ()
+    detail: str = ""
+
+    def values(self) -> tuple[object, ...]:
+        """The values in the order of :data:`COLUMNS`."""
+        found = (getattr(self, name) for name in COLUMNS)
+        return tuple(list(item) if isinstance(item, tuple) else item for item in found)
+
+
+COLUMNS = tuple(item.name for item in fields(LifecycleRow))
+
+
+def rows_of_entry(entry: Entry) -> list[LifecycleRow]:
+    """The states that were reached with this entry, in order: those of its proposal, the decisions
+    on it, and that of the proposal whose inverse it applied."""
+    return [replace(row, step=step) for step, row in enumerate(_steps(entry))]
+
+
+def row_of_sweep(
+    steward: str, principal: str, project: str, outcome: Outcome, at: datetime
+) -> LifecycleRow:
+    """A sweep that came to something. ``steward`` is its name, ``principal`` its IRI."""
+    return LifecycleRow(
+        kind=SWEEP,
+        subject=steward,
+        project=project,
+        time=at,
+        entry=NO_ENTRY,
+        step=0,
+        former="",
+        state=outcome.state,
+        principal=principal,
+        quads=outcome.quads,
+        evidence=outcome.facts,
+        proposals=outcome.proposals,
+        detail=str(outcome),
+    )
+
+
+def _steps(entry: Entry) -> Iterator[LifecycleRow]:
+    proof = entry.proof
+    reached = LifecycleRow(
+        kind=PROPOSAL if proof.proposal else proof.kind,
+        subject=proof.proposal or "",
+        project=proof.project or "",
+        time=datetime.fromisoformat(proof.time),
+        entry=entry.index,
+        step=0,
+        former="",
+        state=proof.kind,
+        principal=proof.principal or "",
+        graphs=tuple(entry.delta.graphs()),
+        quads=proof.delta.additions.count + proof.delta.removals.count,
+        evidence=_evidence(proof),
+    )
+    if not proof.transitions and not proof.proposal:
+        yield reached
+    former = DRAFT if SUBMITTED in proof.transitions else AWAITING
+    for state in proof.transitions:
+        yield replace(reached, former=former, state=state)
+        former = state
+    for decision in proof.decisions:
+        yield replace(
+            reached,
+            kind=DECISION,
+            time=datetime.fromisoformat(decision.at),
+            state=decision.outcome,
+            principal=decision.by,
+            policy=decision.policy or "",
+            single_person=decision.single_person,
+        )
+    if proof.reverts and entry.applies:
+        yield replace(reached, subject=proof.reverts, former=APPLIED, state=REVERTED)
+
+
+def _evidence(proof: Proof) -> int:
+    found = proof.evidence
+    return found.count if isinstance(found, EvidenceDigest) else len(found)
