@@ -104,11 +104,11 @@ class Datasets:
             platform=make_data_platform_urn(asset.platform),
             version=0,
             hash="",
-            platformSchema=SchemalessClass(),
+            platformSchema=SchemalessClass(),  # type: ignore[no-untyped-call]
             fields=[
                 SchemaFieldClass(
                     fieldPath=name,
-                    type=SchemaFieldDataTypeClass(NullTypeClass()),
+                    type=SchemaFieldDataTypeClass(NullTypeClass()),  # type: ignore[no-untyped-call]
                     nativeDataType="unknown",
                     nullable=True,
                 )

@@ -78,7 +78,8 @@ class FractalOpsSource(StatefulIngestionSourceBase, TestableSource):
     platform = PLATFORM
 
     def __init__(self, config: FractalOpsConfig, ctx: PipelineContext) -> None:
-        super().__init__(config, ctx)
+        # The base is invariant in the class of its stateful configuration, as no source's is.
+        super().__init__(config, ctx)  # type: ignore[arg-type]
         self.config = config
         self.report: FractalOpsReport = FractalOpsReport()
         self._heads = Heads(self.state_provider, config.stateful_ingestion, ctx, _recipe(config))
