@@ -16,6 +16,7 @@ from typing import IO, Any, Final
 from pyoxigraph import Literal, NamedNode, Quad, Store
 
 from graph_api.query_messages import Task
+from ontology.terms import skolem_prefix
 from ontology.vocab import FO, PREFIXES, Fo, Owl, Rdf, Rdfs, Sh
 
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -96,6 +97,7 @@ class _Graphs:
         self._store = store
         self._prefix = f"{task.base}graph/"
         self._lineage = f"{self._prefix}lineage/"
+        self._skolem = skolem_prefix(task.base.rstrip("/"))
         visible = [
             graph.value
             for graph in store.named_graphs()
@@ -113,8 +115,10 @@ class _Graphs:
         for graph in self._of(kind):
             for name in KINDS[kind]:
                 for quad in self._store.quads_for_pattern(None, _TYPE, NamedNode(name), graph):
-                    if isinstance(quad.subject, NamedNode):
-                        yield quad.subject.value
+                    subject = quad.subject
+                    # What was a blank node has no name that a catalog could know it by.
+                    if isinstance(subject, NamedNode) and not self._nameless(subject):
+                        yield subject.value
 
     def entities(self, changed: Iterable[str]) -> set[tuple[str, str]]:
         """IRIs and kinds of the entities that tell of what changed."""
@@ -209,6 +213,9 @@ class _Graphs:
             graph = quad.graph_name
             if isinstance(graph, NamedNode) and graph.value in self._projects:
                 yield quad
+
+    def _nameless(self, subject: NamedNode) -> bool:
+        return subject.value.startswith(self._skolem)
 
     def _of(self, kind: str) -> list[NamedNode]:
         name = _ELSEWHERE.get(kind)

@@ -372,9 +372,11 @@ def test_a_second_run_asks_for_what_changed_and_a_third_removes_what_is_gone(
 
 def test_lite_reads_it_back(executor: Executor, server: Server) -> None:
     place = str(executor.folder / "lite.db")
-    sink = {"type": "datahub-lite", "config": {"type": "sqlite", "config": {"file": place}}}
-    executor.ingest(server, "lite", sink, overwrite=True)
-    executor.run("lite", "init", "--type", "sqlite", "--file", place)
+    lite = {"type": "sqlite", "config": {"file": place}}
+    executor.ingest(server, "lite", {"type": "datahub-lite", "config": lite}, overwrite=True)
+    (executor.folder / ".datahubenv").write_text(
+        json.dumps({"gms": {"server": "http://127.0.0.1:9"}, "lite": lite}), encoding="utf-8"
+    )
     found = executor.run("lite", "get", "--urn", URNS[ORDERS])
     document = json.loads(found[found.index("{") :])
     properties = json.dumps(document)

@@ -43,7 +43,7 @@ from datahub.specific.dataset import DatasetPatchBuilder
 
 from fractalops_datahub.catalog import Item
 from fractalops_datahub.names import Asset, Names
-from fractalops_datahub.proof import Common, milliseconds, patches, stamp, upsert
+from fractalops_datahub.proof import Common, as_workunits, milliseconds, stamp, upsert
 
 
 class Datasets:
@@ -73,7 +73,7 @@ class Datasets:
                 builder.add_upstream_lineage(upstream)
             for column in columns:
                 builder.add_fine_grained_upstream_lineage(column)
-            yield from patches(builder, primary=False)
+            yield from as_workunits(builder.build(), primary=False)
         yield from self._common.carried(asset.urn, item, primary=asset.primary)
         if self._assertions:
             yield from self._checked(asset, item)

@@ -7,16 +7,17 @@ Source: https://docs.datahub.com/docs/advanced/patch
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import lru_cache
 
 from datahub.emitter.mcp import MetadataChangeProposalWrapper
-from datahub.emitter.mcp_patch_builder import MetadataPatchProposal
 from datahub.ingestion.api.workunit import MetadataWorkUnit
 from datahub.metadata.schema_classes import (
     AuditStampClass,
     DomainAssociationClass,
     DomainsClass,
+    MetadataChangeProposalClass,
     OwnerClass,
     OwnershipClass,
     OwnershipTypeClass,
@@ -29,10 +30,11 @@ from datahub.metadata.schema_classes import (
 from datahub.specific.aspect_helpers.domains import HasDomainsPatch
 from datahub.specific.aspect_helpers.ownership import HasOwnershipPatch
 from datahub.specific.aspect_helpers.structured_properties import HasStructuredPropertiesPatch
+from datahub.utilities.urns.urn import guess_entity_type
 
 from fractalops_datahub.catalog import Item
 from fractalops_datahub.config import FractalOpsConfig
-from fractalops_datahub.names import ACTOR, Names
+from fractalops_datahub.names import ACTOR, PLATFORM, Names
 
 _PREFIX = "io.fractalops."
 ENTRY, HEAD, EVIDENCE, CHAIN = (
@@ -58,14 +60,27 @@ def upsert(urn: str, aspect: _Aspect, *, primary: bool = True) -> MetadataWorkUn
     )
 
 
-def patches(builder: MetadataPatchProposal, *, primary: bool = True) -> Iterator[MetadataWorkUnit]:
-    """The patches that a builder holds."""
-    for proposal in builder.build():
+def as_workunits(
+    proposals: Iterable[MetadataChangeProposalClass], *, primary: bool = True
+) -> Iterator[MetadataWorkUnit]:
+    """Patches, as they go through a run."""
+    for proposal in proposals:
         yield MetadataWorkUnit(
             id=MetadataWorkUnit.generate_workunit_id(proposal),
             mcp_raw=proposal,
             is_primary_source=primary,
         )
+
+
+def replaced(proposal: MetadataChangeProposalClass, urn: str) -> MetadataChangeProposalClass:
+    """The same patch of another entity."""
+    return MetadataChangeProposalClass(
+        entityUrn=urn,
+        entityType=guess_entity_type(urn),
+        changeType=proposal.changeType,
+        aspectName=proposal.aspectName,
+        aspect=proposal.aspect,
+    )
 
 
 def definitions() -> Iterator[MetadataWorkUnit]:
@@ -113,6 +128,8 @@ class Common:
         self._config = config
         self._names = names
         self._url = config.public_url or config.server
+        # Making a patch is most of the work of an entity, and these are the same over and over.
+        self._shared = lru_cache(maxsize=1024)(self._patches)
         self._owners = {
             project: [
                 OwnerClass(owner=names.owner(iri), type=OwnershipTypeClass.DATA_STEWARD)
@@ -136,24 +153,37 @@ class Common:
     def carried(self, urn: str, item: Item, *, primary: bool = True) -> Iterator[MetadataWorkUnit]:
         """Proof, domain and owners."""
         assigned = self._assigned(item)
-        domain = self._names.domain(item["projects"][0]) if len(item["projects"]) == 1 else None
-        owners = [owner for project in item["projects"] for owner in self._owners.get(project, ())]
         if not self._config.overwrite or not primary:
             additions = Additions(urn)
             for assignment in assigned:
                 additions.set_structured_property(assignment.propertyUrn, assignment.values)
-            if domain is not None:
-                additions.add_domain(DomainAssociationClass(domain=domain))
-            for owner in owners:
-                additions.add_owner(owner)
-            yield from patches(additions, primary=primary)
+            proposals = additions.build()
+            shared = self._shared(tuple(item["projects"]))
+            proposals += [replaced(proposal, urn) for proposal in shared]
+            yield from as_workunits(proposals, primary=primary)
             return
+        domain, owners = self._domain_and_owners(tuple(item["projects"]))
         if assigned:
             yield upsert(urn, StructuredPropertiesClass(properties=assigned))
         if domain is not None:
             yield upsert(urn, DomainsClass(domains=[domain]))
         if owners:
             yield upsert(urn, OwnershipClass(owners=owners, lastModified=stamp(item)))
+
+    def _domain_and_owners(self, projects: tuple[str, ...]) -> tuple[str | None, list[OwnerClass]]:
+        """DataHub has one domain of an entity, so what projects share has none."""
+        domain = self._names.domain(projects[0]) if len(projects) == 1 else None
+        return domain, [owner for slug in projects for owner in self._owners.get(slug, ())]
+
+    def _patches(self, projects: tuple[str, ...]) -> list[MetadataChangeProposalClass]:
+        """The patches that all entities of these projects have in common, of one of them."""
+        domain, owners = self._domain_and_owners(projects)
+        additions = Additions(f"urn:li:domain:{PLATFORM}")
+        if domain is not None:
+            additions.add_domain(DomainAssociationClass(domain=domain))
+        for owner in owners:
+            additions.add_owner(owner)
+        return additions.build()
 
     def _assigned(self, item: Item) -> list[StructuredPropertyValueAssignmentClass]:
         proof = item.get("proof")
