@@ -177,7 +177,13 @@ def test_every_import_is_a_declared_dependency(
         if checkout / PLUGIN in path.parents:
             continue
         # A program's own modules stand beside it.
-        own = {*PACKAGES, "shop", "tests", *(sibling.stem for sibling in path.parent.glob("*.py"))}
+        own = {
+            *PACKAGES,
+            "fractalops_datahub",
+            "shop",
+            "tests",
+            *(sibling.stem for sibling in path.parent.glob("*.py")),
+        }
         for name in imported(path) - sys.stdlib_module_names - own:
             assert {canonical(owner) for owner in owners()[name]} & declared, f"{path}: {name}"
 
