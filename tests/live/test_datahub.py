@@ -195,7 +195,7 @@ PREFIX rdfs: <http://www.w3.org/2000/01/rdf-schema#>
 <{load}> a fo:Job ; rdfs:label "load" ; fo:namespace "nightly" ;
   fo:reads <{orders}> ; fo:writes <{totals}> .
 <{issue}> a fo:ErrorIssue ; rdfs:label "ZeroDivisionError in rebate" ;
-  fo:errorType "ZeroDivisionError" ; fo:affects <{buy}> .
+  fo:errorType "ZeroDivisionError" ; fo:affects <{buy}> ; fo:inProject <{ids.project("shop")}> .
 """
 
 
