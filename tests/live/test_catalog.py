@@ -56,8 +56,9 @@ def test_all_pages_are_of_the_head_of_the_first(platform: Platform) -> None:
     assert {iri for iri, _ in names} <= set(found)
     assert late not in found
     (item,) = (item for page in read for item in page["items"] if item["id"] == names[0][0])
-    chain = platform.server.get(item["proof"]["explain"])
-    assert item["proof"]["proposal"] in str(chain)
+    with platform.client("analyst") as client:
+        chain = client.get(item["proof"]["explain"])
+    assert item["proof"]["proposal"] in chain.text
 
 
 def test_what_changed_since_a_head_is_told_or_everything_is(platform: Platform) -> None:
