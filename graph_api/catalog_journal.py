@@ -109,13 +109,12 @@ class CatalogJournal:
 
 
 def _about(quad: Quad) -> list[str]:
-    terms = [quad.subject]
-    if quad.predicate.value in _OF_THE_OBJECT:
-        terms.append(quad.object)
-    return [term.value for term in terms if isinstance(term, NamedNode)]
+    terms = (quad.subject, quad.object)
+    told = terms if quad.predicate.value in _OF_THE_OBJECT else terms[:1]
+    return [term.value for term in told if isinstance(term, NamedNode)]
 
 
 def _explain(quad: Quad) -> str:
     """Where the chain behind the entity's class is told."""
     terms = {"s": str(quad.subject), "p": str(quad.predicate), "o": str(quad.object)}
-    return f"/proofs/explain?{urlencode(terms | {'g': str(quad.graph_name)})}"
+    return f"/proofs/explain?{urlencode(terms | {'g': graph_of(quad)})}"

@@ -112,7 +112,7 @@ def test_it_comes_as_dcat_page_by_page(
     iri, said = dataset(platform, f"dcat-{media_type.rpartition('/')[2]}")
     platform.server.propose("shop", said)
     triples: set[str] = set()
-    with platform.client("analyst") as client:
+    with platform.client("operator") as client:
         path = "/catalog?limit=2"
         while path:
             answer: httpx.Response = client.get(path, headers={"Accept": media_type})
