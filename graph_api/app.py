@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from graph_api import (
+    catalog,
     classification,
     evidence,
     facts,
@@ -41,6 +42,7 @@ from graph_api import (
 )
 from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
+from graph_api.catalog_journal import CatalogJournal
 from graph_api.endpoint import Direct
 from graph_api.problems import Problem, handle_problem
 from graph_api.query_protocol import query_protocol
@@ -114,6 +116,13 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         relay=relay,
     )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
+    app.router.routes.extend(
+        catalog.build_routes(
+            assembly.reading,
+            authenticator,
+            CatalogJournal(assembly.journal, assembly.index, assembly.verifier, assembly.ids),
+        )
+    )
 
     status = Status(assembly)
 

@@ -27,13 +27,14 @@ RETIRING = 1
 MORE = 2
 """Flag of a description that does not hold everything that points at the resource."""
 
-Operation: TypeAlias = Literal["open", "close", "query", "dump", "describe", "graphs"]
+Operation: TypeAlias = Literal["open", "close", "query", "dump", "describe", "graphs", "catalog"]
 
 
 class Task(NamedTuple):
     """One piece of work on one snapshot.
 
-    ``what`` is the query, the IRI to describe or the graph to dump (empty: all of them);
+    ``what`` is the query, the IRI to describe, the graph to dump (empty: all of them) or the page
+    of the catalog;
     ``results_type`` and ``graph_type`` are the media types to answer in, by the form of the query
     (empty: the caller takes none). ``hidden`` names the graphs the caller may not read. A query's
     own dataset gives way to ``dataset`` (default graphs, named graphs) of the protocol. ``base`` is

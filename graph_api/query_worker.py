@@ -19,7 +19,7 @@ from typing import IO, cast
 
 from pyoxigraph import Store
 
-from graph_api import query_operations, sandbox
+from graph_api import catalog_page, query_operations, sandbox
 from graph_api.query_messages import (
     BODY,
     INLINE_BYTES,
@@ -150,6 +150,8 @@ class Worker:
             return task.graph_type, MORE if more else 0
         if task.operation == "graphs":
             return query_operations.graphs(store, task, output), 0
+        if task.operation == "catalog":
+            return catalog_page.page(store, task, output), 0
         return "", 0
 
     def _open(self, path: str) -> Store:

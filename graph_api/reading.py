@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from graph_api import dereference, graphs, sparql
+from graph_api import catalog, dereference, graphs, sparql
 from graph_api.endpoint import Authenticates
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_service import QueryService
@@ -112,6 +112,19 @@ def _paths() -> dict[str, Any]:
             )
         },
         graphs.PATH + "/{name}": {"get": _operation("One graph.", [name, *head], triples)},
+        catalog.PATH: {
+            "get": _operation(
+                "The entities of the catalog, page by page.",
+                [
+                    _parameter("kind", "Entities of this kind only.", many=True),
+                    _parameter("since", "Only what changed after this log entry.", "integer"),
+                    _parameter("limit", "Entities on a page.", "integer"),
+                    _parameter("cursor", "Where the page begins, as the one before it says."),
+                    head[0],
+                ],
+                _content(*catalog.TYPES),
+            )
+        },
         "/id/{name}": {
             "get": _operation("What is known of the thing with this IRI.", [name, *head], triples)
         },

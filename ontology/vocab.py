@@ -373,9 +373,13 @@ class Prov:
 class Dcat:
     """http://www.w3.org/ns/dcat#"""
 
+    Catalog: Final = _DCAT + "Catalog"
     Resource: Final = _DCAT + "Resource"
     Dataset: Final = _DCAT + "Dataset"
     DataService: Final = _DCAT + "DataService"
+    resource: Final = _DCAT + "resource"
+    dataset: Final = _DCAT + "dataset"
+    service: Final = _DCAT + "service"
     endpointURL: Final = _DCAT + "endpointURL"
     servesDataset: Final = _DCAT + "servesDataset"
 

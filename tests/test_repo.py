@@ -24,6 +24,7 @@ COMMAND = re.compile(
 CODE_BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
+PLUGIN = "stewards/datahub"
 PACKAGES = ("graph_api", "ingest", "ontology", "proofs", "runtime", "shapes", "stewards")
 
 
@@ -175,7 +176,30 @@ def test_every_import_is_a_declared_dependency(
     ]
     declared = {canonical(line) for line in lines}
     for path in (checkout / folder).rglob("*.py"):
+        if checkout / PLUGIN in path.parents:
+            continue
         # A program's own modules stand beside it.
-        own = {*PACKAGES, "shop", "tests", *(sibling.stem for sibling in path.parent.glob("*.py"))}
+        own = {
+            *PACKAGES,
+            "fractalops_datahub",
+            "shop",
+            "tests",
+            *(sibling.stem for sibling in path.parent.glob("*.py")),
+        }
         for name in imported(path) - sys.stdlib_module_names - own:
+            assert {canonical(owner) for owner in owners()[name]} & declared, f"{path}: {name}"
+
+
+def test_the_plugin_of_datahub_imports_what_it_declares_and_nothing_of_the_platform(
+    checkout: Path,
+) -> None:
+    folder = checkout / PLUGIN
+    project = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {canonical(line) for line in project["dependencies"]}
+    modules = list((folder / "fractalops_datahub").glob("*.py"))
+    assert modules
+    for path in modules:
+        names = imported(path) - sys.stdlib_module_names - {"fractalops_datahub"}
+        assert not names & set(PACKAGES), path
+        for name in names:
             assert {canonical(owner) for owner in owners()[name]} & declared, f"{path}: {name}"

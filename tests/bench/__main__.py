@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import bench_collector
+import bench_datahub
 import bench_facts
 import bench_gate
 import bench_memory
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "facts": bench_facts.measure,
     "sweep": bench_sweep.measure,
     "collector": bench_collector.measure,
+    "datahub": bench_datahub.measure,
     # Last: it stops the server that the others share.
     "proofs": bench_proofs.measure,
 }

@@ -31,7 +31,7 @@ PART = 20_000
 class Sizes:
     """How much is measured. Counts are per round; ``seconds`` is the length of one load,
     ``settled`` of the rest before memory is looked at, ``swept`` the spans of a steward's sweep,
-    ``loaded`` how long memory is watched under load."""
+    ``loaded`` how long memory is watched under load, ``entities`` those of a catalog."""
 
     triples: int = 100_000
     rounds: int = 3
@@ -44,6 +44,7 @@ class Sizes:
     swept: int = 1_000_000
     loaded: float = 600.0
     verifications: int = 300
+    entities: int = 50_000
     tiny: bool = False
 
 
@@ -59,6 +60,7 @@ TINY = Sizes(
     swept=2_000,
     loaded=2.0,
     verifications=3,
+    entities=50,
     tiny=True,
 )
 GRAPHS: tuple[int, ...] = (100_000, 1_000_000)

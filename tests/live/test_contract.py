@@ -48,6 +48,7 @@ BY_DSN = (
 CONTRACT = """
 /sparql GET POST
 /graphs/{} GET
+/catalog GET
 /id/{} GET
 /proposals GET POST
 /live GET
