@@ -77,8 +77,8 @@ from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.sparql_process import RUNNER
 from shapes.validator import Validator
-from stewards.loop import Pacing
 from stewards.new_things import HourlyCaps
+from stewards.pages import Pacing
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 

@@ -1,0 +1,71 @@
+"""Where the checkpoints of runs are kept: SQLite beside the watermarks, or PostgreSQL.
+
+Invariant: what is read back is plain data: any other type, and every pickle, is refused, so that
+who can write to the file can't make a steward run code. Of a run that waits the newest checkpoint is
+kept alone, of one that ended nothing.
+Source: https://docs.langchain.com/oss/python/langgraph/persistence
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import ExitStack
+from typing import Any
+
+from langgraph.checkpoint.base import BaseCheckpointSaver
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+
+from stewards.errors import NoCheckpoints
+
+Saver = BaseCheckpointSaver[Any]
+
+
+def serializer() -> JsonPlusSerializer:
+    """Numbers, texts, lists, mappings, and LangGraph's own Send and Interrupt; nothing else."""
+    return JsonPlusSerializer(
+        pickle_fallback=False, allowed_json_modules=None, allowed_msgpack_modules=None
+    )
+
+
+def sqlite_saver(path: str, closing: ExitStack) -> SqliteSaver:
+    """Checkpoints in this file, which others may have open as well."""
+    database = sqlite3.connect(path, check_same_thread=False, timeout=10.0)
+    closing.callback(database.close)
+    database.execute("PRAGMA journal_mode = WAL")
+    # What kill -9 leaves is whole. After a loss of power the last steps are done again.
+    database.execute("PRAGMA synchronous = NORMAL")
+    saver = SqliteSaver(database, serde=serializer())
+    saver.setup()
+    return saver
+
+
+def postgres_saver(dsn: str, closing: ExitStack) -> Saver:
+    """Checkpoints in this PostgreSQL database. Raises :class:`NoCheckpoints`."""
+    try:
+        from langgraph.checkpoint.postgres import PostgresSaver
+    except ImportError as error:
+        raise NoCheckpoints(
+            "checkpoints in PostgreSQL need the extra: pip install 'fractalops[postgres]'"
+        ) from error
+    saver = closing.enter_context(PostgresSaver.from_conn_string(dsn))
+    saver.serde = serializer()
+    saver.setup()
+    return saver
+
+
+def keep_newest(saver: Saver, thread: str) -> None:
+    """Forget every checkpoint of the thread but the newest."""
+    newest = saver.get_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
+    if newest is None:
+        return
+    if isinstance(saver, SqliteSaver):
+        kept = newest.config["configurable"]["checkpoint_id"]
+        with saver.cursor() as cursor:
+            for table in ("checkpoints", "writes"):
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE thread_id = ? AND checkpoint_id <> ?",
+                    (thread, kept),
+                )
+    else:
+        saver.prune([thread], strategy="keep_latest")
