@@ -343,6 +343,10 @@ class PlayedGate:
         delta = self.graph.effective(Delta(additions, removals))
         if not delta:
             return JSONResponse({"id": None, "state": "unchanged", "head": self.head})
+        for known, made in self.proposals.items():
+            # As the gate does: of the same change by the same author one waits.
+            if made["state"] == "awaiting decision" and self.deltas[known] == delta:
+                return JSONResponse({**made, "head": self.head}, 201)
         report = self.validator.validate(delta)
         identifier = f"p{len(self.proposals) + 1}"
         state = "invalid"
