@@ -350,12 +350,14 @@ class Assembly:
         """Lets the stewards begin; ``url`` is where this server answers."""
         self.url = url
         marks = WatermarkStore(self.folder.stewards)
+        dsn = self.settings.checkpoints
         self.runner = StewardRunner(
             self._assignments,
             url,
             self.ids,
             marks,
             utc_now,
+            checkpoints=dsn.get_secret_value() if dsn else None,
             interval=self.settings.steward_seconds,
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),

@@ -1,8 +1,8 @@
 """Where the checkpoints of runs are kept: SQLite beside the watermarks, or PostgreSQL.
 
 Invariant: what is read back is plain data: any other type, and every pickle, is refused, so that
-who can write to the file can't make a steward run code. Of a run that waits the newest checkpoint is
-kept alone, of one that ended nothing.
+who can write to the file can't make a steward run code. Of a run that waits only the newest
+checkpoint is kept, of one that ended nothing.
 Source: https://docs.langchain.com/oss/python/langgraph/persistence
 """
 
@@ -16,7 +16,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 
-from stewards.errors import NoCheckpoints
+from stewards.errors import NotConfigured
 
 Saver = BaseCheckpointSaver[Any]
 
@@ -41,11 +41,11 @@ def sqlite_saver(path: str, closing: ExitStack) -> SqliteSaver:
 
 
 def postgres_saver(dsn: str, closing: ExitStack) -> Saver:
-    """Checkpoints in this PostgreSQL database. Raises :class:`NoCheckpoints`."""
+    """Checkpoints in this PostgreSQL database. Raises :class:`NotConfigured`."""
     try:
         from langgraph.checkpoint.postgres import PostgresSaver
     except ImportError as error:
-        raise NoCheckpoints(
+        raise NotConfigured(
             "checkpoints in PostgreSQL need the extra: pip install 'fractalops[postgres]'"
         ) from error
     saver = closing.enter_context(PostgresSaver.from_conn_string(dsn))

@@ -4,7 +4,7 @@
 
     StewardError
     ├── UnknownSteward       no steward of this name is at work
-    ├── NoCheckpoints        the place for checkpoints that was configured can't be used
+    ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -34,8 +34,8 @@ class UnknownSteward(StewardError):
     """No steward has this name; the message lists those at work."""
 
 
-class NoCheckpoints(StewardError):
-    """Checkpoints can't be kept where they are to be; the message says what is missing."""
+class NotConfigured(StewardError):
+    """What has to be configured isn't, or can't be used; the message says what is missing."""
 
 
 class GateUnreachable(StewardError):

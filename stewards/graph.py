@@ -2,9 +2,10 @@
 
 ::
 
-    observe ──> read, once for each source ──> draft <──> submit ──> settle ──> observe
-       └─ no page ──> review ──> publish ──> reflect ──> wait, for a person ──> follow ──> observe
-                                                └─ nothing waits ──> end
+    begin ──> observe ──> read, for each source ──> draft <──> submit ──> settle ──> observe
+                └─ no page ──> review ──> publish ──> reflect ──> wait for a person
+                                                         │           └──> follow ──> observe
+                                                         └─ nothing waits ──> end
 
 Invariant: this module and :mod:`stewards.checkpoints` are the only ones that import LangGraph, and
 it knows neither Temporal nor a clock: what happens at a node is :mod:`stewards.sweep`'s. Every step
@@ -18,6 +19,7 @@ Source: https://docs.langchain.com/oss/python/langgraph/graph-api
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
@@ -30,9 +32,11 @@ from stewards.run_state import Reading, State
 from stewards.sources import BY_NAME
 from stewards.sweep import Sweep
 
+Graph = CompiledStateGraph[Any, Any, Any, Any]
 Step = Callable[[Sweep, Any], Mapping[str, Any]]
 
 STEPS: dict[str, Step] = {
+    "begin": Sweep.begin,
     "observe": Sweep.observe,
     "read": Sweep.read,
     "draft": Sweep.draft,
@@ -46,16 +50,23 @@ STEPS: dict[str, Step] = {
 WAIT = "wait"
 
 
+@dataclass(frozen=True)
+class Context:
+    """What a run is given and no checkpoint holds: the steward that it is a run of."""
+
+    sweep: Sweep
+
+
 def build(
     checkpointer: BaseCheckpointSaver[Any] | None = None, sweep: Sweep | None = None
-) -> CompiledStateGraph[State, Sweep, State, State]:
-    """The compiled graph. Each run is given its :class:`Sweep` as the context; ``sweep`` serves
-    where the caller can't give one."""
-    graph = StateGraph(State, Sweep)
+) -> Graph:
+    """The compiled graph, for every steward; or for one, where callers can give no context."""
+    graph: StateGraph[Any, Any, Any, Any] = StateGraph(State, Context if sweep is None else None)
     for name in STEPS:
-        graph.add_node(name, _node(name, sweep))  # type: ignore[call-overload]
+        graph.add_node(name, _node(name, sweep))
     graph.add_node(WAIT, _wait)
-    graph.add_edge(START, "observe")
+    graph.add_edge(START, "begin")
+    graph.add_edge("begin", "observe")
     graph.add_conditional_edges("observe", _fan_out, ["read", "review"])
     graph.add_edge("read", "draft")
     graph.add_conditional_edges("draft", _after_draft, ["submit", "settle"])
@@ -70,8 +81,8 @@ def build(
 
 
 def _node(name: str, own: Sweep | None) -> Callable[..., Mapping[str, Any]]:
-    def node(state: Any, runtime: Runtime[Sweep]) -> Mapping[str, Any]:
-        return STEPS[name](own or runtime.context, state)
+    def node(state: Any, runtime: Runtime[Context]) -> Mapping[str, Any]:
+        return STEPS[name](own or runtime.context.sweep, state)
 
     return node
 

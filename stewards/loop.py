@@ -135,9 +135,7 @@ class TelemetrySteward:
                 # worth a write every few seconds.
                 self._bookmark.note(last_run_at=at, runs=record.runs + 1)
             else:
-                self._bookmark.keep(
-                    last_run_at=at, runs=record.runs + 1, last_outcome=str(outcome)
-                )
+                self._bookmark.keep(last_run_at=at, runs=record.runs + 1, last_outcome=str(outcome))
             return outcome
 
     def _cycle(self) -> Outcome:

@@ -16,8 +16,8 @@ State = Literal["idle", "decided", "unchanged", "proposed", "refused", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """``state`` is ``idle`` (no new facts), ``decided`` (none, but something that waited was decided
-    on), ``unchanged`` (nothing that the graph doesn't hold), ``proposed``, ``refused`` (the gate
+    """``state`` is ``idle`` (no new facts), ``decided`` (none, but what waited was decided on),
+    ``unchanged`` (nothing that the graph doesn't hold), ``proposed``, ``refused`` (the gate
     said no) or ``failed`` (no answer to act on).
 
     ``proposals`` are the ids submitted, of which ``awaiting`` wait for a decision; ``quads`` counts

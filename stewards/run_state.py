@@ -57,7 +57,8 @@ class Reading(TypedDict):
 
 
 def begun(project: str, since: int, page: Page | None) -> State:
-    """The state in which a cycle begins. What waits for a decision is not among it: that stays."""
+    """The state in which a cycle begins, whatever the one before left. What waits for a decision is
+    not among it: that stays."""
     return {
         "project": project,
         "since": since,

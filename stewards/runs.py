@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from stewards.errors import StewardError
 from stewards.fact_queries import Page
-from stewards.run_state import begun, page_of
+from stewards.run_state import page_of, written
 from stewards.sweep import Sweep
 from stewards.watermark import WatermarkStore
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
     from langgraph.checkpoint.base import BaseCheckpointSaver
-    from langgraph.graph.state import CompiledStateGraph
     from langgraph.types import StateSnapshot
+
+    from stewards.graph import Graph
 
 LOGGER = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class Runs:
         self._lock = threading.Lock()
         self._closing = ExitStack()
         self._saver: BaseCheckpointSaver[Any] | None = None
-        self._graph: CompiledStateGraph[Any, Sweep, Any, Any] | None = None
+        self._graph: Graph | None = None
         with store.transaction() as database:
             database.execute(_SCHEMA)
 
@@ -114,8 +114,10 @@ class Runs:
         from langgraph.types import Command
         from langsmith import tracing_context
 
+        from stewards.graph import Context
+
         watermark = sweep.bookmark.record.watermark
-        anew = begun(sweep.project, watermark, page)
+        anew = {"project": sweep.project, "page": None if page is None else written(page)}
         left = self._snapshot(sweep.project)
         given: Any = anew
         if left.interrupts:
@@ -125,7 +127,7 @@ class Runs:
             given = None
         with tracing_context(enabled=False):
             state = graph.invoke(
-                given, _config(sweep.project), context=sweep, durability="sync"
+                given, _config(sweep.project), context=Context(sweep), durability="sync"
             )
         return dict(state)
 
@@ -159,7 +161,7 @@ class Runs:
 
     def _opened(
         self,
-    ) -> tuple[CompiledStateGraph[Any, Sweep, Any, Any], BaseCheckpointSaver[Any]]:
+    ) -> tuple[Graph, BaseCheckpointSaver[Any]]:
         with self._lock:
             if self._graph is None or self._saver is None:
                 # A second and 45 MB, which only a steward with something to do is worth.
@@ -175,7 +177,7 @@ class Runs:
             return self._graph, self._saver
 
 
-def _config(project: str) -> RunnableConfig:
+def _config(project: str) -> Any:
     return {
         "configurable": {"thread_id": project},
         "recursion_limit": MAX_STEPS,

@@ -25,10 +25,10 @@ from stewards.fact_rows import Ask
 from stewards.gate_client import GateClient
 from stewards.new_things import UNTRUSTED, HourlyCaps, kinds_in
 from stewards.outcome import Tally
-from stewards.pages import Pages, Pacing
+from stewards.pages import Pacing, Pages
 from stewards.plan import Planner
 from stewards.review import Review
-from stewards.run_state import MAX_AWAITING, Reading, State, page_of, written
+from stewards.run_state import MAX_AWAITING, Reading, State, begun, page_of, written
 from stewards.settled import Settled
 from stewards.sources import BY_NAME, merged
 from stewards.submission import AWAITING, MAX_ROUNDS, Clock, Refused, Submission, head_of
@@ -128,6 +128,13 @@ class Sweep:
         }
 
     # --- the nodes
+
+    def begin(self, state: State) -> Update:
+        """Begin a cycle, with the page that was given where it is the next one."""
+        watermark, page = self.bookmark.record.watermark, page_of(state)
+        return {
+            **begun(self.project, watermark, page if page and page.after == watermark else None)
+        }
 
     def observe(self, state: State) -> Update:
         """Take the next page in hand, unless there is none or it is time to stop."""
@@ -246,14 +253,17 @@ class Sweep:
         return _said(tally, state)
 
     def follow(self, state: State) -> Update:
-        """What people decided since on the proposals that waited: the gate says so, and nobody
-        else."""
+        """Begin a cycle with what people decided since on the proposals that waited: the gate says
+        so, and nobody else."""
         awaiting = state.get("awaiting", [])
         decided = self.decided(awaiting)
-        tally = _tally(state)
-        tally.decided += len(decided)
         left = [identifier for identifier in awaiting if identifier not in decided]
-        return {"awaiting": left, "decided": decided, "tally": tally.to_json()}
+        tally = Tally(decided=len(decided))
+        return self.begin(state) | {
+            "awaiting": left,
+            "decided": decided,
+            "tally": tally.to_json(),
+        }
 
     def publish(self, state: State) -> Update:
         """Tell what was decided; what is applied is in the graph, and its readers follow the

@@ -24,12 +24,11 @@ from ontology.ids import Ids
 from stewards import graph
 from stewards.checkpoints import serializer
 from stewards.draft import Limits
-from stewards.errors import DraftRefused
 from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
 from stewards.outcome import Outcome, Tally
 from stewards.runs import Note, Runs
-from stewards.submission import REFUSED, Submission
+from stewards.submission import Submission
 from stewards.sweep import Sweep
 from stewards.watermark import WatermarkStore
 
@@ -116,12 +115,18 @@ def killing(name: str, moment: str, times: int = 1) -> Callable[[Sweep, Any], Ma
 
 APPLIED, WAITING = 20_000, 10
 STOPS = [
-    *((name, moment, WAITING) for name in graph.STEPS for moment in ("before", "after")),
+    *(
+        (name, moment, WAITING)
+        for name in graph.STEPS
+        for moment in ("before", "after")
+        # It comes with the next run, and has a test of its own.
+        if name != "follow"
+    ),
     *((name, "after", APPLIED) for name in ("draft", "submit", "settle", "reflect")),
 ]
 
 
-@pytest.mark.parametrize(("name", "moment", "limit"), [stop for stop in STOPS if stop[0] != "follow"])
+@pytest.mark.parametrize(("name", "moment", "limit"), STOPS)
 def test_a_run_goes_on_from_any_step(
     place: Place, name: str, moment: str, limit: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +200,8 @@ def test_two_stewards_of_one_project_at_once_propose_once(
     """While one is at a step, another one, on another machine, does all of its work."""
     place.gate.auto_apply_limit = limit
     place.traffic.send(*place.traffic.order())
-    usual, others = graph.STEPS[name], []
+    usual = graph.STEPS[name]
+    others: list[str] = []
 
     def step(sweep: Sweep, state: Any) -> Mapping[str, Any]:
         if not others:
@@ -289,10 +295,9 @@ def test_a_head_that_moves_under_a_draft_is_drafted_again(place: Place) -> None:
     answers = iter([409, 409])
 
     def moved(method: str, path: str, body: bytes) -> Response | None:
-        if (method, path) != ("POST", "/proposals"):
+        if (method, path) != ("POST", "/proposals") or not (status := next(answers, 0)):
             return None
-        status = next(answers, None)
-        return status and JSONResponse({"type": "about:blank", "status": status}, status)
+        return JSONResponse({"type": "about:blank", "status": status}, status)
 
     place.gate.rules.append(moved)
     place.traffic.send(*place.traffic.order())
@@ -348,7 +353,7 @@ def test_a_checkpoint_that_cannot_be_used_is_thrown_away(
     with closing(sqlite3.connect(place.folder / FILE)) as database, database:
         database.execute("UPDATE checkpoints SET checkpoint = x'c1'")
     with place.steward() as steward:
-        with pytest.raises(Exception, match="msgpack|invalid|trailing|unpack|marker"):
+        with pytest.raises(ValueError, match="msgpack"):
             steward.run_once()
         assert (place.note(), place.rows()) == (Note(), (0, 0))
         assert steward.run_once().state == "proposed"
