@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -18,7 +18,13 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from stewards.errors import NotConfigured
 
+if TYPE_CHECKING:
+    from psycopg import Connection
+
 Saver = BaseCheckpointSaver[Any]
+
+POSTGRES_SECONDS = 5.0
+"""How long a connection is waited for."""
 
 
 def serializer() -> JsonPlusSerializer:
@@ -44,11 +50,24 @@ def postgres_saver(dsn: str, closing: ExitStack) -> Saver:
     """Checkpoints in this PostgreSQL database. Raises :class:`NotConfigured`."""
     try:
         from langgraph.checkpoint.postgres import PostgresSaver
+        from psycopg.rows import DictRow, dict_row
+        from psycopg_pool import ConnectionPool
     except ImportError as error:
         raise NotConfigured(
             "checkpoints in PostgreSQL need the extra: pip install 'fractalops[postgres]'"
         ) from error
-    saver = closing.enter_context(PostgresSaver.from_conn_string(dsn))
+    # A connection that broke is replaced by the pool.
+    pool: ConnectionPool[Connection[DictRow]] = ConnectionPool(
+        dsn,
+        min_size=1,
+        max_size=2,
+        timeout=POSTGRES_SECONDS,
+        check=ConnectionPool.check_connection,
+        kwargs={"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row},
+        open=True,
+    )
+    closing.callback(pool.close)
+    saver = PostgresSaver(pool)
     saver.serde = serializer()
     saver.setup()
     return saver

