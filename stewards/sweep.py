@@ -11,26 +11,25 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 from ontology.ids import Ids
 from stewards import fact_queries
-from stewards.claim_set import Claims
 from stewards.dormancy import Dormancy
 from stewards.dormant_notes import DormantNotes
 from stewards.draft import Draft, Limits
 from stewards.errors import GateRefused, OutdatedDraft
 from stewards.fact_queries import Page
-from stewards.fact_rows import Ask
 from stewards.gate_client import GateClient
 from stewards.new_things import UNTRUSTED, HourlyCaps, kinds_in
 from stewards.outcome import Tally
 from stewards.pages import Pacing, Pages
 from stewards.plan import Planner
+from stewards.readings import Readings
 from stewards.review import Review
 from stewards.run_state import MAX_AWAITING, Reading, State, begun, page_of, written
 from stewards.settled import Settled
-from stewards.sources import BY_NAME, merged
 from stewards.submission import AWAITING, MAX_ROUNDS, Clock, Refused, Submission, head_of
 from stewards.waiting import Waiting
 from stewards.watermark import Bookmark, WatermarkStore
@@ -68,9 +67,7 @@ class Sweep:
         self.stopping: Callable[[], bool] = lambda: False
         self._name = name
         self._client = client
-        self._ids = ids
         self._clock = clock
-        self._graph = ids.lineage_graph(project)
         settled = Settled(client, ids, project, ids.principal(name))
         self._waiting = Waiting(store, name, project)
         self._pages = Pages(client, self.bookmark, self._pacing)
@@ -96,9 +93,7 @@ class Sweep:
             if dormant_after
             else None
         )
-        self._mixed = False
-        self._looked: Page | None = None
-        self._readings: dict[tuple[Page, str, bool], Claims] = {}
+        self._readings = Readings(client, ids, project)
         self._drafts: dict[str, Draft] = {}
 
     # --- before a run
@@ -122,10 +117,19 @@ class Sweep:
             for proposal in self._client.proposals(state=AWAITING, project=self.project)
         }
         return {
-            identifier: self._client.state_of(identifier)
+            identifier: self._became(identifier)
             for identifier in awaiting
             if identifier not in left
         }
+
+    def _became(self, proposal: str) -> str:
+        try:
+            return self._client.state_of(proposal)
+        except GateRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            # The platform was restored from before it was made.
+            return "not known any more"
 
     # --- the nodes
 
@@ -155,7 +159,7 @@ class Sweep:
         """What one source shows in the page."""
         page = page_of(reading)
         assert page is not None
-        found = self._reading(page, reading["source"])
+        found = self._readings.of(page, reading["source"])
         return {"readings": {reading["source"]: len(found.claims)}}
 
     def draft(self, state: State) -> Update:
@@ -163,14 +167,9 @@ class Sweep:
         page = page_of(state)
         assert page is not None
         tally = _tally(state)
-        wanted = self._claims(page)
-        trusted = wanted
-        if self._is_mixed(page, wanted):
-            trusted = self._claims(page, trusted=True)
-            shown = {claim.quad for claim in trusted.claims}
-            only = [claim for claim in wanted.claims if claim.quad not in shown]
-            self._wait(self._planner.hold(only, UNTRUSTED))
-        aside = Counter(wanted.set_aside)
+        trusted, only = self._readings.by_trust(page)
+        self._wait(self._planner.hold(only, UNTRUSTED))
+        aside = Counter(self._readings.all(page).set_aside)
         self._drafts, base = {}, state["base"]
         if trusted.claims:
             base = self._client.progress().head
@@ -212,7 +211,7 @@ class Sweep:
             self._submission.set_aside(blamed, tally)
             return {"drafts": [], "base": -1, "rounds": state["rounds"] + 1} | _said(tally, state)
         if answer.get("id") is not None:
-            kinds = kinds_in(draft.quads, self._claims(page).claims)
+            kinds = kinds_in(draft.quads, self._readings.all(page).claims)
             self._waiting.note_admitted(kinds, self._clock().timestamp())
         return {"drafts": left, "base": head_of(answer)} | _said(tally, state)
 
@@ -222,11 +221,10 @@ class Sweep:
         assert page is not None
         tally = _tally(state)
         if self._dormancy is not None:
-            wanted = self._claims(page)
             self._dormancy.wake(
                 page,
-                wanted.claims,
-                self._is_mixed(page, wanted),
+                self._readings.all(page).claims,
+                self._readings.is_mixed(page),
                 self._clock(),
                 lambda draft: self._submission.hand_in_marks(draft, tally),
             )
@@ -241,7 +239,9 @@ class Sweep:
         tally = _tally(state)
         if self._review.is_due():
             self._review.look(tally)
-        if self._dormancy is not None and not self.stopping():
+        # A look wants every fact to be read.
+        done = tally.pages < self._pacing.cycle_pages and not self.stopping()
+        if self._dormancy is not None and done:
             try:
                 self._dormancy.look(
                     self._clock(), lambda draft: self._submission.hand_in_marks(draft, tally)
@@ -285,37 +285,9 @@ class Sweep:
             return {"unclassified": {}}
         return {"unclassified": {str(source): int(count) for source, count in rows}}
 
-    # --- what is read once
-
-    def _reading(self, page: Page, source: str, trusted: bool = False) -> Claims:
-        key = (page, source, trusted)
-        if key not in self._readings:
-            ask: Ask = self._client.trusted_facts if trusted else self._client.all_facts
-            self._readings[key] = BY_NAME[source](page, ask, self._ids)
-        return self._readings[key]
-
-    def _claims(self, page: Page, trusted: bool = False) -> Claims:
-        key = (page, "", trusted)
-        if key not in self._readings:
-            found = [self._reading(page, source, trusted) for source in BY_NAME]
-            self._readings[key] = merged(found, self._graph)
-        return self._readings[key]
-
     def _forget(self, page: Page | None) -> None:
         self._drafts = {}
-        self._readings = {key: found for key, found in self._readings.items() if key[0] == page}
-
-    def _is_mixed(self, page: Page, wanted: Claims) -> bool:
-        """Whether the project has facts of senders that aren't trusted, up to this page."""
-        if not wanted.claims:
-            return False
-        if not self._mixed and self._looked != page:
-            # What is older was looked at once, and what is joined with the page may be as old.
-            after = min(self._looked.until if self._looked else 0, page.after)
-            answer = self._client.facts(fact_queries.untrusted(self.project, after, page.until))
-            self._mixed = bool(int(answer.rows[0][0]))
-            self._looked = page
-        return self._mixed
+        self._readings.keep_only(page)
 
     def _wait(self, more: int) -> None:
         if more:

@@ -385,7 +385,8 @@ class PlayedGate:
         return JSONResponse({"items": items[start : start + 2], "next": following})
 
     def _show(self, request: Request, body: bytes) -> Response:
-        return JSONResponse(self.proposals[request.path_params["identifier"]])
+        found = self.proposals.get(request.path_params["identifier"])
+        return JSONResponse(found) if found else problem(404, "unknown-proposal", "None", "None.")
 
     def _diff(self, request: Request, body: bytes) -> Response:
         delta = self.deltas[request.path_params["identifier"]]

@@ -239,6 +239,16 @@ def test_a_decision_that_comes_while_the_steward_is_down_resumes_its_run(
     assert place.cycle().state == "idle"
 
 
+def test_what_the_gate_does_not_know_any_more_is_not_waited_for(place: Place) -> None:
+    """It was restored from a backup."""
+    place.gate.auto_apply_limit = 10
+    place.traffic.send(*place.traffic.order())
+    place.cycle()
+    place.gate.proposals.clear()
+    assert place.cycle().decided == 1
+    assert place.note() == Note()
+
+
 def test_what_waits_for_a_person_holds_up_nothing(place: Place) -> None:
     place.gate.auto_apply_limit = 10
     place.traffic.send(*place.traffic.order())
