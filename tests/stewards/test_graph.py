@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 import pytest
 from langgraph.checkpoint.sqlite import SqliteSaver
+from langsmith import tracing_context
+from langsmith.utils import tracing_is_enabled
 from starlette.responses import JSONResponse, Response
 
 from ontology.ids import Ids
@@ -302,6 +304,27 @@ def test_nothing_new_writes_no_checkpoint_and_imports_no_langgraph(place: Place)
     arguments = (place.gate.url, TOKEN, str(place.folder / FILE), place.traffic.project)
     subprocess.run([sys.executable, "-c", script, *arguments], check=True, timeout=120)
     assert place.rows() == (0, 0)
+
+
+def test_no_run_is_traced_whoever_wants_it(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: dict[str, object] = {}
+
+    def looking(name: str) -> graph.Step:
+        usual = graph.STEPS[name]
+
+        def step(sweep: Sweep, state: Any) -> Mapping[str, Any]:
+            traced[name] = tracing_is_enabled()
+            return usual(sweep, state)
+
+        return step
+
+    for name in ("read", "draft"):
+        monkeypatch.setitem(graph.STEPS, name, looking(name))
+    place.traffic.send(*place.traffic.order())
+    with tracing_context(enabled=True):
+        assert tracing_is_enabled()
+        place.cycle()
+    assert traced == {"read": False, "draft": False}
 
 
 def test_a_head_that_moves_under_a_draft_is_drafted_again(place: Place) -> None:
