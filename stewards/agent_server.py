@@ -8,9 +8,11 @@ Source: https://docs.langchain.com/langsmith/application-structure
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from ontology.ids import Ids
@@ -28,12 +30,18 @@ URL, TOKEN, PROJECT, BASE = (
 )
 
 
-def steward() -> Graph:
+async def steward() -> Graph:
     """The graph of the steward that the environment names: the platform's URL, a steward's token
     and its project, and the organisation's base where it isn't the usual one.
 
     Raises :class:`NotConfigured`.
     """
+    # The server asks for it with every run, in its event loop.
+    return await asyncio.to_thread(_named)
+
+
+@cache
+def _named() -> Graph:
     url, token, project = required(os.environ)
     ids = Ids(os.environ[BASE]) if os.environ.get(BASE) else Ids()
     client = GateClient.connect(url.rstrip("/"), token)

@@ -62,11 +62,14 @@ def test_the_same_graph_runs_without_a_checkpointer(
 
 @contextmanager
 def langgraph_dev(checkout: Path, environment: dict[str, str], port: int) -> Iterator[str]:
+    """The agent server. It takes the paths of its file from the working folder, and leaves a folder
+    ``.langgraph_api`` there."""
     command = [
         *(sys.executable, "-m", "langgraph_cli", "dev", "--no-browser", "--no-reload"),
         *("--host", "127.0.0.1", "--port", str(port), "--config", str(checkout / "langgraph.json")),
     ]
-    with subprocess.Popen(command, env={**os.environ, **environment}) as running:
+    environment = {**os.environ, **environment}
+    with subprocess.Popen(command, env=environment, cwd=checkout) as running:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
@@ -84,7 +87,10 @@ def test_the_agent_server_serves_it(checkout: Path, gate: PlayedGate, traffic: T
     environment = {URL: gate.url, TOKEN: A_TOKEN, PROJECT: traffic.project}
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with langgraph_dev(checkout, environment, port) as url, httpx.Client(base_url=url) as http:
+    with (
+        langgraph_dev(checkout, environment, port) as url,
+        httpx.Client(base_url=url) as http,
+    ):
         for _ in range(600):
             try:
                 if http.get("/ok").is_success:
