@@ -81,8 +81,8 @@ from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
-from stewards.loop import Pacing
 from stewards.new_things import HourlyCaps
+from stewards.pages import Pacing
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
@@ -368,12 +368,14 @@ class Assembly:
         """Lets the stewards begin; ``url`` is where this server answers."""
         self.url = url
         marks = WatermarkStore(self.folder.stewards)
+        dsn = self.settings.checkpoints
         self.runner = StewardRunner(
             self._assignments,
             url,
             self.ids,
             marks,
             utc_now,
+            checkpoints=dsn.get_secret_value() if dsn else None,
             interval=self.settings.steward_seconds,
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),

@@ -56,6 +56,8 @@ from shapes.whole import Tell
 
 MAX_BEHIND = 10_000
 """Entries that a submission's base may lie behind the head."""
+MAX_WAITING = 500
+"""Of the proposals that wait in a project, so many are compared with a new one, the newest."""
 
 
 class Ledger:
@@ -147,7 +149,7 @@ class Ledger:
         self, principal: str, request: Request, reverts: str | None = None
     ) -> ProposalView | None:
         """Takes a request through the gate: the proposal it became, or ``None`` if it changes
-        nothing.
+        nothing. One that its author has made before, and that still waits, stays one.
 
         Raises :class:`proofs.errors.GateError`; of these only ``Invalid`` leaves a record.
         """
@@ -333,6 +335,9 @@ class Ledger:
             )
         verdict = self._policy.judge(self.governance, principal, delta, self._known, request.hold)
         if verdict.requires != AUTO:
+            waiting = self._waiting(principal, request.project, delta, reverts)
+            if waiting is not None:
+                return waiting
             states = (SUBMITTED, VALID, AWAITING)
             return self._recorder.commit(
                 "submitted", now, delta, document, states, report, source=request.source
@@ -342,6 +347,23 @@ class Ledger:
         return self._recorder.commit(
             "applied", now, delta, document, states, report, [approval], request.source
         )
+
+    def _waiting(
+        self, principal: str, project: str | None, delta: Delta, reverts: str | None
+    ) -> ProposalView | None:
+        """The author's own proposal of the same change that waits already: who asks twice, for want
+        of an answer or at two places at once, asks once."""
+        waiting = self._projections.index.proposals(
+            states=(AWAITING,), project=project, limit=MAX_WAITING
+        )
+        for _, view in waiting:
+            if (
+                (view.author, view.project, view.reverts) == (principal, project, reverts)
+                and (view.additions, view.removals) == (len(delta.additions), len(delta.removals))
+                and self._projections.delta_of(view) == delta
+            ):
+                return view
+        return None
 
     def _known(self, iri: str) -> bool:
         graph = NamedNode(self._ids.graph("governance"))

@@ -30,7 +30,7 @@ CAPPED = (
 )
 """The kinds of new things that have a cap for an hour."""
 _CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
-_SECRET = frozenset({"facts", "glitchtip_token"})
+_SECRET = frozenset({"checkpoints", "facts", "glitchtip_token"})
 """What is never shown."""
 _QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
@@ -51,6 +51,7 @@ class Settings(BaseModel):
     ``hourly_caps``, each as ``KIND=NUMBER``, bound how many new things of a kind a project gets in
     an hour; what is above them waits in a proposal that is made anew every ``hold_seconds``. What
     no fact showed for ``dormant_after_days`` is marked as dormant, nothing where they are 0.
+    ``checkpoints`` is the DSN of a PostgreSQL database for the checkpoints of the stewards' runs.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +85,7 @@ class Settings(BaseModel):
     hold_seconds: float = Field(default=600.0, gt=0)
     dormant_after_days: int = Field(default=30, ge=0, le=36_500)
     steward_seconds: float = Field(default=5.0, gt=0)
+    checkpoints: SecretStr | None = None
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
     glitchtip_organisation: str | None = None
     glitchtip_team: str | None = None

@@ -83,13 +83,17 @@ class Dormancy:
 
     # --- once a day
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is time to look: never before a day at work."""
+        if self._due is None:
+            self._done(now.timestamp())
+        return self._due is not None and now.timestamp() >= self._due
+
     def look(self, now: datetime, hand_in: HandIn) -> None:
         """Make the marks that are due, and lift those that are no longer true, if it is time."""
-        moment = now.timestamp()
-        if self._due is None:
-            self._done(moment)
-        if self._due is None or moment < self._due:
+        if not self.is_due(now):
             return
+        moment = now.timestamp()
         self._due = moment + AGAIN
         today = now.astimezone(UTC).date()
         progress = self._client.progress()

@@ -11,6 +11,7 @@ graph keeps it, whatever telemetry calls it.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,11 @@ class Draft:
     @property
     def additions(self) -> str:
         return to_nquads(self.quads).decode()
+
+    @property
+    def key(self) -> str:
+        """The digest of what the draft changes: two that change the same have the same key."""
+        return hashlib.sha256(f"{self.additions}\n{self.removals}".encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@
 
     StewardError
     ├── UnknownSteward       no steward of this name is at work
+    ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -31,6 +32,10 @@ class StewardError(Exception):
 
 class UnknownSteward(StewardError):
     """No steward has this name; the message lists those at work."""
+
+
+class NotConfigured(StewardError):
+    """What has to be configured isn't, or can't be used; the message says what is missing."""
 
 
 class GateUnreachable(StewardError):

@@ -86,6 +86,15 @@ def untrusted(project: str, after: int, until: int) -> str:
     )
 
 
+def unclassified(project: str, after: int, until: int) -> str:
+    """Columns: source, events. The facts of the batches ``after < seq <= until`` that no rule
+    fitted."""
+    return (
+        f"SELECT source, count() AS events FROM events WHERE project = {text(project)}"
+        f" AND seq > {after:d} AND seq <= {until:d} AND class = '' GROUP BY source ORDER BY source"
+    )
+
+
 def newest(project: str) -> str:
     """Columns: seq. The newest batch of the project, 0 when there is none."""
     return f"SELECT max(seq) AS newest FROM events WHERE project = {text(project)}"

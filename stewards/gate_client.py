@@ -67,7 +67,7 @@ class GateClient:
     """Speaks to one platform as one principal; a context manager.
 
     ``http`` has the base URL and the bearer token; :meth:`connect` makes one. ``sleep`` is called
-    between retries. Safe to use from one thread at a time.
+    between retries, by whichever thread asks; any may.
     """
 
     def __init__(self, http: httpx.Client, sleep: Callable[[float], object] = time.sleep) -> None:
@@ -218,6 +218,14 @@ class GateClient:
             if following is None or not items:
                 return
             before = str(following)
+
+    def state_of(self, proposal: str) -> str:
+        """The state that a proposal is in."""
+        answer = self._send("GET", f"/proposals/{quote(proposal, safe='')}")
+        state = _object(answer).get("state")
+        if not isinstance(state, str):
+            raise _unexpected(answer, "no state")
+        return state
 
     def withdraw(self, proposal: str, reason: str) -> None:
         """Take a proposal back that waits for a decision."""

@@ -7,19 +7,22 @@ its reason and how often, and the sentence that people read names it.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
-State = Literal["idle", "unchanged", "proposed", "refused", "failed"]
+State = Literal["idle", "decided", "unchanged", "proposed", "refused", "failed"]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``state`` is ``idle`` (no new facts), ``unchanged`` (nothing that the graph doesn't hold),
-    ``proposed``, ``refused`` (the gate said no) or ``failed`` (no answer to act on).
+    """``state`` is ``idle`` (no new facts), ``decided`` (none, but what waited was decided on),
+    ``unchanged`` (nothing that the graph doesn't hold), ``proposed``, ``refused`` (the gate
+    said no) or ``failed`` (no answer to act on).
 
     ``proposals`` are the ids submitted, of which ``awaiting`` wait for a decision; ``quads`` counts
-    what they add; ``reason`` says why it was refused or failed.
+    what they add, ``decided`` the earlier proposals that a person decided on; ``reason`` says why
+    it was refused or failed.
     """
 
     state: State
@@ -30,11 +33,14 @@ class Outcome:
     quads: int = 0
     set_aside: tuple[tuple[str, int], ...] = ()
     reason: str = ""
+    decided: int = 0
 
     def __str__(self) -> str:
         if self.state == "idle":
             return "no new facts"
         parts = [f"read {_count(self.facts, 'fact')}"]
+        if self.decided:
+            parts.append(f"{_count(self.decided, 'proposal')} decided on")
         if self.proposals:
             made = _count(len(self.proposals), "proposal")
             parts.append(f"proposed {_count(self.quads, 'quad')} in {made}")
@@ -50,20 +56,39 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """Counts up while a cycle runs."""
+    """Counts up while a cycle runs; :meth:`to_json` and :meth:`of_json` are each other's
+    inverse.
 
+    ``open`` are the ids of those that wait for a decision and aren't followed yet.
+    """
+
+    pages: int = 0
     facts: int = 0
     quads: int = 0
     awaiting: int = 0
+    decided: int = 0
     proposals: list[str] = field(default_factory=list)
+    open: list[str] = field(default_factory=list)
     set_aside: Counter[str] = field(default_factory=Counter)
 
-    def outcome(
-        self, watermark: int, pages: int, reason: str = "", state: State = "idle"
-    ) -> Outcome:
+    @classmethod
+    def of_json(cls, value: Mapping[str, Any]) -> Tally:
+        return cls(**{**value, "set_aside": Counter(value.get("set_aside", {}))})
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            **vars(self),
+            "proposals": list(self.proposals),
+            "open": list(self.open),
+            "set_aside": dict(self.set_aside),
+        }
+
+    def outcome(self, watermark: int, reason: str = "", state: State = "idle") -> Outcome:
         """The outcome of the cycle so far; ``state`` where it isn't what the counts say."""
-        if state == "idle" and (pages or self.proposals):
+        if state == "idle" and (self.pages or self.proposals):
             state = "proposed" if self.proposals else "unchanged"
+        elif state == "idle" and self.decided:
+            state = "decided"
         return Outcome(
             state,
             watermark,
@@ -73,6 +98,7 @@ class Tally:
             self.quads,
             tuple(sorted(self.set_aside.items())),
             reason,
+            self.decided,
         )
 
 

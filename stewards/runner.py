@@ -18,9 +18,12 @@ from typing import Any
 from ontology.ids import Ids
 from stewards.errors import UnknownSteward
 from stewards.gate_client import GateClient
-from stewards.loop import Clock, Pacing, TelemetrySteward
+from stewards.loop import TelemetrySteward
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome
+from stewards.pages import Pacing
+from stewards.runs import Runs
+from stewards.submission import Clock
 from stewards.watermark import WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
@@ -62,7 +65,8 @@ class StewardRunner:
     ``assignments`` is asked before each round. ``url`` is where the platform answers; stewards go
     through its HTTP API like everyone else. ``busy()`` tells whether much has arrived that isn't
     facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``swept(steward, project,
-    outcome)`` is told of each cycle. ``monotonic`` gives seconds.
+    outcome)`` is told of each cycle. ``checkpoints`` is as for :class:`stewards.runs.Runs`,
+    ``monotonic`` gives seconds.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class StewardRunner:
         store: WatermarkStore,
         clock: Clock,
         *,
+        checkpoints: str | None = None,
         interval: float = INTERVAL,
         caps: HourlyCaps | None = None,
         pacing: Pacing | None = None,
@@ -86,6 +91,7 @@ class StewardRunner:
         self._url = url
         self._ids = ids
         self._store = store
+        self._runs = Runs(store, checkpoints)
         self._clock = clock
         self._interval = interval
         self._caps = caps
@@ -119,6 +125,7 @@ class StewardRunner:
             for seat in self._seats.values():
                 seat.steward.close()
             self._seats.clear()
+        self._runs.close()
         return True
 
     def wake(self) -> None:
@@ -231,6 +238,7 @@ class StewardRunner:
             GateClient.connect(self._url, assignment.token, self._stopping.wait),
             self._ids,
             self._store,
+            self._runs,
             self._clock,
             pacing=self._pacing,
             caps=self._caps,

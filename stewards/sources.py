@@ -9,7 +9,7 @@ A new source is a module of questions and rows, one that turns rows into claims,
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from ontology.ids import Ids
 from stewards import claims as span_claims
@@ -58,15 +58,20 @@ def joins(page: Page, ask: Ask, ids: Ids) -> Claims:
 
 
 SOURCES: tuple[Source, ...] = (spans, runs, product_events, errors, joins)
+BY_NAME: Mapping[str, Source] = {source.__name__: source for source in SOURCES}
 
 
 def claims(page: Page, ask: Ask, ids: Ids) -> Claims:
     """What the project's lineage graph ought to hold after this page."""
-    merged = ClaimSet(ids.lineage_graph(page.project))
+    return merged((source(page, ask, ids) for source in SOURCES), ids.lineage_graph(page.project))
+
+
+def merged(found: Iterable[Claims], graph: str) -> Claims:
+    """The claims of several sources on one named graph, as one."""
+    together = ClaimSet(graph)
     set_aside: Counter[str] = Counter()
-    for source in SOURCES:
-        found = source(page, ask, ids)
-        set_aside.update(found.set_aside)
-        for claim in found.claims:
-            merged.add(claim)
-    return Claims(merged.ordered(), dict(set_aside))
+    for of_source in found:
+        set_aside.update(of_source.set_aside)
+        for claim in of_source.claims:
+            together.add(claim)
+    return Claims(together.ordered(), dict(set_aside))

@@ -14,8 +14,9 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pyoxigraph import Quad
 
@@ -65,6 +66,7 @@ class WatermarkStore:
     """``stewards.sqlite``; safe to share between threads."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._lock = threading.Lock()
         try:
             self._database = _open(path)
@@ -132,6 +134,24 @@ class WatermarkStore:
         """The file, for what else belongs beside the watermarks."""
         with self._lock, self._database:
             yield self._database
+
+
+class Bookmark:
+    """The record of one steward as it was last kept, and its changes."""
+
+    def __init__(self, store: WatermarkStore, name: str, project: str) -> None:
+        self._store = store
+        self.record = store.record(name, project)
+
+    def keep(self, **changes: Any) -> None:
+        """Change these fields of the record, on disk first."""
+        record = replace(self.record, **changes)
+        self._store.save(record)
+        self.record = record
+
+    def note(self, **changes: Any) -> None:
+        """Change them without a write: the next one that is worth it keeps them too."""
+        self.record = replace(self.record, **changes)
 
 
 def _open(path: Path) -> sqlite3.Connection:

@@ -160,9 +160,9 @@ def test_no_file_is_too_large_to_read(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *((name, ()) for name in PACKAGES),
+        *((name, ("postgres",) if name == "stewards" else ()) for name in PACKAGES),
         ("examples", ("demo",)),
-        ("tests", ("demo", "dev", "bench")),
+        ("tests", ("demo", "dev", "bench", "postgres")),
     ],
 )
 def test_every_import_is_a_declared_dependency(

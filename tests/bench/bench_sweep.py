@@ -28,7 +28,7 @@ from ingest.otlp import PROTOBUF
 from ingest.pseudonyms import Pseudonyms
 from ingest.warehouse import Warehouse
 from stewards.fact_queries import Page, batches
-from stewards.loop import Pacing
+from stewards.pages import Pacing
 from stewards.sources import claims
 
 PROJECT = "bench"

@@ -255,6 +255,19 @@ def test_above_the_limit_an_operator_decides(gate: Gate) -> None:
     assert gate.ledger.approve(gate.operator, large.id, "").state == "applied"
 
 
+def test_of_the_same_change_by_the_same_author_one_waits(gate: Gate, two: str) -> None:
+    first = gate.propose(CLASS, "ontology", by=gate.operator)
+    head = gate.ledger.head
+    again = gate.propose(CLASS, "ontology", by=gate.operator)
+    assert (again.id, again.state, gate.ledger.head) == (first.id, "awaiting decision", head)
+    # Another author's is another proposal, and so is another change.
+    theirs = gate.propose(CLASS, "ontology", by=two)
+    more = gate.propose(CLASS.replace("Thing", "Other"), "ontology", by=gate.operator)
+    assert len({first.id, theirs.id, more.id}) == 3
+    gate.ledger.withdraw(gate.operator, first.id, "not now")
+    assert gate.propose(CLASS, "ontology", by=gate.operator).id != first.id
+
+
 def test_reasons_are_checked_like_any_text_that_is_kept(gate: Gate) -> None:
     view = gate.propose(CLASS, "ontology", by=gate.operator)
     for text in ("x" * 5000, "\ud800", "token fot_" + "x" * 43):

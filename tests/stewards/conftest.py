@@ -43,7 +43,9 @@ from shapes.library import shapes_turtle
 from shapes.validator import Validator
 from stewards.draft import Limits
 from stewards.gate_client import GateClient
-from stewards.loop import Pacing, TelemetrySteward
+from stewards.loop import TelemetrySteward
+from stewards.pages import Pacing
+from stewards.runs import Runs
 from stewards.watermark import WatermarkStore
 
 TOKEN = "fot_" + "s" * 43
@@ -229,6 +231,7 @@ class PlayedGate:
                 Route("/status", self._guarded(self._status)),
                 Route("/proposals", self._guarded(self._propose), methods=["POST"]),
                 Route("/proposals", self._guarded(self._list), methods=["GET"]),
+                Route("/proposals/{identifier}", self._guarded(self._show)),
                 Route("/proposals/{identifier}/diff", self._guarded(self._diff)),
             ]
         )
@@ -340,6 +343,10 @@ class PlayedGate:
         delta = self.graph.effective(Delta(additions, removals))
         if not delta:
             return JSONResponse({"id": None, "state": "unchanged", "head": self.head})
+        for known, made in self.proposals.items():
+            # As the gate does: of the same change by the same author one waits.
+            if made["state"] == "awaiting decision" and self.deltas[known] == delta:
+                return JSONResponse({**made, "head": self.head}, 201)
         report = self.validator.validate(delta)
         identifier = f"p{len(self.proposals) + 1}"
         state = "invalid"
@@ -376,6 +383,10 @@ class PlayedGate:
         start = int(parameters.get("before", "0"))
         following = start + 2 if len(items) > start + 2 else None
         return JSONResponse({"items": items[start : start + 2], "next": following})
+
+    def _show(self, request: Request, body: bytes) -> Response:
+        found = self.proposals.get(request.path_params["identifier"])
+        return JSONResponse(found) if found else problem(404, "unknown-proposal", "None", "None.")
 
     def _diff(self, request: Request, body: bytes) -> Response:
         delta = self.deltas[request.path_params["identifier"]]
@@ -493,7 +504,7 @@ def hire(
     gate: PlayedGate, ids: Ids, project: str, watermarks: WatermarkStore, clock: Clock
 ) -> Iterator[Hire]:
     """Makes stewards of the project; keyword arguments are their limits and pacing."""
-    hired: list[TelemetrySteward] = []
+    hired: list[tuple[TelemetrySteward, Runs]] = []
 
     def make(
         limits: Limits | None = None,
@@ -501,20 +512,23 @@ def hire(
         dormant_after: int = 0,
         store: WatermarkStore | None = None,
     ) -> TelemetrySteward:
+        runs = Runs(store or watermarks)
         steward = TelemetrySteward(
             "shop-steward",
             project,
             GateClient.connect(gate.url, TOKEN, lambda seconds: None),
             ids,
             store or watermarks,
+            runs,
             clock,
             limits=limits,
             pacing=pacing,
             dormant_after=dormant_after,
         )
-        hired.append(steward)
+        hired.append((steward, runs))
         return steward
 
     yield make
-    for steward in hired:
+    for steward, runs in hired:
         steward.close()
+        runs.close()

@@ -30,10 +30,11 @@ from ontology.vocab import Fo, Rdf, Rdfs, Xsd
 from stewards import job_queries
 from stewards.draft import Limits
 from stewards.fact_queries import Page
-from stewards.loop import NOT_LOOKED, TelemetrySteward
+from stewards.loop import TelemetrySteward
 from stewards.outcome import Outcome
 from stewards.sightings import SIGHTINGS, Sighting, aged, last_seen
 from stewards.sources import SOURCES, claims
+from stewards.sweep import NOT_LOOKED
 from stewards.watermark import WatermarkStore
 from tests.stewards.conftest import START, http
 from tests.stewards.test_job_lineage import bodies

@@ -22,6 +22,7 @@ from ontology.ids import Ids
 from ontology.vocab import Fo
 from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
+from stewards.runs import Runs
 from stewards.watermark import WatermarkStore
 from tests.stewards.conftest import Clock
 
@@ -213,10 +214,14 @@ def test_what_is_not_seen_for_a_month_is_marked_and_wakes(
     def asleep() -> list[str]:
         return [line for line in platform.lineage("asleep") if Fo.dormantSince in line]
 
-    with closing(WatermarkStore(tmp_path / "stewards.sqlite")) as notes, client:
+    with (
+        closing(WatermarkStore(tmp_path / "stewards.sqlite")) as notes,
+        closing(Runs(notes)) as runs,
+        client,
+    ):
         clock = Clock(datetime.now(UTC))
         steward = TelemetrySteward(
-            "steward-asleep", "asleep", client, Ids(), notes, clock, dormant_after=30
+            "steward-asleep", "asleep", client, Ids(), notes, runs, clock, dormant_after=30
         )
         assert steward.run_once().state == "unchanged"
         clock.pass_by(timedelta(days=40))

@@ -16,9 +16,12 @@ from ontology.ids import Ids
 from ontology.vocab import Fo, Rdfs
 from stewards.draft import Limits
 from stewards.identities import TOO_MANY_OPERATIONS
-from stewards.loop import ASIDE, MAX_REFUSALS, PASSED_OVER, REFUSED, Pacing
+from stewards.loop import PASSED_OVER
 from stewards.observe import NO_SERVICE_NAME
 from stewards.outcome import Outcome
+from stewards.pages import Pacing
+from stewards.submission import ASIDE, REFUSED
+from stewards.sweep import MAX_REFUSALS
 from stewards.watermark import WatermarkStore
 
 if TYPE_CHECKING:
