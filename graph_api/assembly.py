@@ -79,6 +79,8 @@ from shapes.sparql_process import RUNNER
 from shapes.validator import Validator
 from stewards.loop import Pacing
 from stewards.new_things import HourlyCaps
+from stewards.reflection_model import Wording
+from stewards.reflection_model import load as load_model
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
@@ -360,12 +362,21 @@ class Assembly:
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
+            reflect_every=timedelta(seconds=self.settings.reflect_seconds),
+            wording=self._wording(),
             busy=lambda: self.pump.behind,
         )
         self._read_again(self._changed_facts())
         self.runner.start()
         self._closing.callback(marks.close)
         self._closing.callback(self.runner.stop)
+
+    def _wording(self) -> Wording | None:
+        """The chat model that may word rules, where the settings name one."""
+        place = self.settings.reflect_model
+        if place is None:
+            return None
+        return Wording(load_model(place, self.settings.model_arguments()), place)
 
     def stewards(self) -> StewardRunner:
         """The stewards' runner; there is one from the moment the server answers."""

@@ -22,7 +22,8 @@ which is submitted anew at most every ``hold_seconds``. When a trusted sender sh
 hour has room when it is seen again, it is proposed as usual.
 
 Once a day, when every fact was read, what no fact showed for a while is marked as dormant
-(:mod:`stewards.dormancy`).
+(:mod:`stewards.dormancy`). Once an hour, rules are proposed for what stayed unknown
+(:mod:`stewards.reflection`).
 """
 
 from __future__ import annotations
@@ -56,6 +57,9 @@ from stewards.fact_queries import Page
 from stewards.gate_client import GateClient
 from stewards.new_things import OVER_CAP, UNTRUSTED, HourlyCaps, kind_of, kinds_in, over_cap
 from stewards.outcome import Outcome, Tally
+from stewards.reflection import reflect
+from stewards.reflection_model import Wording
+from stewards.reflection_times import ReflectionTimes
 from stewards.settled import Settled
 from stewards.sources import claims
 from stewards.waiting import Waiting
@@ -75,7 +79,9 @@ ASIDE = timedelta(days=1)
 """A refused thing is proposed again after this: shapes may have changed."""
 REFUSED = "quads that the gate refused"
 NOT_LOOKED = "looks for dormant things that could not be finished"
+RULES_WAIT = "a steward's rule is decided by a person"
 RESUBMITTED = "submitted anew with what was seen since"
+NOT_REFLECTED = "reflections that could not be finished"
 PASSED_OVER = "batches passed over after repeated refusals"
 
 
@@ -92,7 +98,9 @@ class Pacing:
 
 class TelemetrySteward:
     """One steward of one project. One cycle runs at a time; :meth:`run_once` may be called from any
-    thread. Things are dormant after so many days without a fact, never where that is 0."""
+    thread. Things are dormant after so many days without a fact, never where that is 0. It reflects
+    at most once in ``reflect_every``, never where that is nothing; ``wording`` may word what it
+    proposes then."""
 
     def __init__(
         self,
@@ -107,6 +115,8 @@ class TelemetrySteward:
         pacing: Pacing | None = None,
         caps: HourlyCaps | None = None,
         dormant_after: int = 0,
+        reflect_every: timedelta = timedelta(0),
+        wording: Wording | None = None,
     ) -> None:
         self.name = name
         self.project = project
@@ -132,6 +142,8 @@ class TelemetrySteward:
             if dormant_after
             else None
         )
+        self._times = ReflectionTimes(store, name, reflect_every) if reflect_every else None
+        self._wording = wording
         # At the start it is unknown what waits at the gate.
         self._review_at: float | None = 0.0
         self._mixed = False
@@ -198,6 +210,7 @@ class TelemetrySteward:
             self._review(tally)
             if page is None and not stopping():
                 self._look(tally)
+                self._reflect(tally)
         except GateRefused as error:
             if isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES:
                 return self._refused(page, error, tally, pages)
@@ -458,6 +471,41 @@ class TelemetrySteward:
                 self._count(answer, draft, tally)
             return True
         return False
+
+    # --- what stayed unknown
+
+    def _reflect(self, tally: Tally) -> None:
+        now = self._clock()
+        if self._times is None or not self._times.is_due(now):
+            return
+        try:
+            found = reflect(
+                self.project,
+                lambda sql: self._client.facts(sql).rows,
+                self._client,
+                self._ids,
+                self._ids.principal(self.name),
+                now,
+                self._wording,
+            )
+            tally.set_aside.update(found.set_aside)
+            for draft in found.drafts:
+                self._hand_in_rule(draft, tally)
+        except GateRefused as error:
+            # What is read and proposed doesn't wait for it.
+            LOGGER.warning("steward %s could not reflect: %s", self.name, error)
+            tally.set_aside[NOT_REFLECTED] += 1
+
+    def _hand_in_rule(self, draft: Draft, tally: Tally) -> None:
+        try:
+            answer = self._answer(draft, self._client.progress().head, RULES_WAIT)
+        except _Refused as refused:
+            # The gate remembers it as invalid, so that it isn't proposed again for a while.
+            LOGGER.warning("steward %s: a rule was refused: %s", self.name, refused.error)
+            tally.set_aside[REFUSED] += len(draft.quads)
+            return
+        if answer.get("id") is not None:
+            self._count(answer, draft, tally)
 
     def _count(self, answer: Mapping[str, Any], draft: Draft, tally: Tally) -> None:
         tally.proposals.append(str(answer["id"]))

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -21,6 +22,7 @@ from stewards.gate_client import GateClient
 from stewards.loop import Clock, Pacing, TelemetrySteward
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome
+from stewards.reflection_model import Wording
 from stewards.watermark import WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
@@ -76,6 +78,8 @@ class StewardRunner:
         caps: HourlyCaps | None = None,
         pacing: Pacing | None = None,
         dormant_after: int = 0,
+        reflect_every: timedelta = timedelta(0),
+        wording: Wording | None = None,
         busy: Callable[[], bool] = lambda: False,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -89,6 +93,8 @@ class StewardRunner:
         self._caps = caps
         self._pacing = pacing
         self._dormant_after = dormant_after
+        self._reflect_every = reflect_every
+        self._wording = wording
         self._busy = busy
         self._random = random or Random()
         self._monotonic = monotonic
@@ -230,4 +236,6 @@ class StewardRunner:
             pacing=self._pacing,
             caps=self._caps,
             dormant_after=self._dormant_after,
+            reflect_every=self._reflect_every,
+            wording=self._wording,
         )
