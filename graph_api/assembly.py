@@ -143,6 +143,7 @@ class Assembly:
 
     def _open(self) -> None:
         closing, folder, settings = self._closing, self.folder, self.settings
+        self.wording = self._model()
         closing.callback(folder.open().close)
         shutil.rmtree(folder.scratch, ignore_errors=True)
         folder.scratch.mkdir()
@@ -363,7 +364,7 @@ class Assembly:
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
             reflect_every=timedelta(seconds=self.settings.reflect_seconds),
-            wording=self._wording(),
+            wording=self.wording,
             busy=lambda: self.pump.behind,
         )
         self._read_again(self._changed_facts())
@@ -371,7 +372,7 @@ class Assembly:
         self._closing.callback(marks.close)
         self._closing.callback(self.runner.stop)
 
-    def _wording(self) -> Wording | None:
+    def _model(self) -> Wording | None:
         """The chat model that may word rules, where the settings name one."""
         place = self.settings.reflect_model
         if place is None:

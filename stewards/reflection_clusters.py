@@ -3,7 +3,9 @@
 Invariant: the answer of the warehouse grows with the distinct names of what is unknown, up to
 ``MAX_NAMES``, and not with traffic. A cluster is all facts of one source and kind whose names are
 the same once identifiers are taken out of them. Values in it were redacted before they were stored;
-names that no rule could hold, or that disguise themselves, are counted and make no cluster.
+names that no rule could hold, or that disguise themselves, are counted and make no cluster. What is
+proposed stays in the journal for good, so of values only those are told that all facts of a cluster
+share and that are a short word or number; of any other its shape.
 
 Unknown is what no rule fits. Of product events, whose names are the product's own, so is what only
 a rule fits that asks for nothing but their source.
@@ -13,6 +15,7 @@ Source: https://clickhouse.com/docs/sql-reference/aggregate-functions/reference/
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,6 +38,11 @@ SHOWN_VALUE = 64
 BATCHES = 8
 _SHORTEST_BEGINNING = 3
 _ID = "{id}"
+# A word of the program or a small number, such as "web", "1.4.2" or "true".
+_TELLING_NOTHING = re.compile(r"[a-z][a-z0-9_.-]{0,31}|[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
+_NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
+_OURS = "fractalops."
+"""What the platform adds to a fact begins with this: pseudonyms of persons are among it."""
 
 UNFIT = "names of unknown events that no rule can hold"
 SECRET = "names of unknown events that look like a secret"
@@ -42,8 +50,9 @@ SECRET = "names of unknown events that look like a secret"
 
 @dataclass(frozen=True)
 class Row:
-    """Facts of one name; ``keys`` are the attributes that all of them have, ``examples`` the first
-    ones as batch number, event id and attributes in JSON."""
+    """Facts of one name; ``keys`` are the attributes that all of them have, ``least`` and ``most``
+    the first and the last value of each in JSON, ``examples`` the first facts as batch number,
+    event id and attributes in JSON."""
 
     source: str
     kind: str
@@ -53,6 +62,8 @@ class Row:
     keys: list[str]
     batches: list[str]
     last: str
+    least: str
+    most: str
     examples: list[list[object]]
 
 
@@ -68,7 +79,7 @@ class Example:
 @dataclass(frozen=True)
 class Cluster:
     """Facts that are alike. ``when_name`` is what ``fo:whenName`` says of their names, ``last`` the
-    receipt of the newest in ISO 8601 (UTC)."""
+    receipt of the newest in ISO 8601 (UTC), ``shared`` the values by key that all of them have."""
 
     source: str
     kind: str
@@ -79,6 +90,7 @@ class Cluster:
     keys: tuple[str, ...]
     batches: tuple[str, ...]
     last: str
+    shared: Mapping[str, str]
     examples: tuple[Example, ...]
 
 
@@ -111,6 +123,7 @@ SELECT source, kind, name, count() AS facts, countIf(trusted) AS from_trusted,
        arraySort(groupArrayIntersect(mapKeys(attributes))) AS keys,
        groupArraySorted({BATCHES:d})(DISTINCT batch) AS batches,
        formatDateTime(max(received), '%Y-%m-%dT%H:%i:%SZ') AS last,
+       toJSONString(minMap({cut})) AS least, toJSONString(maxMap({cut})) AS most,
        groupArraySorted({EXAMPLES:d})((seq, event_id, toJSONString({cut}))) AS examples
 FROM events WHERE project = {text(project)} AND {unknown}
 GROUP BY source, kind, name
@@ -178,14 +191,42 @@ def _cluster(key: tuple[str, str, str, str], group: list[Row]) -> Cluster:
         tuple(sorted(keys)),
         tuple(sorted({batch for row in group for batch in row.batches})[:BATCHES]),
         max(row.last for row in group),
+        _shared(group, keys),
         tuple(_example(example, row_name) for example, row_name in examples[:EXAMPLES]),
     )
+
+
+def _shared(group: list[Row], keys: set[str]) -> dict[str, str]:
+    bounds = [_object(bound) for row in group for bound in (row.least, row.most)]
+    return {
+        key: bounds[0][key]
+        for key in sorted(keys)
+        if len({bound.get(key) for bound in bounds}) == 1
+        and _TELLING_NOTHING.fullmatch(bounds[0][key])
+        and not key.startswith(_OURS)
+    }
+
+
+def shape(value: str) -> str:
+    """What a value is like, without telling it."""
+    if value in ("true", "false"):
+        return "true or false"
+    if _NUMBER.fullmatch(value):
+        return "a number"
+    return "a structure" if value[:1] in ("{", "[") else "a text"
+
+
+def _object(text_: str) -> dict[str, str]:
+    try:
+        read = json.loads(text_)
+        return {str(key): str(value) for key, value in sorted(read.items())}
+    except (AttributeError, ValueError) as error:
+        raise UnexpectedAnswer(f"/facts gave attributes that can't be read: {error}") from error
 
 
 def _example(told: Sequence[object], name: str) -> Example:
     try:
         _, event_id, attributes = told
-        read = json.loads(str(attributes))
-        return Example(str(event_id), name, {str(k): str(v) for k, v in sorted(read.items())})
-    except (AttributeError, ValueError) as error:
+        return Example(str(event_id), name, _object(str(attributes)))
+    except ValueError as error:
         raise UnexpectedAnswer(f"/facts gave an example that can't be read: {error}") from error

@@ -10,6 +10,7 @@ The rules are graph data: https://w3id.org/fractalops/ns#ClassificationRule
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -29,7 +30,7 @@ from ontology.terms import canonical_quad
 from ontology.vocab import FO, FOS, Fo, Owl, Rdf, Rdfs, Sh, Skos
 from stewards.draft import Draft
 from stewards.names import shown
-from stewards.reflection_clusters import SHOWN_VALUE, Cluster
+from stewards.reflection_clusters import SHOWN_VALUE, Cluster, shape
 from stewards.reflection_terms import Term
 
 PRIORITY = 50
@@ -38,6 +39,7 @@ RULE, CLASS, SHAPE = "classification-rule", "class", "shape"
 _INTEGER = NamedNode("http://www.w3.org/2001/XMLSchema#integer")
 MAX_RATIONALE = 3_600
 _SHOWN_ATTRIBUTES = 6
+_EVENT_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
 @dataclass(frozen=True)
@@ -194,12 +196,17 @@ def _told(
     )
     terms = ", ".join(f"{_short(term.iri)} '{shown(term.label)}' {n:.2f}" for term, n in closest)
     yield f"Closest existing terms (likeness up to 1): {terms or 'none'}."
-    if cluster.keys:
-        yield f"Attributes that all of them have: {', '.join(map(_safe, cluster.keys[:20]))}."
+    keys = [key for key in cluster.keys if not key.startswith("fractalops.")]
+    if keys:
+        yield f"Attributes that all of them have: {', '.join(map(_safe, keys[:20]))}."
     for example in cluster.examples:
-        pairs = list(example.attributes.items())[:_SHOWN_ATTRIBUTES]
-        values = ", ".join(f"{_safe(key)}={_safe(value)}" for key, value in pairs)
-        yield f"Example {_safe(example.event_id)} '{_safe(example.name)}': {values or 'nothing'}."
+        told = [key for key in example.attributes if not key.startswith("fractalops.")]
+        values = ", ".join(
+            f"{_safe(key)}={cluster.shared.get(key) or shape(example.attributes[key])}"
+            for key in told[:_SHOWN_ATTRIBUTES]
+        )
+        known = example.event_id if _EVENT_ID.fullmatch(example.event_id) else "without a plain id"
+        yield f"Example {known} '{_safe(example.name)}': {values or 'nothing'}."
     if words.said_by:
         yield f"Label and definition are worded by {words.said_by}; everything else is counted."
 

@@ -183,5 +183,11 @@ def load(place: str, arguments: Mapping[str, Any]) -> BaseChatModel:
         raise ValueError(f"there is no class {place}: install the package it is in") from error
     if not (isinstance(kind, type) and issubclass(kind, BaseChatModel)):
         raise ValueError(f"{place} is no chat model of langchain-core")
-    model: BaseChatModel = kind(**arguments)
+    try:
+        model: BaseChatModel = kind(**arguments)
+    except Exception as error:  # noqa: BLE001 (as above)
+        # What the class says of its arguments may repeat a key that is among them.
+        raise ValueError(
+            f"{place} can't be made with these arguments ({type(error).__name__})"
+        ) from None
     return model

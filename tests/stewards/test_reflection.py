@@ -35,6 +35,8 @@ def row(name: str, facts: int = MIN_FACTS, **more: Any) -> Row:
         "keys": ["carrier"],
         "batches": ["sha256:" + "0" * 64],
         "last": "2026-11-22T12:00:00Z",
+        "least": '{"carrier":"dhl"}',
+        "most": '{"carrier":"dhl"}',
         "examples": [[1, f"id of {name}", '{"carrier":"dhl"}']],
     }
     return Row(name=name, facts=facts, **values | more)
@@ -66,6 +68,26 @@ def test_names_that_differ_in_an_identifier_are_counted_together() -> None:
     assert (cluster.keys, len(cluster.examples)) == (("carrier",), 3)
     assert gathered(rows[::-1]) == gathered(rows)
     assert gathered(rows[:4]).clusters == ()
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "shared"),
+    [
+        ("dhl", "dhl", {"carrier": "dhl"}),
+        ("true", "true", {"carrier": "true"}),
+        ("1.4.2", "1.4.2", {"carrier": "1.4.2"}),
+        ("dhl", "ups", {}),
+        ("Ann Smith", "Ann Smith", {}),
+        ("4915112345678", "4915112345678", {}),
+        ("", "", {}),
+    ],
+)
+def test_only_what_all_share_and_tells_nothing_is_shown(
+    least: str, most: str, shared: dict[str, str]
+) -> None:
+    bounds = {"least": f'{{"carrier":"{least}"}}', "most": f'{{"carrier":"{most}"}}'}
+    [cluster] = gathered([row("order shipped", **bounds)]).clusters
+    assert cluster.shared == shared
 
 
 def test_what_trusted_senders_sent_comes_first() -> None:
@@ -136,13 +158,18 @@ def send(traffic: Traffic, name: str, count: int = 100, **more: Any) -> None:
             Event(
                 traffic.project,
                 more.get("source", PRODUCT_SOURCE),
-                f"{name}-{traffic.seq}-{number}",
+                f"{name.split()[-1]}-{traffic.seq}-{number}",
                 1_763_000_000_000_000_000 + number,
                 0,
                 name,
                 more.get("kind", ""),
                 *("", "web", "", "", "", "", "", ""),
-                attributes={"carrier": "dhl", "parcels": str(number)},
+                attributes={
+                    "carrier": "dhl",
+                    "fractalops.person": "p17",
+                    "note": "For Ann Smith",
+                    "parcels": str(number),
+                },
                 seq=traffic.seq,
                 batch=f"sha256:{traffic.seq:064x}",
             )
@@ -177,13 +204,14 @@ def test_a_hundred_unknown_events_are_one_proposal_with_what_it_takes_to_decide(
         " without a class) once 'fractalops classify rerun --project"
         f" {traffic.project}' is asked for.",
         *[line for line in made["rationale"].splitlines() if line.startswith("Closest")],
-        "Attributes that all of them have: carrier, parcels.",
+        "Attributes that all of them have: carrier, note, parcels.",
         *(
-            f"Example order shipped-1-{n} 'order shipped': carrier=dhl, parcels={n}."
+            f"Example shipped-1-{n} 'order shipped': carrier=dhl, note=a text, parcels=a number."
             for n in (0, 1, 10)
         ),
     ]
     assert "fo:" in made["rationale"].splitlines()[2]
+    assert not [told for told in ("Ann", "p17", "fractalops.person") if told in str(made)]
 
     # It waits: a second one isn't made, neither soon nor later.
     clock.pass_by(HOUR)

@@ -40,6 +40,7 @@ CLUSTER = Cluster(
     ("carrier", "parcels"),
     (),
     "2026-11-22T12:00:00Z",
+    {"carrier": "dhl"},
     (Example("e1", "order shipped", {"carrier": "dhl"}),),
 )
 PLAIN = plain_words(CLUSTER)
@@ -218,6 +219,13 @@ def test_a_chat_model_is_made_with_its_arguments() -> None:
         "langchain_core.language_models:FakeListChatModel", {"responses": [answer("Order shipped")]}
     )
     assert Wording(made, "fake").reword(CLUSTER, PLAIN, TODAY).label == "Order shipped"
+
+
+def test_a_model_s_key_is_not_repeated() -> None:
+    with pytest.raises(ValueError, match="can't be made") as caught:
+        load("langchain_core.language_models:FakeListChatModel", {"key": "sk_live_secret"})
+    assert "sk_live" not in str(caught.value)
+    assert caught.value.__cause__ is None
 
 
 # --- whoever wrote the draft
