@@ -1,4 +1,4 @@
-"""An unknown product event leads to a rule; approved, it classifies what comes and what is stored."""
+"""An unknown product event leads to a rule, which classifies what comes and what is stored."""
 
 from __future__ import annotations
 
