@@ -14,6 +14,7 @@ from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.ids import Ids
 from ontology.vocab import FOS, Fo, Owl, Rdf, Rdfs, Sh, Skos
+from proofs.secret_text import holds_secret
 from stewards.draft import Draft
 from stewards.reflection_clusters import is_plain
 from stewards.reflection_draft import CLASS, RULE, SHAPE
@@ -49,6 +50,8 @@ def refusal(draft: Draft, ids: Ids) -> str:
         return f"it has {len(draft.quads)} quads, the limit is {MAX_QUADS}"
     if len(draft.rationale) > MAX_RATIONALE:
         return f"its rationale is longer than {MAX_RATIONALE} characters"
+    if holds_secret(draft.rationale):
+        return "its rationale looks like it holds a secret"
     places = {
         ids.graph("rules"): (RULE, _RULE),
         ids.graph("ontology"): (CLASS, _CLASS),

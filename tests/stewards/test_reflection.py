@@ -85,7 +85,10 @@ def test_names_that_differ_in_an_identifier_are_counted_together() -> None:
 def test_only_what_all_share_and_tells_nothing_is_shown(
     least: str, most: str, shared: dict[str, str]
 ) -> None:
-    bounds = {"least": f'{{"carrier":"{least}"}}', "most": f'{{"carrier":"{most}"}}'}
+    bounds: dict[str, Any] = {
+        "least": f'{{"carrier":"{least}"}}',
+        "most": f'{{"carrier":"{most}"}}',
+    }
     [cluster] = gathered([row("order shipped", **bounds)]).clusters
     assert cluster.shared == shared
 
@@ -113,7 +116,7 @@ def test_only_the_rule_for_any_product_event_says_nothing_of_what_it_fits() -> N
         for turtle in rules_turtle().values()
         for quad in parse(turtle, format=RdfFormat.TURTLE)
     )
-    assert catch_alls(rules) == {f"{Fo.Service.rpartition('#')[0]}#rule-product-custom"}
+    assert catch_alls(rules) == {Fo.rule_product_custom}
 
 
 @pytest.mark.parametrize(
@@ -172,6 +175,8 @@ def send(traffic: Traffic, name: str, count: int = 100, **more: Any) -> None:
                 },
                 seq=traffic.seq,
                 batch=f"sha256:{traffic.seq:064x}",
+                event_class=Fo.ProductEventType if more.get("rule") else "",
+                rule=more.get("rule", ""),
             )
             for number in range(count)
         ]
@@ -221,6 +226,41 @@ def test_a_hundred_unknown_events_are_one_proposal_with_what_it_takes_to_decide(
     clock.pass_by(HOUR)
     assert steward.run_once().proposals == ()
     rules.remove(rules.deltas[made["id"]].additions)
+
+
+def test_what_only_the_rule_for_any_event_fits_gets_a_rule_of_its_own(
+    rules: PlayedGate, traffic: Traffic, hire: Hire, clock: Clock, ids: Ids
+) -> None:
+    graph = NamedNode(ids.graph("rules"))
+    general = [
+        canonical_quad(Quad(quad.subject, quad.predicate, quad.object, graph))
+        for turtle in rules_turtle().values()
+        for quad in parse(turtle, format=RdfFormat.TURTLE)
+        if quad.subject == NamedNode(Fo.rule_product_custom)
+    ]
+    rules.add(general)
+    send(traffic, "order shipped", rule=Fo.rule_product_custom)
+    send(traffic, "$pageview", rule=Fo.rule_product_page)
+    steward = hire(reflect_every=HOUR)
+    steward.run_once()
+    clock.pass_by(HOUR)
+    steward.run_once()
+    rules.remove(general)
+    [made] = [made for made in rules.made() if made["hold"]]
+    assert "100 stored facts of the project (100 now fo:ProductEventType)" in made["rationale"]
+
+
+def test_a_name_is_no_part_of_a_question(
+    rules: PlayedGate, traffic: Traffic, hire: Hire, clock: Clock
+) -> None:
+    name = "order' OR project != '"
+    send(traffic, name)
+    steward = hire(reflect_every=HOUR)
+    steward.run_once()
+    clock.pass_by(HOUR)
+    assert steward.run_once().awaiting == 1
+    [made] = rules.made()
+    assert "100 stored facts of the project (100 now without a class)" in made["rationale"]
 
 
 def test_what_was_turned_down_is_left_alone_for_a_while(

@@ -314,6 +314,7 @@ def test_a_draft_that_takes_away_is_not_submitted() -> None:
 def test_an_empty_or_endless_draft_is_not_submitted() -> None:
     assert "not about one rule" in refusal(replace(honest(), quads=()), IDS)
     assert "rationale" in refusal(replace(honest(), rationale="x" * 4_001), IDS)
+    assert "secret" in refusal(replace(honest(), rationale="AKIA" + "A" * 16), IDS)
 
 
 def test_words_that_did_not_come_through_the_model_s_check_meet_the_draft_s() -> None:
