@@ -41,7 +41,7 @@ _ID = "{id}"
 # A word of the program or a small number, such as "web", "1.4.2" or "true".
 _TELLING_NOTHING = re.compile(r"[a-z][a-z0-9_.-]{0,31}|[0-9]{1,4}(?:\.[0-9]{1,4}){0,2}")
 _NUMBER = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
-_OURS = "fractalops."
+OURS = "fractalops."
 """What the platform adds to a fact begins with this: pseudonyms of persons are among it."""
 
 UNFIT = "names of unknown events that no rule can hold"
@@ -203,7 +203,7 @@ def _shared(group: list[Row], keys: set[str]) -> dict[str, str]:
         for key in sorted(keys)
         if len({bound.get(key) for bound in bounds}) == 1
         and _TELLING_NOTHING.fullmatch(bounds[0][key])
-        and not key.startswith(_OURS)
+        and not key.startswith(OURS)
     }
 
 

@@ -30,7 +30,7 @@ from ontology.terms import canonical_quad
 from ontology.vocab import FO, FOS, Fo, Owl, Rdf, Rdfs, Sh, Skos
 from stewards.draft import Draft
 from stewards.names import shown
-from stewards.reflection_clusters import SHOWN_VALUE, Cluster, shape
+from stewards.reflection_clusters import OURS, SHOWN_VALUE, Cluster, shape
 from stewards.reflection_terms import Term
 
 PRIORITY = 50
@@ -196,11 +196,11 @@ def _told(
     )
     terms = ", ".join(f"{_short(term.iri)} '{shown(term.label)}' {n:.2f}" for term, n in closest)
     yield f"Closest existing terms (likeness up to 1): {terms or 'none'}."
-    keys = [key for key in cluster.keys if not key.startswith("fractalops.")]
+    keys = _telling(cluster.keys)
     if keys:
         yield f"Attributes that all of them have: {', '.join(map(_safe, keys[:20]))}."
     for example in cluster.examples:
-        told = [key for key in example.attributes if not key.startswith("fractalops.")]
+        told = _telling(example.attributes)
         values = ", ".join(
             f"{_safe(key)}={cluster.shared.get(key) or shape(example.attributes[key])}"
             for key in told[:_SHOWN_ATTRIBUTES]
@@ -209,6 +209,12 @@ def _told(
         yield f"Example {known} '{_safe(example.name)}': {values or 'nothing'}."
     if words.said_by:
         yield f"Label and definition are worded by {words.said_by}; everything else is counted."
+
+
+def _telling(keys: Iterable[str]) -> list[str]:
+    """The sender's own keys first, then those of its client; none that the platform added."""
+    found = (key for key in keys if not key.startswith(OURS))
+    return sorted(found, key=lambda key: (key.startswith("$"), key))
 
 
 def _safe(value: str) -> str:

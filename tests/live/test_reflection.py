@@ -70,9 +70,8 @@ def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCom
     assert "carrier=dhl" in said
     assert "parcels=a number" in said
     assert "Ann" not in said
-    batches = {digest for (digest,) in server.facts("SELECT DISTINCT batch FROM events")}
     assert proposal["evidence"]
-    assert set(proposal["evidence"]) <= batches
+    assert set(proposal["evidence"]) <= batches_of(server)
 
     server.post(f"/proposals/{proposal['id']}/decisions", {"outcome": "approve"})
     rule = server.ids.instance("classification-rule", "posthog.event", "-", EVENT)
@@ -97,7 +96,7 @@ def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCom
         *(f"<{Fo.ProductEventType}>", "--data", server.data),
     ).text
     assert rule in story
-    assert any(digest in story for digest in batches)
+    assert any(digest in story for digest in batches_of(server))
     assert "payload_sha256" in story
     origin = command(
         *("--output", "json", "proofs", "explain", f"<{rule}>", f"<{Rdf.type}>"),
@@ -128,6 +127,10 @@ def retire_the_rule_for_any_event(server: Server) -> None:
         lambda: server.get(f"/proposals/{made['id']}")["state"] in ("applied", "proven"),
         "the end of the rule for any event",
     )
+
+
+def batches_of(server: Server) -> set[str]:
+    return {digest for (digest,) in server.facts("SELECT DISTINCT batch FROM events")}
 
 
 def is_known(server: Server, rule: str) -> bool:
