@@ -83,6 +83,8 @@ from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
 from stewards.new_things import HourlyCaps
 from stewards.pages import Pacing
+from stewards.reflection_model import Wording
+from stewards.reflection_model import load as load_model
 from stewards.runner import Assignment, StewardRunner
 from stewards.watermark import WatermarkStore
 
@@ -145,6 +147,7 @@ class Assembly:
 
     def _open(self) -> None:
         closing, folder, settings = self._closing, self.folder, self.settings
+        self.wording = self._model()
         closing.callback(folder.open().close)
         shutil.rmtree(folder.scratch, ignore_errors=True)
         folder.scratch.mkdir()
@@ -380,6 +383,8 @@ class Assembly:
             caps=HourlyCaps(**self.settings.caps()),
             pacing=Pacing(hold_seconds=self.settings.hold_seconds),
             dormant_after=self.settings.dormant_days(),
+            reflect_every=timedelta(seconds=self.settings.reflect_seconds),
+            wording=self.wording,
             busy=lambda: self.pump.behind,
             swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
         )
@@ -387,6 +392,13 @@ class Assembly:
         self.runner.start()
         self._closing.callback(marks.close)
         self._closing.callback(self.runner.stop)
+
+    def _model(self) -> Wording | None:
+        """The chat model that may word rules, where the settings name one."""
+        place = self.settings.reflect_model
+        if place is None:
+            return None
+        return Wording(load_model(place, self.settings.model_arguments()), place)
 
     def stewards(self) -> StewardRunner:
         """The stewards' runner; there is one from the moment the server answers."""

@@ -283,6 +283,7 @@ class Ledger:
 
     def _authorise(self, principal: str, project: str | None, delta: Delta) -> None:
         self._policy.authorise(self.governance, principal, project, delta.graphs())
+        self._policy.refuse_rewriting(self.governance, principal, delta, self._states)
         self._policy.refuse_restriction_change(delta, self._store.holds)
 
     def _refuse_conflict(
@@ -366,5 +367,8 @@ class Ledger:
         return None
 
     def _known(self, iri: str) -> bool:
-        graph = NamedNode(self._ids.graph("governance"))
-        return next(iter(self._store.match(NamedNode(iri), graph=graph)), None) is not None
+        return self._states(self._ids.graph("governance"), iri)
+
+    def _states(self, graph: str, iri: str) -> bool:
+        found = self._store.match(NamedNode(iri), graph=NamedNode(graph))
+        return next(iter(found), None) is not None

@@ -12,6 +12,9 @@ depends on the road a proposal came by.
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
   right that the operator who does it lacks, so an operator does these alone.
+- A project's steward may ask for new rules, classes and shapes, on behalf of its project: additions
+  alone, about nodes that nothing was said of in these graphs. Like every change to them, they need
+  a person.
 - What rests on evidence from senders that aren't trusted, or whose author asks for it, needs an
   operator where it would have applied at once. Nobody can ask for the opposite.
 - While there is a single operator, what needs two people is applied when its time lock runs out,
@@ -32,9 +35,19 @@ from ontology.store import SYSTEM_GRAPHS
 from ontology.terms import Delta, graph_of
 from ontology.vocab import Fo, Rdf, Rdfs
 from proofs.errors import Forbidden, UnknownGraph, UnknownProject
-from proofs.governance import ANALYST, AUDITOR, OPERATOR, ROLE_IRIS, Governance, Project
+from proofs.governance import (
+    ANALYST,
+    AUDITOR,
+    OPERATOR,
+    ROLE_IRIS,
+    STEWARD,
+    Governance,
+    Project,
+)
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
+REFLECTED_GRAPHS = ("ontology", "shapes", "rules")
+"""To these a steward may propose what it learned."""
 OPERATOR_LIMIT = 100_000
 STEWARD_LIMIT = 20_000
 
@@ -80,10 +93,13 @@ class Policy:
                 f" 'fractalops projects create {project}'"
             )
         operator = governance.has_role(principal, OPERATOR)
+        learns = self._is_steward_of(governance, principal, project)
         for graph in sorted(graphs):
             if graph in self._system:
                 raise Forbidden(f"<{graph}> is written by the system alone")
             if graph in self._shared:
+                if learns and self._shared[graph] in REFLECTED_GRAPHS:
+                    continue
                 if not operator and governance.grant(principal, graph) is None:
                     raise Forbidden(
                         f"<{principal}> holds no grant on <{graph}>; its changes are proposed by"
@@ -97,6 +113,56 @@ class Policy:
                     " other graph takes proposals"
                 )
             self._authorise_lineage(governance, principal, project, owner, operator)
+
+    def _is_steward_of(self, governance: Governance, principal: str, project: str | None) -> bool:
+        found = governance.projects.get(project) if project is not None else None
+        return (
+            found is not None
+            and principal in found.stewards
+            and governance.has_role(principal, STEWARD)
+        )
+
+    def refuse_rewriting(
+        self,
+        governance: Governance,
+        principal: str,
+        delta: Delta,
+        states: Callable[[str, str], bool],
+    ) -> None:
+        """What belongs to all is added to by stewards, and changed by operators and whoever holds a
+        grant on the graph.
+
+        ``states(graph, iri)`` says whether the graph says anything of a node. Raises
+        :class:`Forbidden`.
+        """
+        if governance.has_role(principal, OPERATOR):
+            return
+        learned = {
+            graph
+            for graph in delta.graphs()
+            if self._shared.get(graph) in REFLECTED_GRAPHS
+            and governance.grant(principal, graph) is None
+        }
+        if not learned:
+            return
+        if any(graph_of(quad) in learned for quad in delta.removals):
+            raise Forbidden(
+                "a steward adds rules, classes and shapes and takes none away: ask an operator to"
+                " propose that"
+            )
+        for quad in delta.additions:
+            subject, graph = quad.subject, graph_of(quad)
+            assert isinstance(subject, NamedNode)
+            if graph in learned and not subject.value.startswith(f"{self._ids.base}/id/"):
+                raise Forbidden(
+                    f"{subject} is not below {self._ids.base}/id/: a steward defines no terms but"
+                    " its organisation's own"
+                )
+            if graph in learned and states(graph, subject.value):
+                raise Forbidden(
+                    f"<{graph}> speaks of {subject} already: a steward changes no rule, class or"
+                    " shape that is there; ask an operator to propose that"
+                )
 
     def _authorise_lineage(
         self,

@@ -6,6 +6,7 @@ handed values. Each setting may come from the environment as ``FRACTALOPS_<NAME>
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ CAPPED = (
 )
 """The kinds of new things that have a cap for an hour."""
 _CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
-_SECRET = frozenset({"checkpoints", "facts", "glitchtip_token"})
+_SECRET = frozenset({"checkpoints", "facts", "glitchtip_token", "reflect_model_arguments"})
 """What is never shown."""
 _QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
@@ -52,6 +53,9 @@ class Settings(BaseModel):
     an hour; what is above them waits in a proposal that is made anew every ``hold_seconds``. What
     no fact showed for ``dormant_after_days`` is marked as dormant, nothing where they are 0.
     ``checkpoints`` is the DSN of a PostgreSQL database for the checkpoints of the stewards' runs.
+    Rules are proposed for what stayed unknown every ``reflect_seconds``, never where they are 0;
+    the chat model ``reflect_model``, a class of LangChain's as ``package.module:Class``, may word
+    them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +88,9 @@ class Settings(BaseModel):
     hourly_caps: tuple[str, ...] = ()
     hold_seconds: float = Field(default=600.0, gt=0)
     dormant_after_days: int = Field(default=30, ge=0, le=36_500)
+    reflect_seconds: float = Field(default=3600.0, ge=0)
+    reflect_model: str | None = Field(default=None, pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")
+    reflect_model_arguments: SecretStr | None = None
     steward_seconds: float = Field(default=5.0, gt=0)
     checkpoints: SecretStr | None = None
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
@@ -102,6 +109,18 @@ class Settings(BaseModel):
         NamedNode(Ids(base).graph("ontology"))
         return base
 
+    @field_validator("reflect_model_arguments")
+    @classmethod
+    def _arguments_are_an_object(cls, arguments: SecretStr | None) -> SecretStr | None:
+        if arguments is not None:
+            try:
+                read = json.loads(arguments.get_secret_value())
+            except ValueError:
+                read = None
+            if not isinstance(read, dict):
+                raise ValueError("the model's arguments are a JSON object")
+        return arguments
+
     @field_validator("project_quotas")
     @classmethod
     def _quotas_are_numbers(cls, quotas: tuple[str, ...]) -> tuple[str, ...]:
@@ -117,6 +136,11 @@ class Settings(BaseModel):
             if not _CAP.fullmatch(cap):
                 raise ValueError(f"{cap!r} is not KIND=NUMBER, with a KIND of {', '.join(CAPPED)}")
         return caps
+
+    def model_arguments(self) -> dict[str, Any]:
+        """What the chat model is made with."""
+        given = self.reflect_model_arguments
+        return dict(json.loads(given.get_secret_value())) if given else {}
 
     def caps(self) -> dict[str, int]:
         """The caps for an hour that differ from the usual ones."""

@@ -12,7 +12,8 @@
     │   ├── OutdatedDraft    409: the graph moved since the draft was made
     │   ├── LimitReached     a question about the facts took too much time or memory
     │   └── GateBusy         429, 503: still busy after the bounded retries
-    └── UnexpectedAnswer     a success whose body isn't what the contract says
+    ├── UnexpectedAnswer     a success whose body isn't what the contract says
+    └── ModelAnswerRefused   a chat model's words can't be used: the plain ones stand
 
 A draft that stays "awaiting decision" is an answer, not an error.
 """
@@ -44,6 +45,10 @@ class GateUnreachable(StewardError):
 
 class UnexpectedAnswer(StewardError):
     """The platform answered with success, but not with what its contract promises."""
+
+
+class ModelAnswerRefused(StewardError):
+    """A chat model gave no answer, or one that isn't taken; the message says why."""
 
 
 @dataclass(frozen=True)

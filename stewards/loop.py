@@ -24,7 +24,8 @@ hour has room when it is seen again, it is proposed as usual. What waits holds u
 is interrupted, and the next cycle resumes it, whoever has decided by then.
 
 Once a day, when every fact was read, what no fact showed for a while is marked as dormant
-(:mod:`stewards.dormancy`).
+(:mod:`stewards.dormancy`). Once an hour, rules are proposed for what stayed unknown
+(:mod:`stewards.reflection`).
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 from ontology.ids import Ids
@@ -41,6 +43,7 @@ from stewards.gate_client import GateClient
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome, Tally
 from stewards.pages import Pacing
+from stewards.reflection_model import Wording
 from stewards.run_state import page_of
 from stewards.runs import Runs
 from stewards.submission import Clock
@@ -56,7 +59,9 @@ PASSED_OVER = "batches passed over after repeated refusals"
 
 class TelemetrySteward:
     """One steward of one project. One cycle runs at a time; :meth:`run_once` may be called from any
-    thread. Things are dormant after so many days without a fact, never where that is 0."""
+    thread. Things are dormant after so many days without a fact, never where that is 0. It reflects
+    at most once in ``reflect_every``, never where that is nothing; ``wording`` may word what it
+    proposes then."""
 
     def __init__(
         self,
@@ -72,6 +77,8 @@ class TelemetrySteward:
         pacing: Pacing | None = None,
         caps: HourlyCaps | None = None,
         dormant_after: int = 0,
+        reflect_every: timedelta = timedelta(0),
+        wording: Wording | None = None,
     ) -> None:
         self.name = name
         self.project = project
@@ -89,6 +96,8 @@ class TelemetrySteward:
             pacing=pacing,
             caps=caps,
             dormant_after=dormant_after,
+            reflect_every=reflect_every,
+            wording=wording,
         )
         self._bookmark = self._sweep.bookmark
         self._cycle_lock = threading.Lock()

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -22,6 +23,7 @@ from stewards.loop import TelemetrySteward
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome
 from stewards.pages import Pacing
+from stewards.reflection_model import Wording
 from stewards.runs import Runs
 from stewards.submission import Clock
 from stewards.watermark import WatermarkStore
@@ -82,6 +84,8 @@ class StewardRunner:
         caps: HourlyCaps | None = None,
         pacing: Pacing | None = None,
         dormant_after: int = 0,
+        reflect_every: timedelta = timedelta(0),
+        wording: Wording | None = None,
         busy: Callable[[], bool] = lambda: False,
         swept: Callable[[str, str, Outcome], None] = lambda steward, project, outcome: None,
         random: Random | None = None,
@@ -97,6 +101,8 @@ class StewardRunner:
         self._caps = caps
         self._pacing = pacing
         self._dormant_after = dormant_after
+        self._reflect_every = reflect_every
+        self._wording = wording
         self._busy = busy
         self._swept = swept
         self._random = random or Random()
@@ -243,4 +249,6 @@ class StewardRunner:
             pacing=self._pacing,
             caps=self._caps,
             dormant_after=self._dormant_after,
+            reflect_every=self._reflect_every,
+            wording=self._wording,
         )

@@ -158,11 +158,12 @@ class Settled:
         return withheld
 
     def held(self) -> dict[str, frozenset[Quad]]:
-        """What this steward's proposals add that it asked a person to decide on, by their ids."""
+        """What this steward's proposals add to the project's graph that it asked a person to decide
+        on, by their ids."""
         return {
             str(proposal.get("id")): self._change(str(proposal.get("id"))).additions
             for proposal in self._own("awaiting decision", NEWEST_PROPOSALS)
-            if proposal.get("hold")
+            if proposal.get("hold") and self._graph.value in proposal.get("graphs", ())
         }
 
     def applied(self, known: Collection[str]) -> Iterator[tuple[str, Change]]:

@@ -11,11 +11,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
 from ontology.ids import Ids
-from stewards import fact_queries
+from stewards import fact_queries, reflection
 from stewards.dormancy import Dormancy
 from stewards.dormant_notes import DormantNotes
 from stewards.draft import Draft, Limits
@@ -27,10 +28,12 @@ from stewards.outcome import Tally
 from stewards.pages import Pacing, Pages
 from stewards.plan import Planner
 from stewards.readings import Readings
+from stewards.reflection_model import Wording
+from stewards.reflection_times import ReflectionTimes
 from stewards.review import Review
 from stewards.run_state import MAX_AWAITING, Reading, State, begun, page_of, written
 from stewards.settled import Settled
-from stewards.submission import AWAITING, MAX_ROUNDS, Clock, Refused, Submission, head_of
+from stewards.submission import AWAITING, MAX_ROUNDS, REFUSED, Clock, Refused, Submission, head_of
 from stewards.waiting import Waiting
 from stewards.watermark import Bookmark, WatermarkStore
 
@@ -38,6 +41,8 @@ LOGGER = logging.getLogger(__name__)
 
 MAX_REFUSALS = 3
 """How often in a row the same batches may be refused before the rest goes on without them."""
+RULES_WAIT = "a steward's rule is decided by a person"
+NOT_REFLECTED = "reflections that could not be finished"
 NOT_LOOKED = "looks for dormant things that could not be finished"
 
 Update = dict[str, Any]
@@ -60,6 +65,8 @@ class Sweep:
         pacing: Pacing | None = None,
         caps: HourlyCaps | None = None,
         dormant_after: int = 0,
+        reflect_every: timedelta = timedelta(0),
+        wording: Wording | None = None,
     ) -> None:
         limits, self._pacing = limits or Limits(), pacing or Pacing()
         self.project = project
@@ -93,6 +100,9 @@ class Sweep:
             if dormant_after
             else None
         )
+        self._times = ReflectionTimes(store, name, reflect_every) if reflect_every else None
+        self._wording = wording
+        self._ids = ids
         self._readings = Readings(client, ids, project)
         self._drafts: dict[str, Draft] = {}
 
@@ -104,8 +114,11 @@ class Sweep:
 
     def is_due(self) -> bool:
         """Whether there is something to do without new facts."""
-        return self._review.is_due() or (
-            self._dormancy is not None and self._dormancy.is_due(self._clock())
+        now = self._clock()
+        return (
+            self._review.is_due()
+            or (self._dormancy is not None and self._dormancy.is_due(now))
+            or (self._times is not None and self._times.is_over(now))
         )
 
     def decided(self, awaiting: Sequence[str]) -> dict[str, str]:
@@ -273,7 +286,44 @@ class Sweep:
         return {"decided": {}}
 
     def reflect(self, state: State) -> Update:
-        """Count what no rule fitted in what the cycle read."""
+        """Count what no rule fitted in what the cycle read; from time to time, propose rules for
+        what stayed unknown, once every fact is read."""
+        tally = _tally(state)
+        if tally.pages < self._pacing.cycle_pages and not self.stopping():
+            self._propose_rules(tally)
+        return self._unclassified(state) | _said(tally, state)
+
+    def _propose_rules(self, tally: Tally) -> None:
+        now = self._clock()
+        if self._times is None or not self._times.is_due(now):
+            return
+        try:
+            found = reflection.reflect(
+                self.project,
+                lambda sql: self._client.facts(sql).rows,
+                self._client,
+                self._ids,
+                self._ids.principal(self._name),
+                now,
+                self._wording,
+            )
+            tally.set_aside.update(found.set_aside)
+            for draft in found.drafts:
+                self._hand_in_rule(draft, tally)
+        except GateRefused as error:
+            # What is read and proposed doesn't wait for it.
+            LOGGER.warning("steward %s could not reflect: %s", self._name, error)
+            tally.set_aside[NOT_REFLECTED] += 1
+
+    def _hand_in_rule(self, draft: Draft, tally: Tally) -> None:
+        try:
+            self._submission.hand_in(draft, self._client.progress().head, tally, RULES_WAIT)
+        except Refused as refused:
+            # The gate remembers it as invalid, so that it isn't proposed again for a while.
+            LOGGER.warning("steward %s: a rule was refused: %s", self._name, refused.error)
+            tally.set_aside[REFUSED] += len(draft.quads)
+
+    def _unclassified(self, state: State) -> Update:
         first, last = state["since"], self.bookmark.record.watermark
         if last <= first:
             return {"unclassified": {}}

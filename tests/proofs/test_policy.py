@@ -89,7 +89,7 @@ def test_who_may(who: str, project: str | None, graph: str) -> None:
         (ANNA, "shop", SHOP, Forbidden, "holds no grant"),
         ("http://e/stranger", "shop", SHOP, Forbidden, "holds no grant"),
         (SHOP_STEWARD, None, SHOP, UnknownProject, r"\?project=shop"),
-        (SHOP_STEWARD, "shop", IDS.graph("ontology"), Forbidden, "holds no grant"),
+        (SHOP_STEWARD, "shop", IDS.graph("assets"), Forbidden, "holds no grant"),
         (SHOP_STEWARD, "shop", IDS.graph("governance"), Forbidden, "holds no grant"),
         (OLGA, None, IDS.graph("proofs"), Forbidden, "by the system alone"),
         (OLGA, None, IDS.graph("proposals"), Forbidden, "by the system alone"),
@@ -109,7 +109,7 @@ def test_who_may_not(
 
 def test_one_graph_too_many_refuses_the_whole() -> None:
     with pytest.raises(Forbidden):
-        POLICY.authorise(VIEW, SHOP_STEWARD, "shop", [SHOP, IDS.graph("rules")])
+        POLICY.authorise(VIEW, SHOP_STEWARD, "shop", [SHOP, IDS.graph("governance")])
     with pytest.raises(Forbidden):
         POLICY.authorise(VIEW, OLGA, "shop", [SHOP, BILLING])
 
@@ -319,3 +319,56 @@ def test_saying_restricted_elsewhere_restricts_nothing() -> None:
     quad = next(iter(governance_delta("lineage:shop fo:restricted true .").additions))
     moved = Quad(quad.subject, quad.predicate, quad.object, NamedNode(SHOP))
     POLICY.refuse_restriction_change(Delta(frozenset({moved})), lambda graph: True)
+
+
+# --- what a steward learned
+
+
+RULE = "<{base}/id/classification-rule/x> a fo:ClassificationRule ."
+
+
+def learned(graph: str, body: str = RULE) -> Delta:
+    text = f"{PREFIXES} GRAPH <{IDS.graph(graph)}> {{ {body.replace('{base}', IDS.base)} }}"
+    return Delta(frozenset(map(canonical_quad, parse(text.encode(), format=RdfFormat.TRIG))))
+
+
+@pytest.mark.parametrize("graph", ["rules", "ontology", "shapes"])
+def test_a_steward_may_ask_for_what_it_learned_and_a_person_decides(graph: str) -> None:
+    delta = learned(graph)
+    POLICY.authorise(VIEW, SHOP_STEWARD, "shop", delta.graphs())
+    POLICY.refuse_rewriting(VIEW, SHOP_STEWARD, delta, lambda graph, iri: False)
+    assert verdict(SHOP_STEWARD, delta) == FOUR_EYES
+
+
+@pytest.mark.parametrize("graph", ["governance", "assets"])
+def test_a_steward_asks_for_no_rights_and_no_assets(graph: str) -> None:
+    with pytest.raises(Forbidden, match="holds no grant"):
+        POLICY.authorise(VIEW, SHOP_STEWARD, "shop", [IDS.graph(graph)])
+    with pytest.raises(Forbidden, match="holds no grant"):
+        POLICY.authorise(VIEW, SHOP_STEWARD, "shop", [IDS.graph("rules"), IDS.graph(graph)])
+
+
+@pytest.mark.parametrize(
+    ("who", "project"), [(SHOP_STEWARD, "billing"), (SHOP_STEWARD, None), (ANNA, "shop")]
+)
+def test_it_learns_for_its_own_project_alone(who: str, project: str | None) -> None:
+    with pytest.raises(Forbidden, match="holds no grant"):
+        POLICY.authorise(VIEW, who, project, [IDS.graph("rules")])
+
+
+def test_a_steward_takes_no_rule_away_and_changes_none() -> None:
+    added = learned("rules")
+    removed = Delta(removals=added.additions)
+    with pytest.raises(Forbidden, match="takes none away"):
+        POLICY.refuse_rewriting(VIEW, SHOP_STEWARD, removed, lambda graph, iri: False)
+    with pytest.raises(Forbidden, match="speaks of"):
+        POLICY.refuse_rewriting(VIEW, SHOP_STEWARD, added, lambda graph, iri: True)
+    for delta in (removed, added):
+        POLICY.refuse_rewriting(VIEW, OLGA, delta, lambda graph, iri: True)
+
+
+@pytest.mark.parametrize("subject", ["fo:Grant", "<https://w3id.org/fractalops/shapes#Grant>"])
+def test_a_steward_says_nothing_of_terms_that_are_not_its_organisations(subject: str) -> None:
+    delta = learned("shapes", f"{subject} a fo:ClassificationRule .")
+    with pytest.raises(Forbidden, match="no terms but"):
+        POLICY.refuse_rewriting(VIEW, SHOP_STEWARD, delta, lambda graph, iri: False)

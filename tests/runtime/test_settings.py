@@ -108,3 +108,34 @@ def test_settings_do_not_change() -> None:
 )
 def test_nothing_is_dormant_that_facts_can_t_tell(given: dict[str, str], days: int) -> None:
     assert Settings.read(given, {}).dormant_days() == days
+
+
+def test_a_model_is_off_unless_it_is_named() -> None:
+    settings = Settings.read({}, {})
+    assert (settings.reflect_model, settings.model_arguments()) == (None, {})
+    environment = {
+        "FRACTALOPS_REFLECT_MODEL": "langchain_x.chat:ChatX",
+        "FRACTALOPS_REFLECT_MODEL_ARGUMENTS": '{"model": "small", "api_key": "secret"}',
+    }
+    settings = Settings.read({}, environment)
+    assert settings.reflect_model == "langchain_x.chat:ChatX"
+    assert settings.model_arguments() == {"model": "small", "api_key": "secret"}
+    assert "secret" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("reflect_model", "os.system"),
+        ("reflect_model", "os:system:x"),
+        ("reflect_model_arguments", "secret"),
+        ("reflect_model_arguments", '["secret"]'),
+        ("reflect_seconds", "-1"),
+    ],
+)
+def test_a_setting_of_reflection_that_is_wrong_is_named_and_not_repeated(
+    name: str, value: str
+) -> None:
+    with pytest.raises(SettingsError, match=name.replace("_", "-")) as caught:
+        Settings.read({name: value}, {})
+    assert "secret" not in str(caught.value)

@@ -220,6 +220,7 @@ class PlayedGate:
     pending: int = 0
     """Batches that aren't facts yet."""
     requests: list[str] = field(default_factory=list)
+    now: Callable[[], datetime] = lambda: START
     rules: list[Rule] = field(default_factory=list)
     """Asked first about each request; an answer is given as it is."""
 
@@ -262,6 +263,9 @@ class PlayedGate:
     def decide(self, identifier: str, state: str) -> None:
         """A person's decision on a proposal: rejected, withdrawn, reverted or applied."""
         self.proposals[identifier]["state"] = state
+        self.proposals[identifier]["transitions"].append(
+            {"state": state, "at": self.now().isoformat()}
+        )
         if state == "reverted":
             self._apply(self.deltas[identifier].inverse())
         if state == "applied":
@@ -336,7 +340,10 @@ class PlayedGate:
         lineage = NamedNode(self.ids.lineage_graph(asked["project"]))
         additions = frozenset(from_nquads(asked["additions"].encode()))
         removals = frozenset(from_nquads(asked["removals"].encode()))
-        assert all(quad.graph_name == lineage for quad in additions | removals)
+        graphs = {str(quad.graph_name) for quad in additions | removals}
+        shared = {str(NamedNode(self.ids.graph(name))) for name in ("ontology", "shapes", "rules")}
+        # Rules, classes and shapes never come together with what is known of a project.
+        assert graphs == {str(lineage)} or graphs <= shared
         # Of what the graph holds a steward takes back nothing but its own marks.
         assert {quad.predicate.value for quad in removals} <= {Fo.dormantSince}
         assert asked["base"] <= self.head
@@ -351,7 +358,7 @@ class PlayedGate:
         identifier = f"p{len(self.proposals) + 1}"
         state = "invalid"
         if report.conforms:
-            over = len(delta) > self.auto_apply_limit
+            over = len(delta) > self.auto_apply_limit or asked.get("hold") or graphs <= shared
             state = "awaiting decision" if over else "applied"
         self.deltas[identifier] = delta
         if state == "applied":
@@ -364,6 +371,9 @@ class PlayedGate:
             "author": self.ids.principal("shop-steward"),
             "rationale": asked["rationale"],
             "evidence": asked["evidence"],
+            "hold": asked.get("hold") or None,
+            "graphs": delta.graphs(),
+            "transitions": [{"state": state, "at": self.now().isoformat()}],
             "report": report.to_dict(),
         }
         self.proposals[identifier] = view
@@ -511,6 +521,7 @@ def hire(
         pacing: Pacing | None = None,
         dormant_after: int = 0,
         store: WatermarkStore | None = None,
+        **reflection: Any,
     ) -> TelemetrySteward:
         runs = Runs(store or watermarks)
         steward = TelemetrySteward(
@@ -524,6 +535,7 @@ def hire(
             limits=limits,
             pacing=pacing,
             dormant_after=dormant_after,
+            **reflection,
         )
         hired.append((steward, runs))
         return steward
