@@ -104,6 +104,7 @@ class Sweep:
         self._wording = wording
         self._ids = ids
         self._readings = Readings(client, ids, project)
+        self._read_all = False
         self._drafts: dict[str, Draft] = {}
 
     # --- before a run
@@ -157,8 +158,10 @@ class Sweep:
         """Take the next page in hand, unless there is none or it is time to stop."""
         tally = _tally(state)
         page = page_of(state)
+        self._read_all = False
         if page is None and tally.pages < self._pacing.cycle_pages and not self.stopping():
             page = self.next_page()
+            self._read_all = page is None
         self._forget(page)
         tally.facts += 0 if page is None else page.facts
         return {
@@ -252,9 +255,7 @@ class Sweep:
         tally = _tally(state)
         if self._review.is_due():
             self._review.look(tally)
-        # A look wants every fact to be read.
-        done = tally.pages < self._pacing.cycle_pages and not self.stopping()
-        if self._dormancy is not None and done:
+        if self._dormancy is not None and self._read_all:
             try:
                 self._dormancy.look(
                     self._clock(), lambda draft: self._submission.hand_in_marks(draft, tally)
