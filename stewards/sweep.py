@@ -290,16 +290,13 @@ class Sweep:
         """Count what no rule fitted in what the cycle read; from time to time, propose rules for
         what stayed unknown, once every fact is read."""
         tally = _tally(state)
-        self._propose_rules(tally)
+        if self._read_all:
+            self._propose_rules(tally)
         return self._unclassified(state) | _said(tally, state)
 
     def _propose_rules(self, tally: Tally) -> None:
         now = self._clock()
-        if self._times is None or not self._times.is_over(now):
-            return
-        if tally.pages >= self._pacing.cycle_pages or self.stopping():
-            return
-        if not self._times.is_due(now):
+        if self._times is None or not self._times.is_due(now):
             return
         try:
             found = reflection.reflect(
