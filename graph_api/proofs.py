@@ -182,7 +182,7 @@ def build_router(
 
         Where it is inferred, ``inferred`` has the steps to it and the chain behind each premise."""
         quad = _triple(s, p, o)
-        wanted = graph_iri(g, ids) if g else None
+        wanted = _gate(graph_iri, _unwrapped(g), ids) if g else None
         statements = _stated(quad, wanted, caller)
         answer: dict[str, Any] = {"triple": {"s": s, "p": p, "o": o}, "graphs": statements}
         if wanted in (None, ids.graph(INFERRED)):
@@ -306,6 +306,11 @@ def _triple(s: str, p: str, o: str) -> Quad:
             "That is no triple",
             f"{error}. Give s, p and o in N-Triples form, IRIs in angle brackets.",
         ) from error
+
+
+def _unwrapped(graph: str) -> str:
+    """The name of a graph, which may stand in angle brackets as terms do."""
+    return graph[1:-1] if graph.startswith("<") and graph.endswith(">") else graph
 
 
 def _terms(triple: Triple) -> dict[str, str]:

@@ -12,9 +12,9 @@ depends on the road a proposal came by.
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
   right that the operator who does it lacks, so an operator does these alone.
-- A project's steward may ask for new rules, classes and shapes, on behalf of its project: additions
-  alone, about nodes that nothing was said of in these graphs. Like every change to them, they need
-  a person.
+- A project's steward may ask for new classification rules, classes and shapes, on behalf of its
+  project: additions alone, about nodes of that one kind that nothing was said of in these graphs.
+  Like every change to them, they need a person.
 - What rests on evidence from senders that aren't trusted, or whose author asks for it, needs an
   operator where it would have applied at once. Nobody can ask for the opposite.
 - While there is a single operator, what needs two people is applied when its time lock runs out,
@@ -33,7 +33,7 @@ from ontology.entailment_schema import axiom_of
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS
 from ontology.terms import Delta, graph_of
-from ontology.vocab import Fo, Rdf, Rdfs
+from ontology.vocab import Fo, Owl, Rdf, Rdfs, Sh
 from proofs.errors import Forbidden, UnknownGraph, UnknownProject
 from proofs.governance import (
     ANALYST,
@@ -46,8 +46,12 @@ from proofs.governance import (
 )
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
-REFLECTED_GRAPHS = ("ontology", "shapes", "rules")
-"""To these a steward may propose what it learned."""
+REFLECTED_GRAPHS: Mapping[str, str] = {
+    "ontology": Owl.Class,
+    "shapes": Sh.NodeShape,
+    "rules": Fo.ClassificationRule,
+}
+"""To these a steward may propose what it learned, each thing of this one class."""
 OPERATOR_LIMIT = 100_000
 STEWARD_LIMIT = 20_000
 
@@ -150,9 +154,14 @@ class Policy:
                 "a steward adds rules, classes and shapes and takes none away: ask an operator to"
                 " propose that"
             )
+        kinds: dict[tuple[str, str], set[str]] = {}
         for quad in delta.additions:
             subject, graph = quad.subject, graph_of(quad)
             assert isinstance(subject, NamedNode)
+            if graph in learned:
+                of_thing = kinds.setdefault((graph, subject.value), set())
+                if quad.predicate.value == Rdf.type:
+                    of_thing.add(str(getattr(quad.object, "value", "")))
             if graph in learned and not subject.value.startswith(f"{self._ids.base}/id/"):
                 raise Forbidden(
                     f"{subject} is not below {self._ids.base}/id/: a steward defines no terms but"
@@ -162,6 +171,13 @@ class Policy:
                 raise Forbidden(
                     f"<{graph}> speaks of {subject} already: a steward changes no rule, class or"
                     " shape that is there; ask an operator to propose that"
+                )
+        for (graph, thing), found in kinds.items():
+            wanted = REFLECTED_GRAPHS[self._shared[graph]]
+            if found != {wanted}:
+                raise Forbidden(
+                    f"a steward adds to <{graph}> what is a <{wanted}> and nothing else, and"
+                    f" <{thing}> is not stated to be one"
                 )
 
     def _authorise_lineage(

@@ -347,6 +347,12 @@ def test_a_proposal_from_its_beginning_to_its_end(
         assert set(stated[1:]) == {0}
         in_shop = {**agent, "g": "lineage/shop"}
         assert client.get("/proofs/explain", params=in_shop).status_code == 404
+        named = {**asked, "g": f"<{ids.lineage_graph('shop')}>"}
+        found = client.get("/proofs/explain", params=named).json()["graphs"]
+        assert [each["graph"] for each in found] == [ids.lineage_graph("shop")]
+        elsewhere = client.get("/proofs/explain", params={**asked, "g": "urn:elsewhere"})
+        assert elsewhere.status_code == 404
+        assert elsewhere.json()["type"].endswith("/unknown-graph")
 
     again = propose(platform, "shop", "shop", "lineage/shop", turtle)
     assert (again.status_code, again.json()["state"]) == (200, "unchanged")

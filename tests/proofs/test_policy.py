@@ -332,9 +332,16 @@ def learned(graph: str, body: str = RULE) -> Delta:
     return Delta(frozenset(map(canonical_quad, parse(text.encode(), format=RdfFormat.TRIG))))
 
 
-@pytest.mark.parametrize("graph", ["rules", "ontology", "shapes"])
-def test_a_steward_may_ask_for_what_it_learned_and_a_person_decides(graph: str) -> None:
-    delta = learned(graph)
+@pytest.mark.parametrize(
+    ("graph", "kind"),
+    [
+        ("rules", "https://w3id.org/fractalops/ns#ClassificationRule"),
+        ("ontology", "http://www.w3.org/2002/07/owl#Class"),
+        ("shapes", "http://www.w3.org/ns/shacl#NodeShape"),
+    ],
+)
+def test_a_steward_may_ask_for_what_it_learned_and_a_person_decides(graph: str, kind: str) -> None:
+    delta = learned(graph, f'<{{base}}/id/learned/x> a <{kind}> ; rdfs:label "x" .')
     POLICY.authorise(VIEW, SHOP_STEWARD, "shop", delta.graphs())
     POLICY.refuse_rewriting(VIEW, SHOP_STEWARD, delta, lambda graph, iri: False)
     assert verdict(SHOP_STEWARD, delta) == FOUR_EYES
