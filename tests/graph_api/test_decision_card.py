@@ -145,14 +145,18 @@ def test_a_claim_is_verified_where_facts_say_it_and_asserted_where_the_author_do
 
 def test_forged_evidence_verifies_nothing(desk: Desk, payload: Payload) -> None:
     others = desk.shown(payload(1, service="cart"), project="billing")
-    service = desk.gate.ids.service("shop", "cart")
-    turtle = f'<{service}> a fo:Service ; rdfs:label "cart" ; fo:inProject project:shop .'
-    # Facts of another project, and a batch that never came.
-    for evidence, unknown in ((others, 0), ("sha256:" + "a" * 64, 1)):
-        card = desk.card(desk.wait(turtle, evidence=[evidence]))
+
+    def said(name: str) -> str:
+        service = desk.gate.ids.service("shop", name)
+        return f'<{service}> a fo:Service ; rdfs:label "{name}" ; fo:inProject project:shop .'
+
+    # Facts of another project, and a batch that never came. Each change is another one: of the same
+    # change by the same author one waits.
+    for name, evidence, unknown in (("cart", others, 0), ("till", "sha256:" + "a" * 64, 1)):
+        card = desk.card(desk.wait(said(name), evidence=[evidence]))
         assert card["claims"] == {"asserted": 3}
         assert (card["evidence"]["facts"], card["evidence"]["unknown"]) == (0, unknown)
-    assert desk.card(desk.wait(turtle))["claims"] == {"uncited": 3}
+    assert desk.card(desk.wait(said("stock")))["claims"] == {"uncited": 3}
 
 
 def test_what_a_project_may_not_read_of_others_is_not_known_to_it(
