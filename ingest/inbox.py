@@ -186,8 +186,12 @@ class Inbox:
         with self._arrived:
             self._arrived.notify_all()
 
+    def waiting(self) -> tuple[int, int]:
+        """How many batches are not facts yet, and their bytes; asks no file."""
+        return self._backlog.pending()
+
     def counts(self) -> Counts:
-        pending, size = self._backlog.pending()
+        pending, size = self.waiting()
         aside = self.file.row("SELECT count(*) FROM set_aside")[0]
         return Counts(self.evidence.count(), pending, size, aside)
 

@@ -147,12 +147,12 @@ class Pump:
     @property
     def lag(self) -> int:
         """How many batches are not facts yet."""
-        return self._inbox.counts().pending
+        return self._inbox.waiting()[0]
 
     @property
     def behind(self) -> bool:
         """Whether as much waits as is made into facts by the other process."""
-        return self._inbox.counts().pending_bytes >= _LARGE
+        return self._inbox.waiting()[1] >= _LARGE
 
     def wait_for(self, seq: int, timeout: float) -> bool:
         """Wait until the facts of this batch are readable; ``False`` when time ran out first."""

@@ -218,7 +218,8 @@ class StewardRunner:
         with self._seats_lock:
             due = min((seat.due for seat in self._seats.values()), default=float("inf"))
         # New projects are looked for at least once in an interval.
-        return max(0.05, min(due - self._monotonic(), self._interval))
+        least = SHORTEST_REST if self._busy() else 0.05
+        return max(least, min(due - self._monotonic(), self._interval))
 
     def _take_seats(self) -> None:
         """Make the seats those of the assignments."""
