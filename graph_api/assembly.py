@@ -327,7 +327,7 @@ class Assembly:
             self.decoders,
             marks=self.marks,
             process=FactProcess(pseudonyms, self.marks),
-            on_facts=lambda seq: self._wake_stewards(),
+            on_facts=lambda projects: self._wake_stewards(),
         )
         self.pump.start()
         closing.callback(self.pump.stop)

@@ -84,8 +84,8 @@ class Pump:
     ``decoders`` has the decoder of each source. ``rules()`` gives the classifier to use now; it is
     asked before every group of batches, so that a change of the rules takes effect with the next
     one. ``marks`` mark what is stored and what is noted of it. A large group is made into facts by
-    ``process``, where there is one, with the same decoders and marks. ``on_facts(seq)`` is told, on
-    the pump's thread, after facts up to this batch became readable.
+    ``process``, where there is one, with the same decoders and marks. ``on_facts(projects)`` is
+    told, on the pump's thread, after facts of these projects became readable.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Pump:
         *,
         marks: Marks = UNKEYED,
         process: FactProcess | None = None,
-        on_facts: Callable[[int], None] | None = None,
+        on_facts: Callable[[frozenset[str]], None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._warehouse = warehouse
@@ -218,7 +218,7 @@ class Pump:
         with self._moved:
             self._moved.notify_all()
         if self._on_facts is not None:
-            self._on_facts(group.last)
+            self._on_facts(frozenset(project for project, _ in events))
 
     def _taken(self, after: int) -> _Taken:
         """The batches after this one that are taken across together, and their payloads."""

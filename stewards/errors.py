@@ -5,6 +5,9 @@
     StewardError
     ├── UnknownSteward       no steward of this name is at work
     ├── NotConfigured        something that must be configured isn't, or can't be used
+    ├── JobInvalid           there is no such job, or not with these arguments
+    ├── JobFailed            a job couldn't be done: another attempt may succeed
+    │   └── JobRefused       another attempt won't: a person has something to do first
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -37,6 +40,18 @@ class UnknownSteward(StewardError):
 
 class NotConfigured(StewardError):
     """What has to be configured isn't, or can't be used; the message says what is missing."""
+
+
+class JobInvalid(StewardError):
+    """No job is described like this; the message says what would be."""
+
+
+class JobFailed(StewardError):
+    """A job couldn't be done this time; the message says what kept it from being done."""
+
+
+class JobRefused(JobFailed):
+    """A job can't be done as things are; the message says what a person has to do."""
 
 
 class GateUnreachable(StewardError):

@@ -1,0 +1,290 @@
+"""``jobs.sqlite``: the schedules that people set, what was asked for, and what became of each run.
+
+Invariant: what is asked for is on disk before it is answered, and stays until a run of it has
+ended; a run that was begun stays "running" until somebody says how it ended, so that one whose
+process was killed is known. Only what people set is kept here: the schedules that are there without
+being asked for follow from the projects. A lost file costs the schedules set and what is known of
+past runs.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from stewards.errors import JobInvalid
+from stewards.jobs import Job, Schedule
+
+State = Literal["asked", "running", "retrying", "done", "failed"]
+OPEN: frozenset[str] = frozenset({"asked", "running", "retrying"})
+ENDED: frozenset[str] = frozenset({"done", "failed"})
+KEPT_RUNS = 50
+"""So many runs of a job are kept that have ended, the newest."""
+MOST_SCHEDULES = 10_000
+MOST_ASKED = 1_000
+LONGEST_DOCUMENT = 1 << 20
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS schedule (
+  job TEXT PRIMARY KEY,
+  described TEXT NOT NULL,
+  every REAL NOT NULL,
+  off REAL NOT NULL,
+  paused INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS run (
+  id TEXT PRIMARY KEY,
+  job TEXT NOT NULL,
+  described TEXT NOT NULL,
+  state TEXT NOT NULL,
+  attempt INTEGER NOT NULL,
+  executor TEXT NOT NULL,
+  asked_by TEXT NOT NULL,
+  began REAL NOT NULL,
+  ended REAL,
+  outcome TEXT NOT NULL,
+  error TEXT NOT NULL
+) STRICT;
+CREATE INDEX IF NOT EXISTS run_of_job ON run (job, began);
+CREATE INDEX IF NOT EXISTS run_in_state ON run (state);
+CREATE TABLE IF NOT EXISTS document (
+  job TEXT PRIMARY KEY,
+  version INTEGER NOT NULL,
+  value TEXT NOT NULL
+) STRICT;
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a job. ``began`` and ``ended`` are seconds since 1970; ``executor`` is who runs
+    it, such as ``embedded`` or ``temporal``; ``outcome`` is what came of it, ``error`` why it
+    failed."""
+
+    id: str
+    job: Job
+    state: State
+    began: float
+    attempt: int = 0
+    executor: str = ""
+    asked_by: str = ""
+    ended: float | None = None
+    outcome: Mapping[str, Any] | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a job remembers between its runs; ``version`` counts its changes, 0 for none yet."""
+
+    version: int
+    value: Mapping[str, Any]
+
+
+class JobStore:
+    """Any thread may call. Raises :class:`JobInvalid` where too much is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = threading.Lock()
+        self._database = sqlite3.connect(path, check_same_thread=False, timeout=10.0)
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = FULL")
+        self._database.executescript(_SCHEMA)
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+    # --- schedules
+
+    def schedules(self) -> list[Schedule]:
+        """Those that people set, by the id of their job."""
+        with self._lock:
+            rows = self._database.execute(
+                "SELECT described, every, off, paused FROM schedule ORDER BY job"
+            ).fetchall()
+        return [
+            Schedule(_job(described), every, offset, bool(paused))
+            for described, every, offset, paused in rows
+        ]
+
+    def set_schedule(self, schedule: Schedule) -> None:
+        """Keep this schedule for its job, whatever it had before."""
+        with self._transaction() as database:
+            (held,) = database.execute(
+                "SELECT count(*) FROM schedule WHERE job != ?", (schedule.job.id,)
+            ).fetchone()
+            if held >= MOST_SCHEDULES:
+                raise JobInvalid(f"there are {held} schedules already: remove some first")
+            database.execute(
+                "INSERT OR REPLACE INTO schedule VALUES (?, ?, ?, ?, ?)",
+                (
+                    schedule.job.id,
+                    _described(schedule.job),
+                    schedule.every,
+                    schedule.offset,
+                    int(schedule.paused),
+                ),
+            )
+
+    def drop_schedule(self, job: str) -> bool:
+        """Forget what was set for this job; whether something was."""
+        with self._transaction() as database:
+            return bool(database.execute("DELETE FROM schedule WHERE job = ?", (job,)).rowcount)
+
+    # --- runs
+
+    def ask(self, run: Run) -> Run:
+        """Keep a run that somebody asks for. Where one of the same job waits to begin already, with
+        the same arguments, it is that one."""
+        with self._transaction() as database:
+            waiting = database.execute(_SELECT + " WHERE state = 'asked' ORDER BY began").fetchall()
+            for row in waiting:
+                found = _run(row)
+                if found.job == run.job:
+                    return found
+            if len(waiting) >= MOST_ASKED:
+                raise JobInvalid(f"{len(waiting)} runs wait to begin already: try again later")
+            _write(database, replace(run, state="asked"))
+        return run
+
+    def note(self, run: Run) -> None:
+        """Keep where a run stands. One that has ended stays as it ended."""
+        with self._transaction() as database:
+            before = database.execute(
+                "SELECT state, asked_by, began FROM run WHERE id = ?", (run.id,)
+            ).fetchone()
+            if before is not None:
+                state, asked_by, _ = before
+                if state in ENDED:
+                    return
+                run = replace(run, asked_by=run.asked_by or asked_by)
+            _write(database, run)
+            if run.state in ENDED:
+                database.execute(
+                    "DELETE FROM run WHERE job = ? AND state IN ('done', 'failed') AND id NOT IN"
+                    " (SELECT id FROM run WHERE job = ? AND state IN ('done', 'failed')"
+                    " ORDER BY began DESC, id LIMIT ?)",
+                    (run.job.id, run.job.id, KEPT_RUNS),
+                )
+
+    def run(self, identifier: str) -> Run | None:
+        with self._lock:
+            row = self._database.execute(_SELECT + " WHERE id = ?", (identifier,)).fetchone()
+        return None if row is None else _run(row)
+
+    def runs(self, job: str | None = None, limit: int = KEPT_RUNS) -> list[Run]:
+        """The newest runs, of one job or of all, newest first."""
+        where, given = ("", ()) if job is None else (" WHERE job = ?", (job,))
+        with self._lock:
+            rows = self._database.execute(
+                f"{_SELECT}{where} ORDER BY began DESC, id LIMIT ?", (*given, limit)
+            ).fetchall()
+        return [_run(row) for row in rows]
+
+    def open_runs(self) -> list[Run]:
+        """Those that haven't ended, the oldest first."""
+        with self._lock:
+            rows = self._database.execute(
+                _SELECT + " WHERE state IN ('asked', 'running', 'retrying') ORDER BY began, id"
+            ).fetchall()
+        return [_run(row) for row in rows]
+
+    def newest(self) -> dict[str, Run]:
+        """The newest run of every job that has ended, by the job's id."""
+        with self._lock:
+            rows = self._database.execute(
+                _SELECT + " WHERE state IN ('done', 'failed') ORDER BY began, id DESC"
+            ).fetchall()
+        return {run.job.id: run for run in map(_run, rows)}
+
+    # --- documents
+
+    def document(self, job: str) -> Document:
+        with self._lock:
+            row = self._database.execute(
+                "SELECT version, value FROM document WHERE job = ?", (job,)
+            ).fetchone()
+        return Document(row[0], json.loads(row[1])) if row else Document(0, {})
+
+    def keep_document(self, job: str, value: Mapping[str, Any], *, after: int) -> int | None:
+        """Keep this in the place of version ``after``; the new version, ``None`` where another one
+        is there by now."""
+        text = json.dumps(value)
+        if len(text) > LONGEST_DOCUMENT:
+            raise JobInvalid(f"a job may remember {LONGEST_DOCUMENT} bytes, not {len(text)}")
+        with self._transaction() as database:
+            row = database.execute("SELECT version FROM document WHERE job = ?", (job,)).fetchone()
+            if (row[0] if row else 0) != after:
+                return None
+            database.execute(
+                "INSERT OR REPLACE INTO document VALUES (?, ?, ?)", (job, after + 1, text)
+            )
+        return after + 1
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._database:
+            yield self._database
+
+
+_SELECT = (
+    "SELECT id, described, state, attempt, executor, asked_by, began, ended, outcome, error"
+    " FROM run"
+)
+
+
+def _write(database: sqlite3.Connection, run: Run) -> None:
+    database.execute(
+        "INSERT OR REPLACE INTO run VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            run.id,
+            run.job.id,
+            _described(run.job),
+            run.state,
+            run.attempt,
+            run.executor,
+            run.asked_by,
+            run.began,
+            run.ended,
+            json.dumps(run.outcome),
+            run.error,
+        ),
+    )
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    identifier, described, state, attempt, executor, asked_by, began, ended, outcome, error = row
+    return Run(
+        identifier,
+        _job(described),
+        state,
+        began,
+        attempt,
+        executor,
+        asked_by,
+        ended,
+        json.loads(outcome),
+        error,
+    )
+
+
+def _described(job: Job) -> str:
+    return json.dumps(
+        {
+            "kind": job.kind,
+            "project": job.project,
+            "label": job.label,
+            "arguments": dict(job.arguments),
+        }
+    )
+
+
+def _job(described: str) -> Job:
+    return Job(**json.loads(described))

@@ -1,0 +1,106 @@
+"""What is kept of jobs: schedules that were set, runs, and what a job remembers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from stewards import job_store
+from stewards.errors import JobInvalid
+from stewards.job_store import JobStore, Run
+from stewards.jobs import DAY, HOUR, Job, Schedule
+
+AUDIT = Job("audit")
+RECLASSIFY = Job("reclassify", "shop", arguments={"since": 4})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    opened = JobStore(tmp_path / "jobs.sqlite")
+    yield opened
+    opened.close()
+
+
+def test_schedules_are_set_changed_and_dropped(store: JobStore) -> None:
+    nightly = Schedule(AUDIT, DAY, 3 * HOUR)
+    store.set_schedule(nightly)
+    store.set_schedule(Schedule(RECLASSIFY, HOUR))
+    assert store.schedules() == [nightly, Schedule(RECLASSIFY, HOUR)]
+    store.set_schedule(replace(nightly, paused=True))
+    assert store.schedules()[0].paused
+    assert store.drop_schedule("audit")
+    assert not store.drop_schedule("audit")
+    assert store.schedules() == [Schedule(RECLASSIFY, HOUR)]
+
+
+def test_the_number_of_schedules_has_a_bound(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_store, "MOST_SCHEDULES", 1)
+    store.set_schedule(Schedule(AUDIT, DAY))
+    store.set_schedule(Schedule(AUDIT, HOUR))
+    with pytest.raises(JobInvalid, match="remove some first"):
+        store.set_schedule(Schedule(RECLASSIFY, DAY))
+
+
+def test_who_asks_twice_gets_the_run_that_waits(store: JobStore) -> None:
+    first = store.ask(Run("r1", AUDIT, "asked", 1.0, asked_by="ada"))
+    assert store.ask(Run("r2", AUDIT, "asked", 2.0)) == first
+    other = store.ask(Run("r3", replace(RECLASSIFY, arguments={}), "asked", 3.0))
+    assert other.id == "r3"
+    assert store.ask(Run("r4", RECLASSIFY, "asked", 4.0)).id == "r4"
+    store.note(replace(first, state="running", executor="embedded", attempt=1))
+    assert store.ask(Run("r5", AUDIT, "asked", 5.0)).id == "r5"
+    assert [run.id for run in store.open_runs()] == ["r1", "r3", "r4", "r5"]
+
+
+def test_what_was_asked_for_outlives_the_process(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.sqlite")
+    store.ask(Run("r1", RECLASSIFY, "asked", 1.0, asked_by="ada"))
+    again = JobStore(tmp_path / "jobs.sqlite")
+    assert again.open_runs() == [Run("r1", RECLASSIFY, "asked", 1.0, asked_by="ada")]
+    store.close()
+    again.close()
+
+
+def test_a_run_that_has_ended_stays_as_it_ended(store: JobStore) -> None:
+    run = store.ask(Run("r1", AUDIT, "asked", 1.0, asked_by="ada"))
+    done = replace(run, state="done", ended=9.0, outcome={"ok": True}, executor="embedded")
+    store.note(replace(run, state="running", asked_by="", executor="embedded"))
+    store.note(done)
+    store.note(replace(run, state="retrying", error="came late"))
+    assert store.run("r1") == done
+    assert store.run("r2") is None
+    assert store.open_runs() == []
+
+
+def test_of_past_runs_the_newest_are_kept_and_open_ones_all(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_store, "KEPT_RUNS", 3)
+    store.note(Run("open", AUDIT, "running", 0.5))
+    for n in range(6):
+        store.note(Run(f"r{n}", AUDIT, "failed" if n % 2 else "done", float(n + 1), ended=n + 1.5))
+    store.note(Run("other", RECLASSIFY, "done", 0.1, ended=0.2))
+    assert [run.id for run in store.runs("audit", 9)] == ["r5", "r4", "r3", "open"]
+    assert [run.id for run in store.runs(limit=2)] == ["r5", "r4"]
+    assert {job: run.id for job, run in store.newest().items()} == {
+        "audit": "r5",
+        "reclassify:shop": "other",
+    }
+
+
+def test_a_job_remembers_and_loses_no_change_of_another(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert store.document("catalog-push").version == 0
+    assert store.keep_document("catalog-push", {"head": 4}, after=0) == 1
+    assert store.keep_document("catalog-push", {"head": 3}, after=0) is None
+    assert store.keep_document("catalog-push", {"head": 5}, after=1) == 2
+    assert store.document("catalog-push").value == {"head": 5}
+    monkeypatch.setattr(job_store, "LONGEST_DOCUMENT", 10)
+    with pytest.raises(JobInvalid, match="may remember 10 bytes"):
+        store.keep_document("catalog-push", {"head": "0123456789"}, after=2)
