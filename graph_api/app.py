@@ -31,16 +31,18 @@ from graph_api import (
     classification,
     evidence,
     facts,
+    jobs,
     live,
     operations,
     proofs,
     proposals,
     reading,
+    schedules,
     telemetry,
     upstreams,
     validation,
 )
-from graph_api.assembly import Assembly
+from graph_api.assembly import Assembly, new_run_id
 from graph_api.body_limit import BodyLimit
 from graph_api.catalog_journal import CatalogJournal
 from graph_api.endpoint import Direct
@@ -61,6 +63,10 @@ SHUTDOWN_SECONDS = 10
 HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
 WARNINGS = Gauge("fractalops_warnings", "What a person should look at now.")
+FAILED_JOBS = Gauge("fractalops_failed_jobs", "Jobs whose newest run failed.")
+DEAD_LETTERS = Gauge(
+    "fractalops_catalog_dead_letters", "Entities of the catalog that DataHub refused for good."
+)
 TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
 _READ_THEIR_OWN_BODIES = (
@@ -164,6 +170,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             trace=assembly.trace,
             audit=assembly.audit,
             rebuild=assembly.audit,
+            compare=lambda: assembly.publisher.compare(assembly.verifier),
             witnesses=assembly.witnesses,
             cosigned=assembly.publisher.notify,
         )
@@ -185,6 +192,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             stewards=assembly.stewards,
+            steward_status=assembly.steward_status,
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
@@ -198,6 +206,24 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             inbox=assembly.inbox,
             trace=assembly.trace,
             eraser=assembly.eraser,
+            outbox=assembly.outbox,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+        )
+    )
+    app.include_router(
+        jobs.build_router(
+            jobs=assembly.jobs,
+            watch=assembly.job_watch,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+            assignments=assembly.assignments,
+            new_id=new_run_id,
+        )
+    )
+    app.include_router(
+        schedules.build_router(
+            jobs=assembly.jobs,
             authenticator=authenticator,
             governance=lambda: assembly.ledger.governance,
         )
@@ -276,6 +302,8 @@ def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
         PUBLISHED.set(assembly.publisher.size)
         TROUBLES.set(len(status.problems()))
         WARNINGS.set(len(status.warnings()))
+        FAILED_JOBS.set(len(assembly.jobs.failed()))
+        DEAD_LETTERS.set(sum(assembly.jobs.dead_letters().values()))
         assembly.forwarder.measure()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
@@ -421,7 +449,7 @@ def _run(
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, lambda: _ready(assembly, url, announce), assembly.live.close)
+    server = _Server(config, lambda: _ready(assembly, url, announce), assembly.let_go)
     # uvicorn has answered what was open and closed its sockets when it hands the signal on to us.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
