@@ -23,16 +23,18 @@ from graph_api import (
     evidence,
     facts,
     http_errors,
+    jobs,
     live,
     operations,
     proofs,
     proposals,
     reading,
+    schedules,
     telemetry,
     upstreams,
     validation,
 )
-from graph_api.assembly import Assembly
+from graph_api.assembly import Assembly, new_run_id
 from graph_api.body_limit import BodyLimit
 from graph_api.catalog_journal import CatalogJournal
 from graph_api.endpoint import Direct
@@ -43,6 +45,10 @@ SHUTDOWN_SECONDS = 10
 HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
 PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
 WARNINGS = Gauge("fractalops_warnings", "What a person should look at now.")
+FAILED_JOBS = Gauge("fractalops_failed_jobs", "Jobs whose newest run failed.")
+DEAD_LETTERS = Gauge(
+    "fractalops_catalog_dead_letters", "Entities of the catalog that DataHub refused for good."
+)
 TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
 _READ_THEIR_OWN_BODIES = (
@@ -135,6 +141,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             trace=assembly.trace,
             audit=assembly.audit,
             rebuild=assembly.audit,
+            compare=lambda: assembly.publisher.compare(assembly.verifier),
             witnesses=assembly.witnesses,
             cosigned=assembly.publisher.notify,
         )
@@ -156,6 +163,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             stewards=assembly.stewards,
+            steward_status=assembly.steward_status,
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
@@ -169,6 +177,24 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             inbox=assembly.inbox,
             trace=assembly.trace,
             eraser=assembly.eraser,
+            outbox=assembly.outbox,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+        )
+    )
+    app.include_router(
+        jobs.build_router(
+            jobs=assembly.jobs,
+            watch=assembly.job_watch,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+            assignments=assembly.assignments,
+            new_id=new_run_id,
+        )
+    )
+    app.include_router(
+        schedules.build_router(
+            jobs=assembly.jobs,
             authenticator=authenticator,
             governance=lambda: assembly.ledger.governance,
         )
@@ -247,5 +273,7 @@ def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
         PUBLISHED.set(assembly.publisher.size)
         TROUBLES.set(len(status.problems()))
         WARNINGS.set(len(status.warnings()))
+        FAILED_JOBS.set(len(assembly.jobs.failed()))
+        DEAD_LETTERS.set(sum(assembly.jobs.dead_letters().values()))
         assembly.forwarder.measure()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

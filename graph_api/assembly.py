@@ -20,13 +20,16 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pyoxigraph import NamedNode
 
+from graph_api.assembly_jobs import Jobs, Place
 from graph_api.auth import Authenticator
 from graph_api.decision_card import DecisionCards
 from graph_api.erasure import Eraser, check_evidence
 from graph_api.evidence_trace import EvidenceTrace
+from graph_api.job_watch import JobWatch
 from graph_api.live import Live
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
@@ -109,6 +112,16 @@ def utc_now() -> datetime:
 def new_proposal_id(moment: datetime) -> str:
     """A short identifier that sorts by day: ``20261122-1cb8bef4a2``."""
     return f"{moment:%Y%m%d}-{secrets.token_hex(5)}"
+
+
+def new_run_id() -> str:
+    """An identifier for a run of a job, of the same form."""
+    return new_proposal_id(utc_now())
+
+
+def new_process_name() -> str:
+    """What tells this process from those before it."""
+    return secrets.token_hex(6)
 
 
 def end_process(reason: str) -> None:
@@ -306,6 +319,8 @@ class Assembly:
             by_month=self.settings.facts_by_month,
         )
         closing.callback(self.warehouse.close)
+        self.sweep_facts = SweepFacts(self.warehouse, self.ids, utc_now)
+        self._open_jobs()
         self._classifier: tuple[str | None, Classifier] | None = None
         pseudonyms = Pseudonyms.kept_in(self.inbox, secrets.token_bytes)
         self.decoders = decoders(pseudonyms)
@@ -327,7 +342,7 @@ class Assembly:
             self.decoders,
             marks=self.marks,
             process=FactProcess(pseudonyms, self.marks),
-            on_facts=lambda projects: self._wake_stewards(),
+            on_facts=self._has_facts,
         )
         self.pump.start()
         closing.callback(self.pump.stop)
@@ -367,13 +382,33 @@ class Assembly:
         closing.callback(self.proof_facts.stop)
         self.ledger.on_commit(self.proof_facts.notify)
 
+    def _open_jobs(self) -> None:
+        settings = self.settings
+        self.jobs = Jobs(
+            self.folder.jobs,
+            Place(settings.steward_seconds, settings.mirror is not None, settings.temporal),
+            ids=self.ids,
+            index=self.index,
+            governance=lambda: self.ledger.governance,
+            versions=lambda: self.projections.versions,
+            facts=self.sweep_facts,
+            clock=time.time,
+            process=new_process_name(),
+        )
+        self._closing.callback(self.jobs.close)
+        self.job_watch = JobWatch(self.jobs.wakes)
+        self.ledger.on_commit(self.jobs.committed)
+
     def start_stewards(self, url: str) -> None:
-        """Lets the stewards begin; ``url`` is where this server answers."""
+        """Lets the stewards begin; ``url`` is where this server answers. Where Temporal is
+        configured, workers let them."""
         self.url = url
+        if self.settings.temporal is not None:
+            return
         marks = WatermarkStore(self.folder.stewards)
         dsn = self.settings.checkpoints
         self.runner = StewardRunner(
-            self._assignments,
+            self.assignments,
             url,
             self.ids,
             marks,
@@ -386,7 +421,7 @@ class Assembly:
             reflect_every=timedelta(seconds=self.settings.reflect_seconds),
             wording=self.wording,
             busy=lambda: self.pump.behind,
-            swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
+            swept=self.sweep_facts.swept,
         )
         self._read_again(self._changed_facts())
         self.runner.start()
@@ -400,8 +435,21 @@ class Assembly:
             return None
         return Wording(load_model(place, self.settings.model_arguments()), place)
 
+    def steward_status(self) -> list[dict[str, Any]]:
+        """The stewards, how far each has read and what came of it, as far as is known here."""
+        return self.jobs.stewards() if self.runner is None else self.runner.status()
+
     def stewards(self) -> StewardRunner:
-        """The stewards' runner; there is one from the moment the server answers."""
+        """The stewards' runner; there is one from the moment the server answers, unless they are
+        at work in workers on Temporal."""
+        if self.settings.temporal is not None:
+            raise Problem(
+                409,
+                "stewards-elsewhere",
+                "The stewards are at work elsewhere",
+                "Jobs are executed on Temporal here: 'fractalops jobs run sweep --project SLUG"
+                " --wait' asks for a sweep, 'fractalops worker' executes it.",
+            )
         if self.runner is None:
             raise Problem(
                 503,
@@ -411,6 +459,11 @@ class Assembly:
                 headers={"Retry-After": "1"},
             )
         return self.runner
+
+    def let_go(self) -> None:
+        """Ends what never ends by itself, or not soon; to be called in the event loop."""
+        self.live.close()
+        self.job_watch.close()
 
     def _start_clock(self) -> None:
         stopping = threading.Event()
@@ -497,11 +550,13 @@ class Assembly:
                 self.runner.read_again(project, seq)
             self.inbox.set_state(_CHANGED_FACTS, "{}")
 
-    def _wake_stewards(self) -> None:
+    def _has_facts(self, projects: frozenset[str]) -> None:
+        self.jobs.wakes.wake(projects)
         if self.runner is not None:
             self.runner.wake()
 
-    def _assignments(self) -> list[Assignment]:
+    def assignments(self) -> list[Assignment]:
+        """The stewards, with the tokens that they act with."""
         found = []
         for project in self.ledger.governance.projects.values():
             name = steward_slug(project.slug)

@@ -33,7 +33,7 @@ from proofs.merkle import Frontier, leaf_hash
 FORMAT = 1
 MANIFEST = "backup.json"
 JOURNAL = "journal.sqlite"
-DATABASES = ("stewards.sqlite", JOURNAL, "inbox.sqlite", "access.sqlite")
+DATABASES = ("stewards.sqlite", "jobs.sqlite", JOURNAL, "inbox.sqlite", "access.sqlite")
 LOG_KEY = "keys/log.pub"
 FILES = ("format.json", "operator.token")
 KEYS = "keys"

@@ -84,6 +84,12 @@ class Direct:
         await self._app(scope, receive, send)
 
 
+async def until_gone(receive: Receive) -> None:
+    """Returns once the client has hung up; its body must have been read."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
 def pairs(text: bytes, *, what: str) -> list[tuple[str, str]]:
     """Names and values of a query string or a form. Raises :class:`Problem`."""
     try:

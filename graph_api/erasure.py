@@ -52,6 +52,15 @@ class Told:
     reason: str
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What a look came to: earlier entries of the log that it carried out, and those it made of
+    payloads that are too old."""
+
+    carried_out: int
+    made: int
+
+
 class Eraser:
     """Erases on request and by age. Safe to use from any thread.
 
@@ -85,6 +94,7 @@ class Eraser:
         self._policy = policy
         self._days = days
         self._following = threading.Lock()
+        self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evidence-eraser", daemon=True)
 
@@ -178,6 +188,11 @@ class Eraser:
                 break
         return entries
 
+    def look(self) -> Looked:
+        """Finish what was left undone, then erase what is too old; one look at a time."""
+        with self._looking:
+            return Looked(self.follow(), self.sweep())
+
     def _carry_out(self, number: int) -> None:
         entry = load_entry(self._journal, number, self._journal.leaf(number), self._verifier)
         erasure = Erasure.from_dict(entry.report or {})
@@ -195,8 +210,7 @@ class Eraser:
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self.follow()
-                self.sweep()
+                self.look()
             except (IngestError, ProofError) as error:
                 LOGGER.warning("erasing waits: %s", error)
             self._stopping.wait(SWEEP)

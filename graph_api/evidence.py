@@ -21,6 +21,7 @@ from graph_api.problems import Problem, of_ingest
 from graph_api.proposal_json import problem_of
 from ingest.errors import IngestError
 from ingest.inbox import Inbox
+from ingest.outbox import Outbox
 from proofs.erasure import MAX_COMMITMENTS, Erasure
 from proofs.errors import ProofError
 from proofs.governance import AUDITOR, OPERATOR, Governance
@@ -61,6 +62,7 @@ def build_router(
     inbox: Inbox,
     trace: EvidenceTrace,
     eraser: Eraser,
+    outbox: Outbox,
     authenticator: Authenticator,
     governance: Callable[[], Governance],
 ) -> APIRouter:
@@ -114,6 +116,22 @@ def build_router(
         except IngestError as error:
             raise of_ingest(error) from error
         return JSONResponse(told, 201)
+
+    @router.post("/retention")
+    def retain(caller: Caller = operators) -> dict[str, Any]:
+        """Let go of what is too old now: payloads, and requests that wait for the products behind.
+        Facts that are too old go by themselves."""
+        try:
+            looked = eraser.look()
+        except ProofError as error:
+            raise problem_of(error) from error
+        except IngestError as error:
+            raise of_ingest(error) from error
+        return {
+            "erased_entries": looked.made,
+            "carried_out_entries": looked.carried_out,
+            "requests_given_up": sum(outbox.expire(lane) for lane in outbox.lanes()),
+        }
 
     def chosen(body: ErasureBody) -> Erasure:
         if body.batches is not None:

@@ -1,4 +1,5 @@
-"""Log entries and sweeps as rows of the table ``lifecycle``: one for each state that was reached.
+"""Log entries, sweeps and runs of jobs as rows of the table ``lifecycle``: one for each state that
+was reached.
 
 Invariant: the rows of an entry follow from the entry alone, and there is at least one, so that a
 count of entries tells whether rows are missing. Texts that people wrote, such as reasons, stay in
@@ -14,13 +15,16 @@ from datetime import datetime
 from proofs.predicate import EvidenceDigest, Proof
 from proofs.projections import Entry
 from proofs.proposal import APPLIED, AWAITING, DRAFT, REVERTED, SUBMITTED
+from stewards.job_store import Run
 from stewards.outcome import Outcome
 
 PROPOSAL = "proposal"
 DECISION = "decision"
 SWEEP = "sweep"
+JOB = "job"
 
 NO_ENTRY = -1
+LONGEST_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,22 @@ def row_of_sweep(
         evidence=outcome.facts,
         proposals=outcome.proposals,
         detail=str(outcome),
+    )
+
+
+def row_of_run(run: Run, former: str, at: datetime) -> LifecycleRow:
+    """A run of a job that has ended, or an attempt at it that failed, told of at this time."""
+    return LifecycleRow(
+        kind=JOB,
+        subject=run.job.id,
+        project=run.job.project or "",
+        time=at,
+        entry=NO_ENTRY,
+        step=min(run.attempt, 65_535),
+        former=former,
+        state=run.state,
+        principal=run.asked_by,
+        detail=run.error[:LONGEST_DETAIL],
     )
 
 

@@ -23,7 +23,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import Receive, Scope, Send
 
 from graph_api.auth import Authenticator, Caller
-from graph_api.endpoint import bad_parameter
+from graph_api.endpoint import bad_parameter, until_gone
 from graph_api.problems import Problem
 from proofs.governance import Governance
 from proofs.index import EntryRow, Index
@@ -153,7 +153,7 @@ class _Stream(Response):
         self._wake = wake
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        gone = asyncio.ensure_future(_gone(receive))
+        gone = asyncio.ensure_future(until_gone(receive))
 
         async def tell(text: str, *, more: bool = True) -> None:
             message = {"type": "http.response.body", "body": text.encode(), "more_body": more}
@@ -239,11 +239,6 @@ def _after(text: str | None, head: int) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise bad_parameter("Last-Event-ID", f"{text[:40]!r} is no log index, such as 42")
     return int(text)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _event(name: str, data: Mapping[str, Any], identifier: int | None = None) -> str:

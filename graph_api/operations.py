@@ -74,6 +74,7 @@ def build_router(
     authenticator: Authenticator,
     ids: Ids,
     stewards: Callable[[], StewardRunner],
+    steward_status: Callable[[], list[dict[str, Any]]],
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
     log: str,
@@ -337,7 +338,7 @@ def build_router(
     def list_stewards(caller: Caller = anybody) -> dict[str, Any]:
         """The stewards at work here, and how far each has read."""
         visible = {p["slug"] for p in _projects(ledger.governance, caller)}
-        return {"items": [s for s in stewards().status() if s.get("project") in visible]}
+        return {"items": [s for s in steward_status() if s.get("project") in visible]}
 
     @router.post("/stewards/{name}/run")
     def run_steward(name: str, caller: Caller = operators) -> dict[str, Any]:

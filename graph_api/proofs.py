@@ -35,6 +35,7 @@ from proofs.index import Index
 from proofs.journal import Journal
 from proofs.merkle import leaf_hash
 from proofs.predicate import EvidenceDigest
+from proofs.publish import Published
 from proofs.statement import parse_envelope
 from proofs.submission import graph_iri
 from proofs.tiles import CHECKPOINT_PATH, Tile, TileReader
@@ -70,6 +71,7 @@ def build_router(
     trace: Trace,
     audit: Callable[[], AuditReport],
     rebuild: Callable[[], AuditReport],
+    compare: Callable[[], list[Published]],
     witnesses: tuple[VerifierKey, ...],
     cosigned: Callable[[int], None],
 ) -> APIRouter:
@@ -276,6 +278,17 @@ def build_router(
     def run_audit(caller: Caller = inspectors) -> dict[str, Any]:
         """Checks journal, tiles and graph against each other and every signature."""
         return _audit_json(audit())
+
+    @router.post("/mirror")
+    def run_mirror(caller: Caller = operators) -> dict[str, Any]:
+        """Completes the published log and its mirrors, and compares each with the journal."""
+        return {
+            "folders": [
+                {"folder": str(each.folder), "size": each.size, "problem": each.problem}
+                for each in compare()
+            ],
+            "size": journal.head() + 1,
+        }
 
     @router.post("/rebuild")
     def run_rebuild(caller: Caller = operators) -> dict[str, Any]:

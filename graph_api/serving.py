@@ -113,7 +113,7 @@ def _run(
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-    server = _Server(config, lambda: _ready(assembly, url, announce), assembly.live.close)
+    server = _Server(config, lambda: _ready(assembly, url, announce), assembly.let_go)
     # uvicorn has answered what was open and closed its sockets when it hands the signal on to us.
     with suppress(KeyboardInterrupt):
         server.run(sockets=[listening])

@@ -60,7 +60,8 @@ class Status:
             },
             # Facts are whole up to the cursor; of the batch after it some may be there already.
             "facts": self._fact_counts(),
-            "stewards": self._assembly.runner.status() if self._assembly.runner else [],
+            "stewards": self._assembly.steward_status(),
+            "jobs": self._assembly.jobs.status(),
             "forwarding": self._assembly.forwarder.status(),
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
@@ -83,7 +84,12 @@ class Status:
 
     def warnings(self) -> list[str]:
         """What a person should look at while everything works, in sentences."""
-        return [*self._exposed_keys(), *self._held(), *self._assembly.forwarder.warnings()]
+        return [
+            *self._exposed_keys(),
+            *self._held(),
+            *self._assembly.forwarder.warnings(),
+            *self._assembly.jobs.warnings(),
+        ]
 
     def _held(self) -> list[str]:
         """Proposals that wait because of who showed what is in them, or of how much it was."""

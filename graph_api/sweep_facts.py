@@ -1,8 +1,8 @@
-"""What the stewards' sweeps came to, as facts in the warehouse.
+"""What the stewards' sweeps and the runs of jobs came to, as facts in the warehouse.
 
-Invariant: a sweep never fails or waits because its row can't be written. Rows that the warehouse
-didn't take wait here for the next sweep, the newest of them alone; the process takes them along
-when it ends. Idle sweeps are no rows: that nothing happened is no fact.
+Invariant: neither fails or waits because its row can't be written. Rows that the warehouse didn't
+take wait here for the next one, the newest of them alone; the process takes them along when it
+ends. Idle sweeps are no rows: that nothing happened is no fact.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
-from graph_api.lifecycle import COLUMNS, LifecycleRow, row_of_sweep
+from graph_api.lifecycle import COLUMNS, LifecycleRow, row_of_run, row_of_sweep
 from ingest.errors import WarehouseError
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
+from stewards.job_store import Run
 from stewards.outcome import Outcome
 
 LOGGER = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ MOST_WAITING = 1_000
 
 
 class SweepFacts:
-    """Told of every sweep's outcome; any thread may call. ``clock`` gives the time in UTC."""
+    """Told of every outcome; any thread may call. ``clock`` gives the time in UTC."""
 
     def __init__(self, warehouse: Warehouse, ids: Ids, clock: Callable[[], datetime]) -> None:
         self._warehouse = warehouse
@@ -36,17 +37,25 @@ class SweepFacts:
 
     def swept(self, steward: str, project: str, outcome: Outcome) -> None:
         """A steward's sweep has ended."""
+        if outcome.state == "idle":
+            self._write()
+            return
+        principal = self._ids.principal(steward)
+        self._write(row_of_sweep(steward, principal, project, outcome, self._clock()))
+
+    def ran(self, run: Run, former: str) -> None:
+        """A run of a job has ended, or an attempt at it failed; it was in state ``former``."""
+        self._write(row_of_run(run, former, self._clock()))
+
+    def _write(self, *rows: LifecycleRow) -> None:
         with self._lock:
-            if outcome.state != "idle":
-                principal = self._ids.principal(steward)
-                now = self._clock()
-                self._waiting.append(row_of_sweep(steward, principal, project, outcome, now))
+            self._waiting.extend(rows)
             if not self._waiting:
                 return
-            rows = [row.values() for row in self._waiting]
+            values = [row.values() for row in self._waiting]
             try:
-                self._warehouse.insert_rows("lifecycle", COLUMNS, rows)
+                self._warehouse.insert_rows("lifecycle", COLUMNS, values)
             except WarehouseError as error:
-                LOGGER.warning("%d sweeps wait to become facts: %s", len(rows), error)
+                LOGGER.warning("%d outcomes wait to become facts: %s", len(values), error)
                 return
             self._waiting.clear()

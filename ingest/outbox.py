@@ -145,10 +145,10 @@ class Outbox:
         gone = self._let_go(lane, "dropped", "project = ? AND kind = ?", lane)
         _tell(lane, "dropped", gone, "there is no upstream any more")
 
-    def expire(self, lane: Lane) -> None:
-        """Let go of what has waited in a lane for too long."""
+    def expire(self, lane: Lane) -> int:
+        """Let go of what has waited in a lane for too long; how much that was."""
         if not self.days:
-            return
+            return 0
         before = self._clock() - self.days * _DAY
         head = self._file.row(
             "SELECT put_at FROM outbox JOIN outbox_time USING (id)"
@@ -156,11 +156,12 @@ class Outbox:
             lane,
         )
         if head is None or head[0] >= before:
-            return
+            return 0
         which = "project = ? AND kind = ? AND id IN (SELECT id FROM outbox_time WHERE put_at < ?)"
         gone = self._let_go(lane, "given_up", which, (*lane, before))
         _tell(lane, "given_up", gone, f"they have waited for more than {self.days} days")
         self.fold()
+        return gone
 
     def begin(self, lane: Lane) -> None:
         """Count from nought what becomes of a lane's requests: another product is behind it."""

@@ -12,6 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint, parse_note
@@ -64,6 +65,15 @@ def _root(journal: Journal, size: int) -> bytes:
         ) from error
 
 
+@dataclass(frozen=True)
+class Published:
+    """What a folder shows: how many entries, and what is wrong with that, empty for nothing."""
+
+    folder: Path
+    size: int
+    problem: str = ""
+
+
 class Publisher:
     """Keeps the published folders at the journal's head, in a thread of its own.
 
@@ -99,6 +109,27 @@ class Publisher:
         """Waits until the first folder shows this many entries; whether it does."""
         with self._reached:
             return self._reached.wait_for(lambda: self.size >= size, timeout)
+
+    def compare(self, verifier: VerifierKey) -> list[Published]:
+        """Complete every folder, then read back what each shows and hold it against the journal."""
+        with self._publishing:
+            # New writers look at what is there: a tile may have been deleted under the old ones.
+            self._writers = {folder: TileWriter(folder) for folder in self._writers}
+            self._bring_up_to_date()
+            return [self._shown(folder, verifier) for folder in self._writers]
+
+    def _shown(self, folder: Path, verifier: VerifierKey) -> Published:
+        problem = self.problems.get(str(folder)) or self.problems.get("journal", "")
+        size = 0
+        try:
+            note = read_checkpoint(folder)
+            if note is not None:
+                shown = open_checkpoint(note, verifier)
+                size = shown.size
+                refuse_fork(self._journal, [folder], verifier)
+        except (ProofError, OSError) as error:
+            problem = problem or str(error)
+        return Published(folder, size, problem or ("" if size else "nothing is published here"))
 
     @contextmanager
     def paused(self) -> Iterator[None]:

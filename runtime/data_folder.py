@@ -62,6 +62,10 @@ class DataFolder:
         return self.root / "stewards.sqlite"
 
     @property
+    def jobs(self) -> Path:
+        return self.root / "jobs.sqlite"
+
+    @property
     def access(self) -> Path:
         return self.root / "access.sqlite"
 

@@ -31,7 +31,9 @@ CAPPED = (
 )
 """The kinds of new things that have a cap for an hour."""
 _CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
-_SECRET = frozenset({"checkpoints", "facts", "glitchtip_token", "reflect_model_arguments"})
+_SECRET = frozenset(
+    {"checkpoints", "facts", "glitchtip_token", "reflect_model_arguments", "temporal_api_key"}
+)
 """What is never shown."""
 _QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
@@ -55,7 +57,9 @@ class Settings(BaseModel):
     ``checkpoints`` is the DSN of a PostgreSQL database for the checkpoints of the stewards' runs.
     Rules are proposed for what stayed unknown every ``reflect_seconds``, never where they are 0;
     the chat model ``reflect_model``, a class of LangChain's as ``package.module:Class``, may word
-    them.
+    them. ``temporal`` is the address of a Temporal server, as ``host:port``: with it, jobs are
+    executed by ``fractalops worker`` and not in here. ``temporal_queue`` is the task queue that the
+    workers of this platform share, ``temporal_api_key`` what they show.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -93,6 +97,11 @@ class Settings(BaseModel):
     reflect_model_arguments: SecretStr | None = None
     steward_seconds: float = Field(default=5.0, gt=0)
     checkpoints: SecretStr | None = None
+    temporal: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]+:[0-9]{1,5}$")
+    temporal_namespace: str = Field(default="default", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    temporal_queue: str = Field(default="fractalops", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+    temporal_api_key: SecretStr | None = None
+    temporal_tls: bool = False
     glitchtip_url: str | None = Field(default=None, pattern=r"^https?://")
     glitchtip_organisation: str | None = None
     glitchtip_team: str | None = None

@@ -28,6 +28,9 @@ KEPT_RUNS = 50
 """So many runs of a job are kept that have ended, the newest."""
 MOST_SCHEDULES = 10_000
 MOST_ASKED = 1_000
+MOST_TOLD = 1_000
+"""So many runs that haven't ended are told of at a time, the oldest."""
+MOST_DOCUMENTS = 10_000
 LONGEST_DOCUMENT = 1 << 20
 
 _SCHEMA = """
@@ -96,6 +99,7 @@ class JobStore:
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = FULL")
         self._database.executescript(_SCHEMA)
+        self._newest = {run.job.id: run for run in map(_run, self._database.execute(_NEWEST))}
 
     def close(self) -> None:
         with self._lock:
@@ -173,6 +177,11 @@ class JobStore:
                     " ORDER BY began DESC, id LIMIT ?)",
                     (run.job.id, run.job.id, KEPT_RUNS),
                 )
+        if run.state in ENDED:
+            with self._lock:
+                newest = self._newest.get(run.job.id)
+                if newest is None or newest.began <= run.began:
+                    self._newest[run.job.id] = run
 
     def run(self, identifier: str) -> Run | None:
         with self._lock:
@@ -193,16 +202,15 @@ class JobStore:
         with self._lock:
             rows = self._database.execute(
                 _SELECT + " WHERE state IN ('asked', 'running', 'retrying') ORDER BY began, id"
+                " LIMIT ?",
+                (MOST_TOLD,),
             ).fetchall()
         return [_run(row) for row in rows]
 
     def newest(self) -> dict[str, Run]:
         """The newest run of every job that has ended, by the job's id."""
         with self._lock:
-            rows = self._database.execute(
-                _SELECT + " WHERE state IN ('done', 'failed') ORDER BY began, id DESC"
-            ).fetchall()
-        return {run.job.id: run for run in map(_run, rows)}
+            return dict(self._newest)
 
     # --- documents
 
@@ -223,6 +231,9 @@ class JobStore:
             row = database.execute("SELECT version FROM document WHERE job = ?", (job,)).fetchone()
             if (row[0] if row else 0) != after:
                 return None
+            (held,) = database.execute("SELECT count(*) FROM document").fetchone()
+            if row is None and held >= MOST_DOCUMENTS:
+                raise JobInvalid(f"jobs remember {held} documents already")
             database.execute(
                 "INSERT OR REPLACE INTO document VALUES (?, ?, ?)", (job, after + 1, text)
             )
@@ -237,6 +248,12 @@ class JobStore:
 _SELECT = (
     "SELECT id, described, state, attempt, executor, asked_by, began, ended, outcome, error"
     " FROM run"
+)
+
+# Of the columns beside max(), SQLite gives those of the row that has it.
+_NEWEST = (
+    "SELECT id, described, state, attempt, executor, asked_by, began, ended, outcome, error"
+    " FROM (SELECT *, max(began) FROM run WHERE state IN ('done', 'failed') GROUP BY job)"
 )
 
 

@@ -69,7 +69,7 @@ class Wakes:
         process, _, number = (token or "").rpartition(".")
         with self._lock:
             now = f"{self._process}.{self._count}"
-            if process != self._process or not number.isdigit():
+            if process != self._process or not number.isdecimal():
                 return News(now, None, wanted=True)
             seen = int(number)
             woken = frozenset(name for name, at in self._projects.items() if at > seen)

@@ -1,0 +1,44 @@
+"""The schedules that are wanted: the usual ones of every project, overlaid by those people set.
+
+Invariant: a pure function of the projects and of what was set, so that whoever executes jobs, and
+whoever asks, sees the same list in the same order. What was set for a project that isn't there is
+kept and not wanted; it is wanted again once the project is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from stewards.jobs import AUDIT, MIRROR, RETENTION, SWEEP, Job, Schedule, usual_schedule
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A schedule, and whether somebody ``set`` it or it is there without being asked for."""
+
+    schedule: Schedule
+    set: bool
+
+
+def wanted_schedules(
+    projects: Collection[str],
+    stewarded: Iterable[str],
+    given: Iterable[Schedule],
+    *,
+    sweep_every: float,
+    mirrored: bool,
+) -> list[Wanted]:
+    """The schedules by the id of their job.
+
+    ``projects`` are those there are, ``stewarded`` those of them that have a steward, ``given`` the
+    schedules that people set, ``sweep_every`` the usual seconds between two sweeps of a project;
+    ``mirrored`` tells whether the proof log has a mirror.
+    """
+    usual = [usual_schedule(Job(SWEEP, project), sweep_every) for project in stewarded]
+    usual += [usual_schedule(Job(kind)) for kind in (AUDIT, RETENTION, *([MIRROR] * mirrored))]
+    found = {schedule.job.id: Wanted(schedule, set=False) for schedule in usual}
+    for schedule in given:
+        if schedule.job.project is None or schedule.job.project in projects:
+            found[schedule.job.id] = Wanted(schedule, set=True)
+    return [found[job] for job in sorted(found)]
