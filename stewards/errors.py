@@ -7,7 +7,8 @@
     ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── JobInvalid           there is no such job, or not with these arguments
     ├── JobFailed            a job couldn't be done: another attempt may succeed
-    │   └── JobRefused       another attempt won't: a person has something to do first
+    │   ├── JobRefused       another attempt won't: a person has something to do first
+    │   └── JobStopped       it was told to stop, and goes on where it was
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -52,6 +53,10 @@ class JobFailed(StewardError):
 
 class JobRefused(JobFailed):
     """A job can't be done as things are; the message says what a person has to do."""
+
+
+class JobStopped(JobFailed):
+    """A job was told to stop before it was done; its next attempt goes on there."""
 
 
 class GateUnreachable(StewardError):

@@ -21,7 +21,8 @@ from stewards.errors import (
     ReportResult,
     UnexpectedAnswer,
 )
-from stewards.gate_client import ATTEMPTS, LONGEST_WAIT, GateClient, Progress
+from stewards.exchange import ATTEMPTS, LONGEST_WAIT
+from stewards.gate_client import GateClient, Progress
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -235,7 +236,7 @@ def test_every_row_is_read_on_where_the_server_stops_short() -> None:
 
 def test_the_token_goes_to_the_named_platform_alone() -> None:
     gate = GateClient.connect("http://127.0.0.1:9", "fot_x")
-    assert not gate._http.follow_redirects
-    assert not gate._http.trust_env
-    assert gate._http.headers["Authorization"] == "Bearer fot_x"
+    assert not gate._exchange._http.follow_redirects
+    assert not gate._exchange._http.trust_env
+    assert gate._exchange._http.headers["Authorization"] == "Bearer fot_x"
     gate.close()
