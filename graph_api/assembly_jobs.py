@@ -143,10 +143,9 @@ class Jobs:
         """An entry was committed."""
         known = (self._governance(), dict(self._versions()))
         before, self._known = self._known, known
-        if known[0] is not before[0]:
-            self.wakes.change()
-        if known[0] is not before[0] or known[1] != before[1]:
-            self.wakes.wake(known[0].projects)
+        governed = known[0] is not before[0]
+        if governed or known[1] != before[1]:
+            self.wakes.wake(known[0].projects, changed=governed)
             return
         try:
             entry = self._index.entry(head)
@@ -225,10 +224,11 @@ class Jobs:
                 " again"
             )
         for job, count in self.dead_letters().items():
+            entities = "entity" if count == 1 else "entities"
             found.append(
-                f"DataHub refused {count} entities of the job {job} for good: 'fractalops jobs"
-                f" letters {job}' lists them with what it said; 'fractalops jobs run {job} --again'"
-                " sends everything anew"
+                f"DataHub refused {count} {entities} of the job {job}:"
+                f" 'fractalops jobs letters {job}' lists what it said of each; once that is mended,"
+                f" 'fractalops jobs run {job} --again' sends them again"
             )
         return found
 

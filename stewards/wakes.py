@@ -46,10 +46,12 @@ class Wakes:
         with self._lock:
             self._listeners.remove(listener)
 
-    def wake(self, projects: Iterable[str]) -> None:
-        """These projects have something to look at."""
+    def wake(self, projects: Iterable[str], *, changed: bool = False) -> None:
+        """These projects have something to look at; the schedules have ``changed`` as well."""
         with self._lock:
             self._count += 1
+            if changed:
+                self._wanted = self._count
             self._projects.update(dict.fromkeys(projects, self._count))
             listeners = tuple(self._listeners)
         for listener in listeners:

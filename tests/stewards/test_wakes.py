@@ -19,7 +19,7 @@ def test_a_stranger_is_told_everything_and_then_what_is_new() -> None:
 
 def test_a_token_of_another_process_is_a_strangers() -> None:
     wakes = Wakes("b2")
-    for token in ("a1.7", "b2.x", "b2", "", "."):
+    for token in ("a1.7", "b2.x", "b2.²", "b2", "", "."):
         assert wakes.after(token).projects is None
 
 
@@ -28,6 +28,13 @@ def test_a_change_of_what_is_wanted_wakes_no_project() -> None:
     token = wakes.after(None).token
     wakes.change()
     assert wakes.after(token) == News("c3.1", frozenset(), wanted=True)
+
+
+def test_what_concerns_everybody_is_told_at_once() -> None:
+    wakes = Wakes("c4")
+    token = wakes.after(None).token
+    wakes.wake({"shop"}, changed=True)
+    assert wakes.after(token) == News("c4.1", frozenset({"shop"}), wanted=True)
 
 
 def test_listeners_hear_of_everything_until_they_leave() -> None:
