@@ -30,6 +30,7 @@ from graph_api import (
     proposals,
     reading,
     schedules,
+    steward_keys,
     telemetry,
     upstreams,
     validation,
@@ -164,10 +165,22 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             ids=assembly.ids,
             stewards=assembly.stewards,
             steward_status=assembly.steward_status,
+            keys=assembly.steward_keys,
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
             glitchtip=assembly.glitchtip(),
+            published=published,
+            committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        steward_keys.build_router(
+            ledger=assembly.ledger,
+            explainer=assembly.explainer,
+            keys=assembly.steward_keys,
+            authenticator=authenticator,
+            ids=assembly.ids,
             published=published,
             committed=assembly.committed,
         )

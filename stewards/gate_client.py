@@ -26,6 +26,7 @@ from pyoxigraph import (
 )
 
 from stewards.exchange import Exchange, Json, client, object_in, unexpected
+from stewards.signer import ProposalSigner
 
 Term = NamedNode | Literal | BlankNode | Triple
 
@@ -58,18 +59,28 @@ class GateClient:
     """Speaks to one platform as one principal; a context manager.
 
     ``http`` has the base URL and the bearer token; :meth:`connect` makes one. ``sleep`` is called
-    between retries, by whichever thread asks; any may.
+    between retries, by whichever thread asks; any may. ``signer`` signs what is proposed.
     """
 
-    def __init__(self, http: httpx.Client, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        sleep: Callable[[float], object] = time.sleep,
+        signer: ProposalSigner | None = None,
+    ) -> None:
         self._exchange = Exchange(http, sleep)
+        self._signer = signer
 
     @classmethod
     def connect(
-        cls, url: str, token: str, sleep: Callable[[float], object] = time.sleep
+        cls,
+        url: str,
+        token: str,
+        sleep: Callable[[float], object] = time.sleep,
+        signer: ProposalSigner | None = None,
     ) -> GateClient:
         """A client of the platform at ``url`` (no trailing slash) with this bearer token."""
-        return cls(client(url, token), sleep)
+        return cls(client(url, token), sleep, signer)
 
     def __enter__(self) -> GateClient:
         return self
@@ -170,6 +181,9 @@ class GateClient:
     ) -> Json:
         """Submit a delta; the proposal, or ``{"id": None, "state": "unchanged", ...}``. With a
         ``hold``, which says why, a person decides on it."""
+        signature = self._signer and self._signer.sign(
+            project, rationale, additions_nquads, removals_nquads, evidence, base, hold
+        )
         body = {
             "project": project,
             "rationale": rationale,
@@ -178,6 +192,7 @@ class GateClient:
             "evidence": list(evidence),
             "base": base,
             **({"hold": hold} if hold else {}),
+            **({"signature": signature} if signature else {}),
         }
         return object_in(self._exchange.send("POST", "/proposals", json=body))
 
