@@ -16,7 +16,6 @@ from proofs.predicate import EvidenceDigest, Proof
 from proofs.projections import Entry
 from proofs.proposal import APPLIED, AWAITING, DRAFT, REVERTED, SUBMITTED
 from stewards.job_store import Run
-from stewards.outcome import Outcome
 
 PROPOSAL = "proposal"
 DECISION = "decision"
@@ -63,25 +62,30 @@ def rows_of_entry(entry: Entry) -> list[LifecycleRow]:
     return [replace(row, step=step) for step, row in enumerate(_steps(entry))]
 
 
-def row_of_sweep(
-    steward: str, principal: str, project: str, outcome: Outcome, at: datetime
-) -> LifecycleRow:
-    """A sweep that came to something. ``steward`` is its name, ``principal`` its IRI."""
+def row_of_sweep(run: Run, steward: str, principal: str, at: datetime) -> LifecycleRow:
+    """A sweep that came to something, or failed. ``steward`` is its name, ``principal`` its IRI;
+    what it came to is as :meth:`stewards.outcome.Outcome.to_json` tells it."""
+    came_to = run.outcome or {}
     return LifecycleRow(
         kind=SWEEP,
         subject=steward,
-        project=project,
+        project=run.job.project or "",
         time=at,
         entry=NO_ENTRY,
         step=0,
         former="",
-        state=outcome.state,
+        state="failed" if run.outcome is None else str(came_to.get("state", "")),
         principal=principal,
-        quads=outcome.quads,
-        evidence=outcome.facts,
-        proposals=outcome.proposals,
-        detail=str(outcome),
+        quads=_count(came_to.get("quads")),
+        evidence=_count(came_to.get("facts")),
+        proposals=tuple(map(str, came_to.get("proposals", ()))),
+        detail=str(came_to.get("said", run.error))[:LONGEST_DETAIL],
     )
+
+
+def _count(value: object) -> int:
+    """A number of an outcome, which another process told of."""
+    return min(max(value, 0), 2**32 - 1) if isinstance(value, int) else 0
 
 
 def row_of_run(run: Run, former: str, at: datetime) -> LifecycleRow:

@@ -24,7 +24,7 @@ from graph_api.assembly_jobs import Jobs, Place
 from graph_api.auth import Authenticator
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
-from graph_api.sweep_facts import SweepFacts
+from graph_api.run_facts import RunFacts
 from ingest.warehouse import Warehouse
 from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
@@ -32,7 +32,8 @@ from proofs.submission import Request
 from runtime.access import Access
 from stewards.job_store import Run
 from stewards.jobs import DAY, HOUR, KINDS, Job
-from stewards.runner import Assignment
+from stewards.staff import Assignment
+from stewards.wakes import Wakes
 from tests.proofs.conftest import Gate, founded, gate, signer
 
 __all__ = ["founded", "gate", "signer"]  # fixtures
@@ -176,13 +177,13 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
     jobs = Jobs(
         gate.folder / "jobs.sqlite",
         Place(sweep_every=5.0, mirrored=True),
+        Wakes("p1"),
         ids=gate.ids,
         index=gate.index,
         governance=lambda: gate.ledger.governance,
         versions=lambda: gate.projections.versions,
-        facts=SweepFacts(warehouse, gate.ids, lambda: next(moments)),
+        facts=RunFacts(warehouse, gate.ids, lambda: next(moments)),
         clock=lambda: clock[0],
-        process="p1",
     )
     gate.ledger.on_commit(jobs.committed)
     watch = JobWatch(jobs.wakes, most=3)

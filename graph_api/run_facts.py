@@ -1,8 +1,8 @@
-"""What the stewards' sweeps and the runs of jobs came to, as facts in the warehouse.
+"""What the runs of jobs came to, the stewards' sweeps among them, as facts in the warehouse.
 
-Invariant: neither fails or waits because its row can't be written. Rows that the warehouse didn't
-take wait here for the next one, the newest of them alone; the process takes them along when it
-ends. Idle sweeps are no rows: that nothing happened is no fact.
+Invariant: a job never fails or waits because its row can't be written. Rows that the warehouse
+didn't take wait here for the next one, the newest of them alone; the process takes them along when
+it ends.
 """
 
 from __future__ import annotations
@@ -17,16 +17,17 @@ from graph_api.lifecycle import COLUMNS, LifecycleRow, row_of_run, row_of_sweep
 from ingest.errors import WarehouseError
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
+from proofs.genesis import steward_slug
 from stewards.job_store import Run
-from stewards.outcome import Outcome
+from stewards.jobs import SWEEP
 
 LOGGER = logging.getLogger(__name__)
 
 MOST_WAITING = 1_000
 
 
-class SweepFacts:
-    """Told of every outcome; any thread may call. ``clock`` gives the time in UTC."""
+class RunFacts:
+    """Told of every run; any thread may call. ``clock`` gives the time in UTC."""
 
     def __init__(self, warehouse: Warehouse, ids: Ids, clock: Callable[[], datetime]) -> None:
         self._warehouse = warehouse
@@ -35,17 +36,13 @@ class SweepFacts:
         self._lock = threading.Lock()
         self._waiting: deque[LifecycleRow] = deque(maxlen=MOST_WAITING)
 
-    def swept(self, steward: str, project: str, outcome: Outcome) -> None:
-        """A steward's sweep has ended."""
-        if outcome.state == "idle":
-            self._write()
-            return
-        principal = self._ids.principal(steward)
-        self._write(row_of_sweep(steward, principal, project, outcome, self._clock()))
-
     def ran(self, run: Run, former: str) -> None:
         """A run of a job has ended, or an attempt at it failed; it was in state ``former``."""
-        self._write(row_of_run(run, former, self._clock()))
+        if run.job.kind == SWEEP and run.job.project:
+            steward = steward_slug(run.job.project)
+            self._write(row_of_sweep(run, steward, self._ids.principal(steward), self._clock()))
+        else:
+            self._write(row_of_run(run, former, self._clock()))
 
     def _write(self, *rows: LifecycleRow) -> None:
         with self._lock:
