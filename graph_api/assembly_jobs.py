@@ -220,8 +220,8 @@ class Jobs:
             named = f" of project {run.job.project}" if run.job.project else ""
             found.append(
                 f"the job {job}{named} failed {times}, last: {_short(run.error)};"
-                f" 'fractalops jobs show {run.id}' says more, 'fractalops jobs run {job}' tries"
-                " again"
+                f" 'fractalops jobs show {run.id}' says more, 'fractalops jobs again {run.id}'"
+                " tries once more"
             )
         for job, count in self.dead_letters().items():
             entities = "entity" if count == 1 else "entities"

@@ -22,7 +22,7 @@ from fastapi.exceptions import RequestValidationError
 from graph_api import jobs as job_routes
 from graph_api import schedules
 from graph_api.app import _invalid
-from graph_api.assembly_jobs import Jobs, Place
+from graph_api.assembly_jobs import TOLD_DAYS, Jobs, Place
 from graph_api.auth import Authenticator
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
@@ -33,7 +33,8 @@ from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
 from proofs.submission import Request
 from runtime.access import Access
-from stewards.job_store import Run
+from runtime.settings import Settings
+from stewards.job_store import KEPT_RUNS, Run
 from stewards.jobs import DAY, HOUR, KINDS, Job
 from stewards.runner import Assignment
 from tests.proofs.conftest import Gate, founded, gate, signer
@@ -595,7 +596,12 @@ def test_a_token_that_ends_while_it_waits_is_told_nothing(desk: Desk) -> None:
     assert asyncio.run(run()).status_code == 401
 
 
-# --- how it goes
+# --- how it goes, and what the page says
+
+
+@pytest.fixture(scope="module")
+def page(checkout: Path) -> str:
+    return (checkout / "docs" / "jobs.md").read_text()
 
 
 def test_who_executes_is_told(desk: Desk) -> None:
@@ -615,7 +621,7 @@ def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
     audit, reclassify = desk.jobs.warnings()
     assert audit == (
         "the job audit failed 5 times, last: the disk is full; 'fractalops jobs show a' says more,"
-        " 'fractalops jobs run audit' tries again"
+        " 'fractalops jobs again a' tries once more"
     )
     assert "reclassify:shop of project shop failed once" in reclassify
     # What no schedule brings again is forgotten after a while.
@@ -651,27 +657,50 @@ def test_stewards_elsewhere_are_listed_by_what_is_known_of_them(desk: Desk) -> N
     ]
 
 
-def test_the_page_says_what_there_is(checkout: Path) -> None:
-    page = (checkout / "docs" / "jobs.md").read_text()
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables by what their first cell names."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in page.splitlines()
         if line.startswith("| `")
     ]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_page_lists_the_kinds(page: str) -> None:
+    rows = rows_of(page)
     of_project = {True: "yes", False: "no", None: "may be"}
-    usual: dict[float, str] = {
-        0: "when asked",
-        5: "every 5 s",
-        HOUR: "once an hour",
-        DAY: "once a day",
-    }
-    listed = {row[0].strip("`"): row[1:] for row in rows if row[0].strip("`") in KINDS}
-    assert set(listed) == set(KINDS)
-    for name, (what, of, arguments, every) in listed.items():
-        kind = KINDS[name]
+    usual: dict[float, str] = {0: "when asked", 5: "every 5 s"}
+    usual |= {HOUR: "once an hour", DAY: "once a day"}
+    assert set(KINDS) < set(rows)
+    for name, kind in KINDS.items():
+        what, of, arguments, every = rows[name]
         assert what == kind.what
         assert of == of_project[kind.of_project]
         others = sorted(set(kind.arguments) - kind.needed)
         names = ", ".join(f"`{name}`" for name in [*sorted(kind.needed), *others])
         assert arguments == (names or "none")
         assert every.startswith(usual[kind.every])
+
+
+def test_the_page_lists_the_settings(page: str) -> None:
+    rows = rows_of(page)
+    defaults = {
+        f"FRACTALOPS_{name.upper()}": value.default
+        for name, value in Settings.model_fields.items()
+        if name.startswith("temporal")
+    }
+    assert {name: rows[name][0] for name in rows if name.startswith("FRACTALOPS_")} == {
+        name: {None: "none", False: "false"}.get(value, value) for name, value in defaults.items()
+    }
+
+
+def test_the_page_says_how_patient_jobs_are(page: str) -> None:
+    attempts = {name: kind.patience.attempts for name, kind in KINDS.items()}
+    assert attempts.pop("sweep") == 0
+    assert KINDS["sweep"].patience.longest == 300
+    assert attempts.pop("backfill") == 10
+    assert set(attempts.values()) == {5}
+    assert {KINDS[name].patience.longest for name in (*attempts, "backfill")} == {HOUR}
+    assert f"The newest {KEPT_RUNS} runs" in page
+    assert TOLD_DAYS == 7
