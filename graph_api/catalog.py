@@ -30,7 +30,8 @@ from graph_api.endpoint import (
     pairs,
     single,
 )
-from graph_api.query_service import Answer, QueryService, Reader, Reading, send_answer
+from graph_api.query_answer import Answer, send_answer
+from graph_api.query_service import QueryService, Reader, Reading
 
 PATH = "/catalog"
 RDF_TYPES = ("text/turtle", "application/ld+json", "application/n-triples")

@@ -220,7 +220,7 @@ def up(
         )
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from error
-    from graph_api.app import serve
+    from graph_api.serving import serve
 
     # A SIGTERM ends the server the way Ctrl-C does, so that all it holds open is closed in order.
     signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))

@@ -8,8 +8,8 @@ is sent to the named server alone.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -29,11 +29,12 @@ from graph_api.cli_progress import progress_bar
 from graph_api.cli_session import DataOption, OutputOption, is_loopback, output_format
 
 if TYPE_CHECKING:
-    from ingest.history_records import Record, Unreadable
+    from ingest.backfill import BroughtIn, Step
+    from ingest.history_records import Unreadable
     from ingest.patience import Peer
 
-# A pull of errors begins this much before the last one did: clocks differ, and events come late.
-_OVERLAP = timedelta(hours=1)
+# Not asked for where a place says it.
+_FROM_THE_PLACE = datetime.fromtimestamp(0, UTC)
 
 Url = Annotated[
     str, typer.Option("--url", metavar="URL", help="The address of the server to pull from.")
@@ -98,7 +99,9 @@ def posthog(
     Example:
         fractalops pull posthog 17 --project shop --url https://eu.posthog.com --since 2026-01-01
     """
-    from ingest.pull_posthog import Mark, mark_of, pages
+    from ingest.backfill import microseconds, utc
+    from ingest.backfill import posthog as posthog_steps
+    from ingest.pull_posthog import mark_of
 
     if not (number.isascii() and number.isdigit()):
         raise typer.BadParameter("the project's number in PostHog is a number, as in its settings")
@@ -107,17 +110,19 @@ def posthog(
         bookmark = bookmark_of(*server.names, "posthog", source.url, number)
         if restart:
             bookmark.forget()
-        mark = mark_of(bookmark.read()) or Mark(_microseconds(_said(since)))
-        end = _utc(until) if until else datetime.now(UTC)
-        start, counts = mark.time, _Counts("PostHog")
-        with (
-            told_when_interrupted(),
-            progress_bar("PostHog", _microseconds(end) - start) as advance,
-        ):
-            for page in pages(source, number, mark, end):
-                counts.add(server, page.records)
-                bookmark.keep(page.mark.document())
-                advance(page.mark.time - start)
+        place = bookmark.read()
+        mark = mark_of(place)
+        first = utc(_said(since)) if mark is None else _FROM_THE_PLACE
+        start = microseconds(first) if mark is None else mark.time
+        end = utc(until) if until else datetime.now(UTC)
+        counts = _Counts("PostHog", server)
+        with told_when_interrupted(), progress_bar("PostHog", microseconds(end) - start) as advance:
+
+            def keep(step: Step, so_far: BroughtIn) -> None:
+                bookmark.keep(step.place)
+                advance((step.reached or start) - start)
+
+            counts.bring_in(posthog_steps(source, number, place, first, end), keep)
     counts.show(shown)
 
 
@@ -161,7 +166,8 @@ def glitchtip(
     Example:
         fractalops pull glitchtip acme --project shop --url https://gt.example --since 2026-01-01
     """
-    from ingest.pull_glitchtip import Place, pages, place_of
+    from ingest.backfill import glitchtip as glitchtip_steps
+    from ingest.backfill import utc
 
     shown = output_format(context, output)
     begun = datetime.now(UTC)
@@ -169,40 +175,37 @@ def glitchtip(
         bookmark = bookmark_of(*server.names, "glitchtip", source.url, organisation, number or "")
         if restart:
             bookmark.forget()
-        before = bookmark.read() or {}
-        first = datetime.fromisoformat(before["since"]) if "since" in before else _said(since)
-        # What this run began with, also where it goes on with one that was cut off.
-        begun = datetime.fromisoformat(before["begun"]) if "begun" in before else begun
-        counts = _Counts("GlitchTip")
+        place = bookmark.read()
+        first = _FROM_THE_PLACE if place and "since" in place else utc(_said(since))
+        counts = _Counts("GlitchTip", server)
         with told_when_interrupted(), progress_bar("GlitchTip", None):
-            for page in pages(source, organisation, place_of(before), first, number):
-                counts.add(server, page.records)
-                bookmark.keep(
-                    page.place.document() | {"since": first.isoformat(), "begun": begun.isoformat()}
-                )
-        bookmark.keep({"since": (begun - _OVERLAP).isoformat()} | Place().document())
+            counts.bring_in(
+                glitchtip_steps(source, organisation, place, first, begun, number),
+                lambda step, so_far: bookmark.keep(step.place),
+            )
     counts.show(shown)
 
 
 class _Counts:
     """What became of the records of one pull."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, server: Receiving) -> None:
         self._source = source
+        self._server = server
         self._taken_in = self._not_taken_in = 0
 
-    def add(self, server: Receiving, records: Sequence[Record | Unreadable]) -> None:
-        """Deliver a page; what can't be taken in is named."""
+    def bring_in(self, steps: Iterator[Step], keep: Callable[[Step, BroughtIn], None]) -> None:
+        """Deliver what a source holds; what can't be taken in is named."""
+        from ingest.backfill import bring_in
         from ingest.delivery import deliver
-        from ingest.history_records import requests_of
 
-        for group in requests_of(records):
-            result = deliver(server.peer, group)
-            self._taken_in += result.records
-            for item in result.refused:
-                self._not_taken_in += 1
-                if self._not_taken_in <= MAX_NAMED:
-                    warn(f"{self._source}:{item.place}: {visible(item.reason)}")
+        found = bring_in(steps, lambda group: deliver(self._server.peer, group), keep, self._tell)
+        self._taken_in, self._not_taken_in = found.taken_in, found.not_taken_in
+
+    def _tell(self, item: Unreadable) -> None:
+        self._not_taken_in += 1
+        if self._not_taken_in <= MAX_NAMED:
+            warn(f"{self._source}:{item.place}: {visible(item.reason)}")
 
     def show(self, output: Output) -> None:
         """Print the numbers; exit code 1 where something was not taken in."""
@@ -228,12 +231,4 @@ def _source(url: str, variable: str) -> Peer:
 def _said(since: datetime | None) -> datetime:
     if since is None:
         raise typer.BadParameter("say with --since from when on; nothing was pulled here before")
-    return _utc(since)
-
-
-def _utc(moment: datetime) -> datetime:
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 10**6)
+    return since

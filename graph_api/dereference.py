@@ -19,7 +19,8 @@ from graph_api import negotiate
 from graph_api.endpoint import Authenticates, Endpoint, head_parameter, pairs, raw_path
 from graph_api.graphs import TRIPLE_TYPES
 from graph_api.problems import Problem
-from graph_api.query_service import QueryService, Reader, Reading, send_answer
+from graph_api.query_answer import send_answer
+from graph_api.query_service import QueryService, Reader, Reading
 
 
 class ResourceEndpoint(Endpoint):

@@ -26,8 +26,9 @@ from graph_api.endpoint import (
     single,
 )
 from graph_api.problems import Problem
+from graph_api.query_answer import Answer, send_answer
 from graph_api.query_operations import GRAPH_FORMATS
-from graph_api.query_service import Answer, QueryService, Reader, Reading, send_answer
+from graph_api.query_service import QueryService, Reader, Reading
 
 PATH = "/graphs"
 TRIPLE_TYPES = (

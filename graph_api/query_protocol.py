@@ -23,7 +23,8 @@ from starlette.types import Message
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from graph_api.problems import Problem
-from graph_api.query_service import WATCH_AFTER, Answer, ClientGone, Started, send_answer
+from graph_api.query_answer import Answer, send_answer
+from graph_api.query_service import WATCH_AFTER, ClientGone, Started
 from graph_api.sparql import PATH, SparqlEndpoint
 
 MOST_REMEMBERED = 512

@@ -12,17 +12,18 @@ import asyncio
 import contextlib
 import hashlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from prometheus_client import Counter, Histogram
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive
 
 from graph_api import query_problems
 from graph_api.problems import Problem
+from graph_api.query_answer import Answer
 from graph_api.query_messages import MORE, REFUSED, SPOOLED, Operation, Task
 from graph_api.query_process import WorkerLost
 from graph_api.query_queue import Job, Saturated
@@ -38,11 +39,6 @@ _LOOK_AGAIN = 0.02
 WATCH_AFTER = 0.1
 """Seconds after which a running task watches whether its caller still is there."""
 
-_CHUNK = 256 * 1024
-_WITH_CHARSET = frozenset(
-    {"text/csv", "text/tab-separated-values", "text/turtle", "text/n3", "application/n-triples"}
-)
-HEAD_HEADER = b"fractalops-head"
 
 QUERIES = Counter("fractalops_reads_total", "Reads of the graph, by outcome.", ["outcome"])
 SECONDS = Histogram("fractalops_read_seconds", "Time a read of the graph took, in seconds.")
@@ -91,45 +87,6 @@ class Reading(NamedTuple):
     """False for what was stated alone, without what is inferred."""
     repeatable: bool = True
     """False when the same reading may give other bytes at the same head."""
-
-
-@dataclass(slots=True)
-class Answer:
-    """A complete answer: bytes, or a spool file with its size. ``body`` is ``None`` for a 304."""
-
-    head: int
-    etag: str | None
-    media_type: str = ""
-    body: bytes | None = None
-    spool: Path | None = None
-    size: int = 0
-    more: bool = False
-
-    def headers(self) -> list[tuple[bytes, bytes]]:
-        headers = [
-            (HEAD_HEADER, b"%d" % self.head),
-            (b"vary", b"Accept, Authorization"),
-            (b"cache-control", b"private, no-cache"),
-        ]
-        if self.etag is not None:
-            headers.append((b"etag", self.etag.encode()))
-        if self.body is not None:
-            headers.append((b"content-type", _content_type(self.media_type)))
-            headers.append((b"content-length", b"%d" % self.size))
-        return headers
-
-    def read(self) -> bytes:
-        """The bytes, for a caller that makes something else of them."""
-        if self.spool is None:
-            return self.body or b""
-        data = self.spool.read_bytes()
-        self.spool.unlink()
-        return data
-
-    def discard(self) -> None:
-        """Removes what nobody will be sent."""
-        if self.spool is not None:
-            self.spool.unlink(missing_ok=True)
 
 
 class Started(NamedTuple):
@@ -365,44 +322,8 @@ class QueryService:
         return newest
 
 
-async def send_answer(
-    answer: Answer, scope: Scope, send: Send, extra: Mapping[str, str] | None = None
-) -> None:
-    """Sends a complete answer, or a 304 for one without a body; ``extra`` adds headers."""
-    headers = answer.headers()
-    for name, value in (extra or {}).items():
-        headers.append((name.lower().encode(), value.encode()))
-    if answer.body is None:
-        await send({"type": "http.response.start", "status": 304, "headers": headers})
-        await send({"type": "http.response.body", "body": b""})
-        return
-    start = {"type": "http.response.start", "status": 200, "headers": headers}
-    if answer.spool is not None:
-        await _send_spool(answer.spool, start, scope["method"] == "HEAD", send)
-        return
-    await send(start)
-    body = b"" if scope["method"] == "HEAD" else answer.body
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _send_spool(path: Path, start: dict[str, object], head_only: bool, send: Send) -> None:
-    with path.open("rb") as spool:
-        # Gone from the folder already: it lives as long as it is being sent.
-        path.unlink()
-        await send(start)
-        while not head_only and (chunk := spool.read(_CHUNK)):
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body", "body": b""})
-
-
 def _unreadable(error: SnapshotError) -> Problem:
     return Problem(503, "snapshot-missing", "The graph can't be read now", str(error))
-
-
-def _content_type(media_type: str) -> bytes:
-    if media_type in _WITH_CHARSET:
-        return f"{media_type}; charset=utf-8".encode()
-    return media_type.encode()
 
 
 def _hidden(caller: Reader) -> tuple[str, ...]:

@@ -29,9 +29,10 @@ from graph_api.endpoint import (
     single,
 )
 from graph_api.problems import Problem
+from graph_api.query_answer import send_answer
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_problems import update_refused
-from graph_api.query_service import ClientGone, Reader, Reading, Started, send_answer
+from graph_api.query_service import ClientGone, Reader, Reading, Started
 
 PATH = "/sparql"
 RESULT_TYPES = tuple(RESULT_FORMATS)

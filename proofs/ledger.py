@@ -33,6 +33,7 @@ from proofs.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    SignatureRefused,
     WrongState,
 )
 from proofs.governance import OPERATOR, Governance
@@ -43,13 +44,16 @@ from proofs.proposal import (
     APPLIED,
     APPROVED,
     AWAITING,
+    CHANGES_REQUESTED,
     INVALID,
     PROVEN,
+    REJECTED,
     SUBMITTED,
     VALID,
     ProposalView,
 )
 from proofs.recorder import Recorder, decision, document_of
+from proofs.signatures import Signature, check_key, check_signature
 from proofs.submission import Request, check_text
 from shapes.validator import Validator
 from shapes.whole import Tell
@@ -153,6 +157,7 @@ class Ledger:
 
         Raises :class:`proofs.errors.GateError`; of these only ``Invalid`` leaves a record.
         """
+        signature = self._signature(principal, request)
         request = self._held(principal, request)
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
@@ -161,11 +166,12 @@ class Ledger:
         with self._writing:
             self._recorder.resume()
             self._authorise(principal, request.project, delta)
+            check_key(self.governance, principal, signature)
             self._refuse_conflict(principal, request.base, delta, compared)
             checked = self._checker.renewed(delta, checked)
             if not checked.delta:
                 return None
-            view = self._record_new(principal, request, checked, reverts)
+            view = self._record_new(principal, request, checked, reverts, signature)
         if view.state == INVALID:
             raise Invalid(checked.report.summary(), view.id)
         return view
@@ -173,6 +179,7 @@ class Ledger:
     def dry_run(self, principal: str, request: Request, tell: Tell | None = None) -> Checked:
         """What the shapes would say of this request, without recording anything; ``tell`` as for
         :meth:`proofs.check.Checker.check`."""
+        self._signature(principal, request)
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
         return self._checker.check(delta, tell)
@@ -202,6 +209,21 @@ class Ledger:
             source=identifier.encode(),
         )
         return self.submit(principal, request, reverts=identifier)
+
+    def enrol(self, delta: Delta, rationale: str) -> ProposalView | None:
+        """Proposes the first signing keys of stewards on the gate's own behalf; a person decides.
+        What waits or was turned down already is not proposed again: ``None`` then."""
+        principal = self._decider.policy
+        request = Request(delta.additions, delta.removals, rationale=rationale)
+        self._policy.refuse_key_change(self.governance, principal, delta)
+        checked = self._checker.check(delta)
+        with self._writing:
+            self._recorder.resume()
+            checked = self._checker.renewed(delta, checked)
+            states = (AWAITING, REJECTED, CHANGES_REQUESTED, INVALID)
+            if not checked.delta or self._asked(principal, None, delta, None, states) is not None:
+                return None
+            return self._record_new(principal, request, checked, None, None)
 
     def found(self, operator: str, delta: Delta, rationale: str) -> ProposalView:
         """Genesis: the first entry, which names the founding operator and loads the beginnings."""
@@ -260,6 +282,9 @@ class Ledger:
 
     # --- the steps
 
+    def _signature(self, principal: str, request: Request) -> Signature | None:
+        return check_signature(self.governance, principal, request, self._chain.verifier.label)
+
     def _held(self, principal: str, request: Request) -> Request:
         """The request, to be held where it rests on what anybody may have sent. An operator who
         proposes it has looked."""
@@ -285,6 +310,7 @@ class Ledger:
         self._policy.authorise(self.governance, principal, project, delta.graphs())
         self._policy.refuse_rewriting(self.governance, principal, delta, self._states)
         self._policy.refuse_restriction_change(delta, self._store.holds)
+        self._policy.refuse_key_change(self.governance, principal, delta)
 
     def _refuse_conflict(
         self, principal: str, base: int | None, delta: Delta, compared: int | None
@@ -322,17 +348,31 @@ class Ledger:
         return head
 
     def _record_new(
-        self, principal: str, request: Request, checked: Checked, reverts: str | None
+        self,
+        principal: str,
+        request: Request,
+        checked: Checked,
+        reverts: str | None,
+        signature: Signature | None,
     ) -> ProposalView:
         moment = self._clock()
         now = format_time(moment)
         delta, report = checked.delta, checked.report
         identifier = self._new_id(moment)
-        document = document_of(identifier, principal, request, delta, now, reverts)
+        if signature is not None and self._journal.holds(signature.sha256):
+            waiting = self._waiting(principal, request.project, delta, reverts)
+            if waiting is not None:
+                return waiting
+            raise SignatureRefused(
+                "this signed proposal was taken before, and a signature is good for one: draft and"
+                f" sign it anew on the head it is at now, {self.head}"
+            )
+        signed = request if signature is not None else None
+        document = document_of(identifier, principal, request, delta, now, reverts, signature)
         if not report.conforms:
             states: tuple[str, ...] = (SUBMITTED, INVALID)
             return self._recorder.commit(
-                "invalid", now, delta, document, states, report, source=request.source
+                "invalid", now, delta, document, states, report, (), request.source, signed
             )
         verdict = self._policy.judge(self.governance, principal, delta, self._known, request.hold)
         if verdict.requires != AUTO:
@@ -341,12 +381,12 @@ class Ledger:
                 return waiting
             states = (SUBMITTED, VALID, AWAITING)
             return self._recorder.commit(
-                "submitted", now, delta, document, states, report, source=request.source
+                "submitted", now, delta, document, states, report, (), request.source, signed
             )
         states = (SUBMITTED, VALID, APPROVED, APPLIED)
         approval = decision(self._decider.policy, "approve", "", now, verdict.reason)
         return self._recorder.commit(
-            "applied", now, delta, document, states, report, [approval], request.source
+            "applied", now, delta, document, states, report, [approval], request.source, signed
         )
 
     def _waiting(
@@ -354,10 +394,19 @@ class Ledger:
     ) -> ProposalView | None:
         """The author's own proposal of the same change that waits already: who asks twice, for want
         of an answer or at two places at once, asks once."""
-        waiting = self._projections.index.proposals(
-            states=(AWAITING,), project=project, limit=MAX_WAITING
-        )
-        for _, view in waiting:
+        return self._asked(principal, project, delta, reverts, (AWAITING,))
+
+    def _asked(
+        self,
+        principal: str,
+        project: str | None,
+        delta: Delta,
+        reverts: str | None,
+        states: Sequence[str],
+    ) -> ProposalView | None:
+        """The newest proposal of this change by this author that is in one of these states."""
+        found = self._projections.index.proposals(states=states, project=project, limit=MAX_WAITING)
+        for _, view in found:
             if (
                 (view.author, view.project, view.reverts) == (principal, project, reverts)
                 and (view.additions, view.removals) == (len(delta.additions), len(delta.removals))

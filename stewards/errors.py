@@ -7,10 +7,12 @@
     ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── JobInvalid           there is no such job, or not with these arguments
     ├── JobFailed            a job couldn't be done: another attempt may succeed
-    │   └── JobRefused       another attempt won't: a person has something to do first
+    │   ├── JobRefused       another attempt won't: a person has something to do first
+    │   └── JobStopped       it was told to stop, and goes on where it was
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
+    │   ├── SignatureRefused 422: the steward's key is retired, or not the one it was
     │   ├── DraftRefused     400, 413, 422: this delta can't be accepted as it is
     │   ├── OutdatedDraft    409: the graph moved since the draft was made
     │   ├── LimitReached     a question about the facts took too much time or memory
@@ -52,6 +54,10 @@ class JobFailed(StewardError):
 
 class JobRefused(JobFailed):
     """A job can't be done as things are; the message says what a person has to do."""
+
+
+class JobStopped(JobFailed):
+    """A job was told to stop before it was done; its next attempt goes on there."""
 
 
 class GateUnreachable(StewardError):
@@ -119,6 +125,11 @@ class NotAllowed(GateRefused):
     """The token is not known, or its principal has no grant for this."""
 
 
+class SignatureRefused(GateRefused):
+    """The signature was not taken, as when the key was retired meanwhile: nothing is wrong with the
+    draft, and the next cycle signs with the key that holds then."""
+
+
 class DraftRefused(GateRefused):
     """The delta was not accepted: it can't be read, is too large, or breaks a shape."""
 
@@ -133,6 +144,12 @@ class LimitReached(GateRefused):
 
 class GateBusy(GateRefused):
     """The platform asks for patience and still did after every retry."""
+
+
+_BY_KIND: Mapping[str, type[GateRefused]] = {
+    "facts-query-limit": LimitReached,
+    "signature-refused": SignatureRefused,
+}
 
 
 def refusal(
@@ -150,7 +167,10 @@ def refusal(
         503: GateBusy,
     }
     kind = str(problem.get("type") or "about:blank")
-    error = LimitReached if kind.endswith("/facts-query-limit") else kinds.get(status, GateRefused)
+    error = next(
+        (error for name, error in _BY_KIND.items() if kind.endswith(f"/{name}")),
+        kinds.get(status, GateRefused),
+    )
     return error(
         status,
         kind,

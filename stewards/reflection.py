@@ -27,9 +27,10 @@ from ontology.vocab import Fo, Rdf
 from stewards import reflection_clusters, reflection_terms
 from stewards.draft import Draft
 from stewards.errors import ModelAnswerRefused, UnexpectedAnswer
+from stewards.exchange import Json
 from stewards.fact_queries import text
 from stewards.fact_rows import Ask
-from stewards.gate_client import GateClient, Json
+from stewards.gate_client import GateClient
 from stewards.reflection_check import refusal
 from stewards.reflection_clusters import Cluster, catch_alls
 from stewards.reflection_draft import (

@@ -21,7 +21,8 @@ from ontology.vocab import Fo
 from stewards.claim_set import OPERATIONS, Claim
 from stewards.draft import SINGLE_VALUED, Held, unsettled
 from stewards.errors import UnexpectedAnswer
-from stewards.gate_client import GateClient, Json
+from stewards.exchange import Json
+from stewards.gate_client import GateClient
 from stewards.identities import TOO_MANY, new_kind
 
 MAX_QUERY = 60_000

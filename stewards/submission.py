@@ -17,7 +17,8 @@ from pyoxigraph import NamedNode, Quad
 from ontology.ids import Ids
 from stewards.draft import Draft
 from stewards.errors import DraftRefused, UnexpectedAnswer, report_results
-from stewards.gate_client import GateClient, Json
+from stewards.exchange import Json
+from stewards.gate_client import GateClient
 from stewards.outcome import Tally
 from stewards.watermark import Bookmark, WatermarkStore
 

@@ -26,6 +26,7 @@ import bench_proposals
 import bench_queries
 import bench_spans
 import bench_start
+import bench_stewards
 import bench_sweep
 from bench_context import GRAPHS, TINY, TINY_GRAPHS, Context, GateOptions, Sizes, say
 from bench_figures import Figure, show
@@ -42,6 +43,7 @@ BENCHMARKS: dict[str, Callable[[Context], list[Figure]]] = {
     "memory": bench_memory.measure,
     "facts": bench_facts.measure,
     "sweep": bench_sweep.measure,
+    "stewards": bench_stewards.measure,
     "collector": bench_collector.measure,
     "datahub": bench_datahub.measure,
     # Last: it stops the server that the others share.

@@ -31,7 +31,9 @@ PART = 20_000
 class Sizes:
     """How much is measured. Counts are per round; ``seconds`` is the length of one load,
     ``settled`` of the rest before memory is looked at, ``swept`` the spans of a steward's sweep,
-    ``loaded`` how long memory is watched under load, ``entities`` those of a catalog."""
+    ``loaded`` how long memory is watched under load, ``entities`` those of a catalog; ``projects``
+    is how many there are, ``facts`` how many new ones are waited for one by one, ``rested`` the
+    seconds of rest in which CPU is counted."""
 
     triples: int = 100_000
     rounds: int = 3
@@ -45,6 +47,9 @@ class Sizes:
     loaded: float = 600.0
     verifications: int = 300
     entities: int = 50_000
+    projects: int = 200
+    facts: int = 5
+    rested: float = 30.0
     tiny: bool = False
 
 
@@ -61,6 +66,9 @@ TINY = Sizes(
     loaded=2.0,
     verifications=3,
     entities=50,
+    projects=3,
+    facts=1,
+    rested=0.5,
     tiny=True,
 )
 GRAPHS: tuple[int, ...] = (100_000, 1_000_000)

@@ -17,16 +17,13 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.exceptions import RequestValidationError
 
+from graph_api import http_errors, schedules
 from graph_api import jobs as job_routes
-from graph_api import schedules
-from graph_api.app import _invalid
 from graph_api.assembly_jobs import TOLD_DAYS, Jobs, Place
 from graph_api.auth import Authenticator
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
-from graph_api.problems import Problem, handle_problem
 from graph_api.sweep_facts import SweepFacts
 from ingest.warehouse import Warehouse
 from proofs.checkpoint import SignerKey
@@ -193,8 +190,7 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
     authenticator = Authenticator(access, lambda: gate.ledger.governance)
     numbers = itertools.count(1)
     app = FastAPI()
-    app.add_exception_handler(Problem, handle_problem)
-    app.add_exception_handler(RequestValidationError, _invalid)
+    http_errors.add_handlers(app)
     app.include_router(
         job_routes.build_router(
             jobs=jobs,

@@ -1,0 +1,81 @@
+"""Attempts at runs, made in this process.
+
+Invariant: whatever an activity does, an attempt ends with where the run stands: done, to be tried
+again, or failed for good; and it is noted before anything else happens to the run. A sweep that
+found nothing is noted nowhere: that nothing happened is no news.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from stewards.activities import Activities, Pulse
+from stewards.errors import JobInvalid, JobRefused, StewardError
+from stewards.job_store import Run
+from stewards.jobs import SWEEP
+
+LOGGER = logging.getLogger(__name__)
+
+EMBEDDED = "embedded"
+IDLE = "idle"
+
+
+class Attempts:
+    """Any thread may call. ``note`` keeps where a run stands; ``clock`` gives seconds since
+    1970."""
+
+    def __init__(
+        self, activities: Activities, note: Callable[[Run], None], clock: Callable[[], float]
+    ) -> None:
+        self._activities = activities
+        self._note = note
+        self._clock = clock
+
+    def make(self, run: Run, left: Any, stopping: Callable[[], bool]) -> tuple[Run, Any]:
+        """Make the next attempt at a run: where it stands then, and what the attempt said last;
+        ``left`` is what the one before it said."""
+        said = [left]
+        run = replace(run, state="running", attempt=run.attempt + 1, executor=EMBEDDED, error="")
+        if run.job.kind != SWEEP:
+            self._keep(run)
+        pulse = Pulse(
+            run.id,
+            run.attempt,
+            left,
+            beat=lambda details: said.__setitem__(0, details),
+            stopping=stopping,
+        )
+        run = self._ended(run, pulse, stopping)
+        if run.state == "done":
+            if run.job.kind == SWEEP and run.outcome and run.outcome.get("state") == IDLE:
+                return run, None
+        else:
+            LOGGER.warning("job %s, attempt %d: %s", run.job.id, run.attempt, run.error)
+        self._keep(run)
+        return run, said[0]
+
+    def _ended(self, run: Run, pulse: Pulse, stopping: Callable[[], bool]) -> Run:
+        try:
+            outcome = self._activities.run(run.job, pulse)
+        except (JobRefused, JobInvalid) as error:
+            return replace(run, state="failed", error=str(error), ended=self._clock())
+        except StewardError as error:
+            said = str(error)
+        except Exception as error:
+            LOGGER.exception("job %s met a fault", run.job.id)
+            said = f"a fault here, which the log describes: {error}"
+        else:
+            return replace(run, state="done", outcome=outcome, ended=self._clock())
+        if run.job.patience.is_over(run.attempt) and not stopping():
+            return replace(run, state="failed", error=said, ended=self._clock())
+        return replace(run, state="retrying", error=said)
+
+    def _keep(self, run: Run) -> None:
+        try:
+            self._note(run)
+        except Exception:
+            # A full disk, say. The job itself went as it went.
+            LOGGER.exception("how run %s of job %s stands was not kept", run.id, run.job.id)
