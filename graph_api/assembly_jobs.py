@@ -20,6 +20,7 @@ from proofs.errors import ProofError
 from proofs.genesis import steward_slug
 from proofs.governance import Governance
 from proofs.index import Index
+from stewards.attempts import EMBEDDED
 from stewards.job_store import JobStore, Run
 from stewards.jobs import CATALOG_PUSH, SWEEP, Job, Schedule
 from stewards.wakes import Wakes
@@ -27,10 +28,11 @@ from stewards.wanted import Wanted, wanted_schedules
 
 LOGGER = logging.getLogger(__name__)
 
-EMBEDDED = "embedded"
 TEMPORAL = "temporal"
 TOLD_DAYS = 7
 """For so long a failed run is told of that nothing will follow by schedule."""
+MISSING = 120.0
+"""Seconds after which a worker that asks for nothing is missed."""
 _DAY = 86_400.0
 _UNDECIDED = frozenset({"submitted", "invalid", "genesis", "erasure"})
 """Entries of these kinds take no decision that somebody waits for."""
@@ -74,6 +76,7 @@ class Jobs:
         self._governance = governance
         self._versions = versions
         self._facts = facts
+        self._began = clock()
         self._worker_seen: float | None = None
         self._known = (governance(), dict(versions()))
 
@@ -213,20 +216,28 @@ class Jobs:
         return found
 
     def warnings(self) -> list[str]:
-        """What a person should look at, in sentences."""
+        """What a person should look at, in sentences; each names the project that it is about, or
+        says that it is about all."""
         found = []
+        now = self.clock()
+        if self.place.temporal is not None and now - (self._worker_seen or self._began) > MISSING:
+            since = "the start" if self._worker_seen is None else moment(self._worker_seen)
+            found.append(
+                f"no worker has asked for jobs since {since}: nothing runs until one does. Start"
+                " one with 'fractalops worker'"
+            )
         for run in self.failed():
             job, times = run.job.id, "once" if run.attempt == 1 else f"{run.attempt} times"
-            named = f" of project {run.job.project}" if run.job.project else ""
             found.append(
-                f"the job {job}{named} failed {times}, last: {_short(run.error)};"
+                f"the job {job} of {_whose(run.job.project)} failed {times}, last: {_short(run.error)};"
                 f" 'fractalops jobs show {run.id}' says more, 'fractalops jobs again {run.id}'"
                 " tries once more"
             )
         for job, count in self.dead_letters().items():
             entities = "entity" if count == 1 else "entities"
+            project = job.split(":")[1] if ":" in job else ""
             found.append(
-                f"DataHub refused {count} {entities} of the job {job}:"
+                f"DataHub refused {count} {entities} of the job {job} of {_whose(project)}:"
                 f" 'fractalops jobs letters {job}' lists what it said of each; once that is mended,"
                 f" 'fractalops jobs run {job} --again' sends them again"
             )
@@ -235,6 +246,10 @@ class Jobs:
     def _has_steward(self, slug: str) -> bool:
         project = self._governance().projects[slug]
         return self._ids.principal(steward_slug(slug)) in project.stewards
+
+
+def _whose(project: str | None) -> str:
+    return f"project {project}" if project else "all projects"
 
 
 def _short(text: str) -> str:

@@ -25,6 +25,8 @@ JOB = "job"
 
 NO_ENTRY = -1
 LONGEST_DETAIL = 500
+_SWEPT = frozenset({"decided", "unchanged", "proposed"})
+"""What a sweep that was done came to, of which there is a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,28 @@ def row_of_run(run: Run, former: str, at: datetime) -> LifecycleRow:
         principal=run.asked_by,
         detail=run.error[:LONGEST_DETAIL],
     )
+
+
+def sweep_of_run(run: Run) -> Outcome | None:
+    """What a sweep came to, of which an executor elsewhere tells; ``None`` where it doesn't."""
+    if run.state != "done":
+        return Outcome("failed", 0, reason=run.error[:LONGEST_DETAIL])
+    told = run.outcome or {}
+    state, proposals = told.get("state"), told.get("proposals")
+    if state not in _SWEPT:
+        return None
+    return Outcome(
+        state,
+        _count(told.get("watermark")),
+        facts=_count(told.get("facts")),
+        proposals=tuple(map(str, proposals)) if isinstance(proposals, list) else (),
+        awaiting=_count(told.get("awaiting")),
+        quads=_count(told.get("quads")),
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and 0 <= value < 2**63 else 0
 
 
 def _steps(entry: Entry) -> Iterator[LifecycleRow]:

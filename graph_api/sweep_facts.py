@@ -13,11 +13,14 @@ from collections import deque
 from collections.abc import Callable
 from datetime import datetime
 
-from graph_api.lifecycle import COLUMNS, LifecycleRow, row_of_run, row_of_sweep
+from graph_api.lifecycle import COLUMNS, LifecycleRow, row_of_run, row_of_sweep, sweep_of_run
 from ingest.errors import WarehouseError
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
+from proofs.genesis import steward_slug
+from stewards.attempts import EMBEDDED
 from stewards.job_store import Run
+from stewards.jobs import SWEEP
 from stewards.outcome import Outcome
 
 LOGGER = logging.getLogger(__name__)
@@ -44,8 +47,18 @@ class SweepFacts:
         self._write(row_of_sweep(steward, principal, project, outcome, self._clock()))
 
     def ran(self, run: Run, former: str) -> None:
-        """A run of a job has ended, or an attempt at it failed; it was in state ``former``."""
-        self._write(row_of_run(run, former, self._clock()))
+        """A run of a job has ended, or an attempt at it failed; it was in state ``former``. Of a
+        sweep that another process executes, nothing else tells here."""
+        now = self._clock()
+        rows = [row_of_run(run, former, now)]
+        project = run.job.project
+        if run.job.kind == SWEEP and project is not None and run.executor != EMBEDDED:
+            outcome = sweep_of_run(run)
+            if outcome is not None:
+                steward = steward_slug(project)
+                principal = self._ids.principal(steward)
+                rows.append(row_of_sweep(steward, principal, project, outcome, now))
+        self._write(*rows)
 
     def _write(self, *rows: LifecycleRow) -> None:
         with self._lock:

@@ -384,6 +384,41 @@ def test_a_run_by_schedule_begins_with_its_executor(desk: Desk) -> None:
     assert desk.ok("GET", "/jobs/runs", params={"job": "sweep:shop"})["items"] == [failed]
 
 
+def test_a_sweep_elsewhere_is_told_of_as_one_in_here_is(desk: Desk) -> None:
+    sweep = {**RUNNING, "kind": "sweep", "project": "shop"}
+    told = {"state": "proposed", "facts": 7, "quads": 12, "proposals": ["p4"], "awaiting": 0}
+    steward = steward_slug("shop")
+    for identifier, body in (
+        ("a", {"state": "done", "outcome": told}),
+        ("b", {"state": "retrying", "error": "no answer"}),
+        ("c", {"state": "done", "outcome": {**told, "facts": "many", "proposals": None}}),
+        # Nothing is made of what can't be one, nor told twice of what was executed in here.
+        ("d", {"state": "done", "outcome": {"state": "sung"}}),
+        ("e", {"state": "done", "outcome": told, "executor": "embedded"}),
+    ):
+        desk.ok("PUT", f"/jobs/runs/{identifier}", {**sweep, **body})
+    rows = desk.warehouse.query(
+        "SELECT subject, project, state, evidence, lifecycle.quads, proposals, principal"
+        " FROM lifecycle WHERE kind = 'sweep' ORDER BY time"
+    ).rows
+    assert [list(row) for row in rows] == [
+        [steward, "shop", "proposed", 7, 12, ["p4"], desk.gate.steward],
+        [steward, "shop", "failed", 0, 0, [], desk.gate.steward],
+        [steward, "shop", "proposed", 0, 12, [], desk.gate.steward],
+    ]
+    assert len(desk.facts()) == 5
+
+
+def test_who_ask_for_the_same_at_once_get_the_same(desk: Desk) -> None:
+    async def run() -> list[httpx.Response]:
+        return await asyncio.gather(*(desk.exchange("POST", "/jobs", AUDIT) for _ in range(8)))
+
+    answers = asyncio.run(run())
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(desk.jobs.store.runs()) == 1
+
+
 def test_what_is_kept_of_a_run_has_bounds(desk: Desk) -> None:
     kept = desk.ok("PUT", "/jobs/runs/a", {**RUNNING, "error": "e" * (LONGEST_ERROR + 1)})
     assert len(kept["error"]) == LONGEST_ERROR
@@ -609,6 +644,19 @@ def test_who_executes_is_told(desk: Desk) -> None:
     assert desk.jobs.status() == {**expected, "worker_seen": "2026-11-28T12:00:00.000+00:00"}
 
 
+def test_a_worker_that_stays_away_is_missed(desk: Desk) -> None:
+    desk.clock[0] += HOUR
+    assert desk.jobs.warnings() == []
+    desk.jobs.place = replace(desk.jobs.place, temporal="temporal.example:7233")
+    (warning,) = desk.jobs.warnings()
+    assert warning.startswith("no worker has asked for jobs since the start:")
+    token_of(desk)
+    assert desk.jobs.warnings() == []
+    desk.clock[0] += HOUR
+    (warning,) = desk.jobs.warnings()
+    assert "since 2026-11-28T13:00:00.000+00:00: nothing runs until one does" in warning
+
+
 def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
     failed = {**RUNNING, "state": "failed", "attempt": 5, "error": "the disk\nis full"}
     desk.ok("PUT", "/jobs/runs/a", failed)
@@ -616,7 +664,7 @@ def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
     desk.ok("PUT", "/jobs/runs/b", again)
     audit, reclassify = desk.jobs.warnings()
     assert audit == (
-        "the job audit failed 5 times, last: the disk is full; 'fractalops jobs show a' says more,"
+        "the job audit of all projects failed 5 times, last: the disk is full; 'fractalops jobs show a' says more,"
         " 'fractalops jobs again a' tries once more"
     )
     assert "reclassify:shop of project shop failed once" in reclassify
@@ -635,7 +683,7 @@ def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
         desk.ok("PUT", path, {"after": version, "value": {"dead": dead}})
     assert desk.jobs.dead_letters() == {"catalog-push::lake": 1}
     (warning,) = desk.jobs.warnings()
-    assert "DataHub refused 1 entity of the job catalog-push::lake" in warning
+    assert "DataHub refused 1 entity of the job catalog-push::lake of all projects:" in warning
 
 
 def test_stewards_elsewhere_are_listed_by_what_is_known_of_them(desk: Desk) -> None:
