@@ -20,8 +20,9 @@ from fastapi import FastAPI
 
 from graph_api import http_errors, schedules
 from graph_api import jobs as job_routes
-from graph_api.assembly_jobs import TOLD_DAYS, Jobs, Place
+from graph_api.assembly_jobs import Jobs, Place
 from graph_api.auth import Authenticator
+from graph_api.job_health import TOLD_DAYS, JobHealth
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
 from graph_api.sweep_facts import SweepFacts
@@ -84,6 +85,10 @@ class Desk:
     app: FastAPI
     tokens: dict[str, str]
     clock: list[float] = field(default_factory=lambda: [NOW])
+
+    @property
+    def health(self) -> JobHealth:
+        return JobHealth(self.jobs)
 
     async def exchange(
         self, method: str, path: str, document: object = None, role: str = "operator", **more: Any
@@ -636,24 +641,24 @@ def page(checkout: Path) -> str:
 
 
 def test_who_executes_is_told(desk: Desk) -> None:
-    assert desk.jobs.status() == {"executor": "embedded", "failed": 0}
+    assert desk.health.status() == {"executor": "embedded", "failed": 0}
     desk.jobs.place = replace(desk.jobs.place, temporal="temporal.example:7233")
     expected = {"executor": "temporal", "address": "temporal.example:7233", "failed": 0}
-    assert desk.jobs.status() == {**expected, "worker_seen": None}
+    assert desk.health.status() == {**expected, "worker_seen": None}
     token_of(desk)
-    assert desk.jobs.status() == {**expected, "worker_seen": "2026-11-28T12:00:00.000+00:00"}
+    assert desk.health.status() == {**expected, "worker_seen": "2026-11-28T12:00:00.000+00:00"}
 
 
 def test_a_worker_that_stays_away_is_missed(desk: Desk) -> None:
     desk.clock[0] += HOUR
-    assert desk.jobs.warnings() == []
+    assert desk.health.warnings() == []
     desk.jobs.place = replace(desk.jobs.place, temporal="temporal.example:7233")
-    (warning,) = desk.jobs.warnings()
+    (warning,) = desk.health.warnings()
     assert warning.startswith("no worker has asked for jobs since the start:")
     token_of(desk)
-    assert desk.jobs.warnings() == []
+    assert desk.health.warnings() == []
     desk.clock[0] += HOUR
-    (warning,) = desk.jobs.warnings()
+    (warning,) = desk.health.warnings()
     assert "since 2026-11-28T13:00:00.000+00:00: nothing runs until one does" in warning
 
 
@@ -662,17 +667,17 @@ def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
     desk.ok("PUT", "/jobs/runs/a", failed)
     again = {**failed, "kind": "reclassify", "project": "shop", "attempt": 1}
     desk.ok("PUT", "/jobs/runs/b", again)
-    audit, reclassify = desk.jobs.warnings()
+    audit, reclassify = desk.health.warnings()
     assert audit == (
-        "the job audit of all projects failed 5 times, last: the disk is full; 'fractalops jobs show a' says more,"
-        " 'fractalops jobs again a' tries once more"
+        "the job audit of all projects failed 5 times, last: the disk is full; 'fractalops jobs"
+        " show a' says more, 'fractalops jobs again a' tries once more"
     )
     assert "reclassify:shop of project shop failed once" in reclassify
     # What no schedule brings again is forgotten after a while.
     desk.clock[0] += 8 * DAY
-    assert [run.id for run in desk.jobs.failed()] == ["a"]
+    assert [run.id for run in desk.health.failed()] == ["a"]
     desk.ok("PUT", "/jobs/runs/c", {**RUNNING, "state": "done", "began": "2026-11-29T00:00:00Z"})
-    assert desk.jobs.warnings() == []
+    assert desk.health.warnings() == []
 
 
 def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
@@ -681,8 +686,8 @@ def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
     path = "/jobs/documents/catalog-push::lake"
     for version, dead in enumerate(([], "nonsense", [{"urn": "urn:li:dataset:x", "status": 422}])):
         desk.ok("PUT", path, {"after": version, "value": {"dead": dead}})
-    assert desk.jobs.dead_letters() == {"catalog-push::lake": 1}
-    (warning,) = desk.jobs.warnings()
+    assert desk.health.dead_letters() == {"catalog-push::lake": 1}
+    (warning,) = desk.health.warnings()
     assert "DataHub refused 1 entity of the job catalog-push::lake of all projects:" in warning
 
 
