@@ -61,7 +61,7 @@ class JobHealth:
         found = self._missing()
         for run in self.failed()[:MOST_TOLD]:
             whose, times = _whose(run.job.project), run.attempt
-            how_often = "once" if times == 1 else f"{times} times"
+            how_often = "once" if times <= 1 else f"{times} times"
             found.append(
                 f"the job {run.job.id} of {whose} failed {how_often}, last: {_short(run.error)};"
                 f" 'fractalops jobs show {run.id}' says more, 'fractalops jobs again {run.id}'"

@@ -317,6 +317,11 @@ def test_what_is_no_interval_is_refused(quiet: Desk, wrong: Json) -> None:
         ("POST", "/jobs", b'["audit"]'),
         ("POST", "/jobs", b'{"kind": "audit", "label": "' + b"x" * 1000 + b'"}'),
         ("PUT", "/jobs/runs/r1", b'{"kind": "audit"}'),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "executor": "\ud800"}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "began": "2026-11-28T12:00"}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "began": 1e300}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "state": "asked"}).encode()),
+        ("PUT", "/jobs/runs/" + "r" * 201, json.dumps(RUNNING).encode()),
         ("PUT", "/jobs/documents/audit", b'{"after": -1, "value": {}}'),
         ("PUT", "/jobs/documents/audit", b'{"after": 0, "value": []}'),
         ("GET", "/jobs/wanted?wait=31", b""),
@@ -427,6 +432,7 @@ def test_who_ask_for_the_same_at_once_get_the_same(desk: Desk) -> None:
 def test_what_is_kept_of_a_run_has_bounds(desk: Desk) -> None:
     kept = desk.ok("PUT", "/jobs/runs/a", {**RUNNING, "error": "e" * (LONGEST_ERROR + 1)})
     assert len(kept["error"]) == LONGEST_ERROR
+    assert desk.ok("PUT", "/jobs/runs/a", {**RUNNING, "error": "a\ud800b"})["error"] == "a?b"
     for outcome in ({"x": "y" * LONGEST_OUTCOME}, {"x": "\ud800"}):
         body = {**RUNNING, "state": "done", "outcome": outcome}
         desk.refused(422, "job-invalid", "PUT", "/jobs/runs/a", body)
