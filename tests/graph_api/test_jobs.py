@@ -552,6 +552,25 @@ def test_what_came_between_two_questions_is_told(desk: Desk) -> None:
     assert found["woken"] == []
 
 
+def test_a_stream_of_facts_is_not_one_of_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that it would be noticed if anything but the end of it were waited for.
+    monkeypatch.setattr("graph_api.job_watch.REST", 0.5)
+    token = token_of(desk)
+    desk.jobs.wakes.wake({"shop"})
+
+    async def run() -> Json:
+        waiting = asyncio.ensure_future(ask(desk, token, 30))
+        while not desk.watch._waiting:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(desk.jobs.wakes.wake, {"billing"})
+        found: Json = (await waiting).json()
+        return found
+
+    assert asyncio.run(run())["woken"] == ["billing", "shop"]
+
+
 def test_the_end_of_the_server_ends_every_wait(desk: Desk) -> None:
     async def run() -> Json:
         waiting = asyncio.ensure_future(ask(desk, token, 30))
