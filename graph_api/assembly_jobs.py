@@ -20,21 +20,17 @@ from proofs.errors import ProofError
 from proofs.genesis import steward_slug
 from proofs.governance import Governance
 from proofs.index import Index
+from stewards.attempts import EMBEDDED
 from stewards.job_store import JobStore, Run
-from stewards.jobs import CATALOG_PUSH, SWEEP, Job, Schedule
+from stewards.jobs import SWEEP, Job, Schedule
 from stewards.wakes import Wakes
 from stewards.wanted import Wanted, wanted_schedules
 
 LOGGER = logging.getLogger(__name__)
 
-EMBEDDED = "embedded"
 TEMPORAL = "temporal"
-TOLD_DAYS = 7
-"""For so long a failed run is told of that nothing will follow by schedule."""
-_DAY = 86_400.0
 _UNDECIDED = frozenset({"submitted", "invalid", "genesis", "erasure"})
 """Entries of these kinds take no decision that somebody waits for."""
-_SHOWN_ERROR = 200
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,8 @@ class Jobs:
         self._governance = governance
         self._versions = versions
         self._facts = facts
-        self._worker_seen: float | None = None
+        self.began = clock()
+        self.worker_seen: float | None = None
         self._known = (governance(), dict(versions()))
 
     def close(self) -> None:
@@ -158,21 +155,20 @@ class Jobs:
 
     def worker_asks(self) -> None:
         """A worker asked what is wanted."""
-        self._worker_seen = self.clock()
+        self.worker_seen = self.clock()
 
     # --- how it goes
 
-    def status(self) -> dict[str, Any]:
-        """Who executes jobs, and how many of them have failed."""
-        found: dict[str, Any] = {"executor": EMBEDDED}
-        if self.place.temporal is not None:
-            seen = self._worker_seen
-            found = {
-                "executor": TEMPORAL,
-                "address": self.place.temporal,
-                "worker_seen": None if seen is None else moment(seen),
-            }
-        return {**found, "failed": len(self.failed())}
+    def executor(self) -> dict[str, Any]:
+        """Who executes jobs, and where that is elsewhere, when it asked last what is wanted."""
+        if self.place.temporal is None:
+            return {"executor": EMBEDDED}
+        seen = self.worker_seen
+        return {
+            "executor": TEMPORAL,
+            "address": self.place.temporal,
+            "worker_seen": None if seen is None else moment(seen),
+        }
 
     def stewards(self) -> list[dict[str, Any]]:
         """The stewards as ``GET /stewards`` shows them where none is at work in this process."""
@@ -191,52 +187,6 @@ class Jobs:
                 )
         return found
 
-    def failed(self) -> list[Run]:
-        """The newest run of each job, where that has failed and somebody still waits for it."""
-        wanted = {schedule.job.id for schedule in self.schedules()}
-        since = self.clock() - TOLD_DAYS * _DAY
-        return [
-            run
-            for job, run in sorted(self.store.newest().items())
-            if run.state == "failed" and (job in wanted or (run.ended or run.began) > since)
-        ]
-
-    def dead_letters(self) -> dict[str, int]:
-        """By the id of the catalog push, how many entities DataHub refused for good."""
-        jobs = {s.job.id for s in self.schedules() if s.job.kind == CATALOG_PUSH}
-        jobs |= {job for job, run in self.store.newest().items() if run.job.kind == CATALOG_PUSH}
-        found = {}
-        for job in sorted(jobs):
-            dead = self.store.document(job).value.get("dead")
-            if isinstance(dead, list) and dead:
-                found[job] = len(dead)
-        return found
-
-    def warnings(self) -> list[str]:
-        """What a person should look at, in sentences."""
-        found = []
-        for run in self.failed():
-            job, times = run.job.id, "once" if run.attempt == 1 else f"{run.attempt} times"
-            named = f" of project {run.job.project}" if run.job.project else ""
-            found.append(
-                f"the job {job}{named} failed {times}, last: {_short(run.error)};"
-                f" 'fractalops jobs show {run.id}' says more, 'fractalops jobs run {job}' tries"
-                " again"
-            )
-        for job, count in self.dead_letters().items():
-            entities = "entity" if count == 1 else "entities"
-            found.append(
-                f"DataHub refused {count} {entities} of the job {job}:"
-                f" 'fractalops jobs letters {job}' lists what it said of each; once that is mended,"
-                f" 'fractalops jobs run {job} --again' sends them again"
-            )
-        return found
-
     def _has_steward(self, slug: str) -> bool:
         project = self._governance().projects[slug]
         return self._ids.principal(steward_slug(slug)) in project.stewards
-
-
-def _short(text: str) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= _SHOWN_ERROR else text[:_SHOWN_ERROR] + "…"

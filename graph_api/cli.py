@@ -23,6 +23,7 @@ from graph_api import (
     cli_evidence,
     cli_facts,
     cli_ingest,
+    cli_jobs,
     cli_ontology,
     cli_projects,
     cli_proofs,
@@ -30,13 +31,14 @@ from graph_api import (
     cli_propose,
     cli_pull,
     cli_query,
+    cli_schedules,
     cli_server,
     cli_stewards,
     cli_validate,
 )
 from graph_api.cli_errors import CommandError, OutputClosed
 from graph_api.cli_output import Output, fail, show_line
-from graph_api.cli_session import Choices, data_folder
+from graph_api.cli_session import Choices, data_folder, seconds
 
 app = typer.Typer(
     name="fractalops",
@@ -248,23 +250,14 @@ for _module in (
     cli_proofs,
     cli_ontology,
     cli_stewards,
+    cli_schedules,
+    cli_jobs,
     cli_ingest,
     cli_pull,
     cli_evidence,
     cli_backup,
 ):
     _module.register(app)
-
-
-def seconds(duration: str) -> int:
-    """A duration such as 90s, 30m, 24h or 7d in seconds; a bare number is seconds."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-    number, unit = duration[:-1], duration[-1:]
-    if duration.isascii() and duration.isdigit():
-        number, unit = duration, "s"
-    if unit not in units or not (number.isascii() and number.isdigit()):
-        raise typer.BadParameter(f"{duration!r} is no duration; write 0, 90s, 30m, 24h or 7d")
-    return int(number) * units[unit]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -177,3 +177,14 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def seconds(duration: str) -> int:
+    """A duration such as 90s, 30m, 24h or 7d in seconds; a bare number is seconds."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number, unit = duration[:-1], duration[-1:]
+    if duration.isascii() and duration.isdigit():
+        number, unit = duration, "s"
+    if unit not in units or not (number.isascii() and number.isdigit()):
+        raise typer.BadParameter(f"{duration!r} is no duration; write 0, 90s, 30m, 24h or 7d")
+    return int(number) * units[unit]

@@ -330,6 +330,27 @@ class Client:
     def retire_steward_key(self, name: str, key: str) -> Json:
         return self.post(f"/stewards/{segment(name)}/keys/{segment(key)}/retire")
 
+    def schedules(self) -> list[Json]:
+        return items(self.get("/schedules"))
+
+    def set_schedule(self, document: Json) -> Json:
+        return self._object(self.send("PUT", "/schedules", document=document, headers=_JSON))
+
+    def remove_schedule(self, job: str) -> None:
+        self.send("DELETE", f"/schedules/{segment(job)}")
+
+    def ask_job(self, document: Json) -> Json:
+        return self.post("/jobs", document)
+
+    def job_runs(self, job: str | None, limit: int) -> list[Json]:
+        return items(self.get("/jobs/runs", {"job": job, "limit": limit}))
+
+    def job_run(self, identifier: str) -> Json:
+        return self.get(f"/jobs/runs/{segment(identifier)}")
+
+    def job_document(self, job: str) -> Json:
+        return self.get(f"/jobs/documents/{segment(job)}")
+
     def explain_payload(
         self, payload: bytes, source: str | None, content_type: str | None, project: str | None
     ) -> Json:

@@ -70,7 +70,8 @@ class RunBody(JobBody):
             self.executor,
             ended=ended,
             outcome=plain(self.outcome, "the outcome") if self.outcome is not None else None,
-            error=self.error[:LONGEST_ERROR],
+            # Whatever an error says, that there was one is noted.
+            error=self.error[:LONGEST_ERROR].encode(errors="replace").decode(),
         )
 
 

@@ -16,6 +16,8 @@ from stewards.wakes import News, Wakes
 
 LONGEST_WAIT = 30.0
 MOST_WAITING = 32
+REST = 0.1
+"""Seconds for which a request waits for more, so that a stream of facts is not one of answers."""
 
 
 class JobWatch:
@@ -49,15 +51,21 @@ class JobWatch:
         loop = self._loop = asyncio.get_running_loop()
         woken = asyncio.Event()
         self._waiting.add(woken)
-        due = loop.time() + min(wait, LONGEST_WAIT)
+        began = loop.time()
+        due = began + min(wait, LONGEST_WAIT)
         try:
             while True:
                 woken.clear()
                 found = self._wakes.after(token)
-                left = due - loop.time()
-                if found.any or left <= 0 or self._closing or gone.done():
+                now = loop.time()
+                if now >= due or self._closing or gone.done() or found.projects is None:
                     return found
-                await _first(woken, gone, left)
+                if not found.any:
+                    await _first(woken, gone, due - now)
+                elif now < began + REST:
+                    await asyncio.wait({gone}, timeout=min(began + REST, due) - now)
+                else:
+                    return found
         finally:
             self._waiting.discard(woken)
 

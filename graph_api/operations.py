@@ -34,6 +34,8 @@ from runtime.steward_keys import StewardKeys
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAMED = r"\bproject ([a-z0-9-]+)"
 """A project that a warning is about."""
+_WHOLE = "of all projects"
+"""What a warning says that may tell of each of them."""
 PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
 """Eight characters shorter, so that the slug of the project's steward is a slug too."""
 
@@ -182,7 +184,9 @@ def build_router(
                 place["stewards"] = [s for s in place["stewards"] if s.get("project") in visible]
             hidden = set(ledger.governance.projects) - visible
             found["warnings"] = [
-                text for text in found["warnings"] if not hidden & set(re.findall(_NAMED, text))
+                text
+                for text in found["warnings"]
+                if _WHOLE not in text and not hidden & set(re.findall(_NAMED, text))
             ]
         return found
 

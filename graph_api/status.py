@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
+from graph_api.job_health import JobHealth
 from ingest.errors import WarehouseError
 from proofs.proposal import AWAITING
 from runtime.access import INGEST
@@ -26,6 +27,7 @@ class Status:
 
     def __init__(self, assembly: Assembly) -> None:
         self._assembly = assembly
+        self.jobs = JobHealth(assembly.jobs)
         self._counted: tuple[tuple[int, int], dict[str, int]] | None = None
         self._unreachable = ""
 
@@ -63,7 +65,7 @@ class Status:
             # Facts are whole up to the cursor; of the batch after it some may be there already.
             "facts": self._fact_counts(),
             "stewards": self._assembly.stewards.status(),
-            "jobs": self._assembly.jobs.status(),
+            "jobs": self.jobs.status(),
             "forwarding": self._assembly.telemetry.forwarder.status(),
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
@@ -91,7 +93,7 @@ class Status:
             *self._unsigned(),
             *self._held(),
             *self._assembly.telemetry.forwarder.warnings(),
-            *self._assembly.jobs.warnings(),
+            *self.jobs.warnings(),
         ]
 
     def _steward_keys(self) -> list[dict[str, Any]]:

@@ -4,12 +4,13 @@ Invariant: what is asked for is on disk before it is answered, and stays until a
 ended; a run that was begun stays "running" until somebody says how it ended, so that one whose
 process was killed is known. Only what people set is kept here: the schedules that are there without
 being asked for follow from the projects. A lost file costs the schedules set and what is known of
-past runs.
+past runs; a damaged one is moved away, so that everything else goes on.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from typing import Any, Literal
 
 from stewards.errors import JobInvalid
 from stewards.jobs import Job, Schedule
+
+LOGGER = logging.getLogger(__name__)
 
 State = Literal["asked", "running", "retrying", "done", "failed"]
 OPEN: frozenset[str] = frozenset({"asked", "running", "retrying"})
@@ -95,10 +98,15 @@ class JobStore:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, timeout=10.0)
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = FULL")
-        self._database.executescript(_SCHEMA)
+        try:
+            self._database = _open(path)
+        except sqlite3.DatabaseError as error:
+            LOGGER.error("%s can't be read (%s): set the schedules again", path, error)
+            for suffix in ("", "-wal", "-shm"):
+                damaged = path.with_name(path.name + suffix)
+                if damaged.exists():
+                    damaged.replace(path.with_name(path.name + ".damaged" + suffix))
+            self._database = _open(path)
         self._newest = {run.job.id: run for run in map(_run, self._database.execute(_NEWEST))}
 
     def close(self) -> None:
@@ -255,6 +263,20 @@ _NEWEST = (
     "SELECT id, described, state, attempt, executor, asked_by, began, ended, outcome, error"
     " FROM (SELECT *, max(began) FROM run WHERE state IN ('done', 'failed') GROUP BY job)"
 )
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False, timeout=10.0)
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.executescript(_SCHEMA)
+        if database.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("damaged")
+    except sqlite3.DatabaseError:
+        database.close()
+        raise
+    return database
 
 
 def _write(database: sqlite3.Connection, run: Run) -> None:

@@ -22,6 +22,7 @@ from graph_api import http_errors, schedules
 from graph_api import jobs as job_routes
 from graph_api.assembly_jobs import Jobs, Place
 from graph_api.auth import Authenticator
+from graph_api.job_health import TOLD_DAYS, JobHealth
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
 from graph_api.run_facts import RunFacts
@@ -30,7 +31,8 @@ from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
 from proofs.submission import Request
 from runtime.access import Access
-from stewards.job_store import Run
+from runtime.settings import Settings
+from stewards.job_store import KEPT_RUNS, Run
 from stewards.jobs import DAY, HOUR, KINDS, Job
 from stewards.staff import Assignment
 from stewards.wakes import Wakes
@@ -84,6 +86,10 @@ class Desk:
     app: FastAPI
     tokens: dict[str, str]
     clock: list[float] = field(default_factory=lambda: [NOW])
+
+    @property
+    def health(self) -> JobHealth:
+        return JobHealth(self.jobs)
 
     async def exchange(
         self, method: str, path: str, document: object = None, role: str = "operator", **more: Any
@@ -312,6 +318,11 @@ def test_what_is_no_interval_is_refused(quiet: Desk, wrong: Json) -> None:
         ("POST", "/jobs", b'["audit"]'),
         ("POST", "/jobs", b'{"kind": "audit", "label": "' + b"x" * 1000 + b'"}'),
         ("PUT", "/jobs/runs/r1", b'{"kind": "audit"}'),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "executor": "\ud800"}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "began": "2026-11-28T12:00"}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "began": 1e300}).encode()),
+        ("PUT", "/jobs/runs/r1", json.dumps({**RUNNING, "state": "asked"}).encode()),
+        ("PUT", "/jobs/runs/" + "r" * 201, json.dumps(RUNNING).encode()),
         ("PUT", "/jobs/documents/audit", b'{"after": -1, "value": {}}'),
         ("PUT", "/jobs/documents/audit", b'{"after": 0, "value": []}'),
         ("GET", "/jobs/wanted?wait=31", b""),
@@ -372,21 +383,56 @@ def test_a_run_is_noted_to_its_end_and_stays_so(desk: Desk) -> None:
 
 
 def test_a_run_by_schedule_begins_with_its_executor(desk: Desk) -> None:
-    sweep = {**RUNNING, "kind": "sweep", "project": "shop"}
-    path = "/jobs/runs/sweep:shop-2026-11-28T12:00:00Z"
-    failed = desk.ok("PUT", path, {**sweep, "state": "failed", "error": "no answer"})
+    again = {**RUNNING, "kind": "reclassify", "project": "shop"}
+    path = "/jobs/runs/reclassify:shop-2026-11-28T12:00:00Z"
+    failed = desk.ok("PUT", path, {**again, "state": "failed", "error": "no answer"})
     assert failed["ended"] == "2026-11-28T12:00:00.000+00:00"
-    assert desk.facts() == [("sweep:shop", "shop", "", "failed", 1, "no answer")]
+    assert desk.facts() == [("reclassify:shop", "shop", "", "failed", 1, "no answer")]
     detail = desk.refused(409, "run-of-another-job", "PUT", path, RUNNING)
-    assert "sweep:shop" in detail
-    desk.refused(404, "unknown-project", "PUT", "/jobs/runs/x", {**sweep, "project": "nowhere"})
+    assert "reclassify:shop" in detail
+    desk.refused(404, "unknown-project", "PUT", "/jobs/runs/x", {**again, "project": "nowhere"})
     assert desk.ok("GET", "/jobs/runs", params={"job": "audit"}) == {"items": []}
-    assert desk.ok("GET", "/jobs/runs", params={"job": "sweep:shop"})["items"] == [failed]
+    assert desk.ok("GET", "/jobs/runs", params={"job": "reclassify:shop"})["items"] == [failed]
+
+
+def test_a_sweep_is_told_of_as_a_sweep(desk: Desk) -> None:
+    sweep = {**RUNNING, "kind": "sweep", "project": "shop"}
+    told = {"state": "proposed", "facts": 7, "quads": 12, "proposals": ["p4"], "awaiting": 0}
+    steward = steward_slug("shop")
+    for identifier, body in (
+        ("a", {"state": "done", "outcome": told}),
+        ("b", {"state": "retrying", "error": "no answer"}),
+        ("c", {"state": "done", "outcome": {**told, "facts": "many", "proposals": None}}),
+        # Nothing is made of what can't be one.
+        ("d", {"state": "done", "outcome": {"state": "sung"}}),
+    ):
+        desk.ok("PUT", f"/jobs/runs/{identifier}", {**sweep, **body})
+    rows = desk.warehouse.query(
+        "SELECT subject, project, state, evidence, lifecycle.quads, proposals, principal"
+        " FROM lifecycle WHERE kind = 'sweep' ORDER BY time"
+    ).rows
+    assert [list(row) for row in rows] == [
+        [steward, "shop", "proposed", 7, 12, ["p4"], desk.gate.steward],
+        [steward, "shop", "failed", 0, 0, [], desk.gate.steward],
+        [steward, "shop", "proposed", 0, 12, [], desk.gate.steward],
+    ]
+    assert desk.facts() == []
+
+
+def test_who_ask_for_the_same_at_once_get_the_same(desk: Desk) -> None:
+    async def run() -> list[httpx.Response]:
+        return await asyncio.gather(*(desk.exchange("POST", "/jobs", AUDIT) for _ in range(8)))
+
+    answers = asyncio.run(run())
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert len(desk.jobs.store.runs()) == 1
 
 
 def test_what_is_kept_of_a_run_has_bounds(desk: Desk) -> None:
     kept = desk.ok("PUT", "/jobs/runs/a", {**RUNNING, "error": "e" * (LONGEST_ERROR + 1)})
     assert len(kept["error"]) == LONGEST_ERROR
+    assert desk.ok("PUT", "/jobs/runs/a", {**RUNNING, "error": "a\ud800b"})["error"] == "a?b"
     for outcome in ({"x": "y" * LONGEST_OUTCOME}, {"x": "\ud800"}):
         body = {**RUNNING, "state": "done", "outcome": outcome}
         desk.refused(422, "job-invalid", "PUT", "/jobs/runs/a", body)
@@ -506,6 +552,25 @@ def test_what_came_between_two_questions_is_told(desk: Desk) -> None:
     assert found["woken"] == []
 
 
+def test_a_stream_of_facts_is_not_one_of_answers(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # So long that it would be noticed if anything but the end of it were waited for.
+    monkeypatch.setattr("graph_api.job_watch.REST", 0.5)
+    token = token_of(desk)
+    desk.jobs.wakes.wake({"shop"})
+
+    async def run() -> Json:
+        waiting = asyncio.ensure_future(ask(desk, token, 30))
+        while not desk.watch._waiting:
+            await asyncio.sleep(0)
+        await asyncio.to_thread(desk.jobs.wakes.wake, {"billing"})
+        found: Json = (await waiting).json()
+        return found
+
+    assert asyncio.run(run())["woken"] == ["billing", "shop"]
+
+
 def test_the_end_of_the_server_ends_every_wait(desk: Desk) -> None:
     async def run() -> Json:
         waiting = asyncio.ensure_future(ask(desk, token, 30))
@@ -592,16 +657,34 @@ def test_a_token_that_ends_while_it_waits_is_told_nothing(desk: Desk) -> None:
     assert asyncio.run(run()).status_code == 401
 
 
-# --- how it goes
+# --- how it goes, and what the page says
+
+
+@pytest.fixture(scope="module")
+def page(checkout: Path) -> str:
+    return (checkout / "docs" / "jobs.md").read_text()
 
 
 def test_who_executes_is_told(desk: Desk) -> None:
-    assert desk.jobs.status() == {"executor": "embedded", "failed": 0}
+    assert desk.health.status() == {"executor": "embedded", "failed": 0}
     desk.jobs.place = replace(desk.jobs.place, temporal="temporal.example:7233")
     expected = {"executor": "temporal", "address": "temporal.example:7233", "failed": 0}
-    assert desk.jobs.status() == {**expected, "worker_seen": None}
+    assert desk.health.status() == {**expected, "worker_seen": None}
     token_of(desk)
-    assert desk.jobs.status() == {**expected, "worker_seen": "2026-11-28T12:00:00.000+00:00"}
+    assert desk.health.status() == {**expected, "worker_seen": "2026-11-28T12:00:00.000+00:00"}
+
+
+def test_a_worker_that_stays_away_is_missed(desk: Desk) -> None:
+    desk.clock[0] += HOUR
+    assert desk.health.warnings() == []
+    desk.jobs.place = replace(desk.jobs.place, temporal="temporal.example:7233")
+    (warning,) = desk.health.warnings()
+    assert warning.startswith("no worker has asked for jobs since the start:")
+    token_of(desk)
+    assert desk.health.warnings() == []
+    desk.clock[0] += HOUR
+    (warning,) = desk.health.warnings()
+    assert "since 2026-11-28T13:00:00.000+00:00: nothing runs until one does" in warning
 
 
 def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
@@ -609,17 +692,17 @@ def test_a_job_whose_newest_run_failed_is_told_of(desk: Desk) -> None:
     desk.ok("PUT", "/jobs/runs/a", failed)
     again = {**failed, "kind": "reclassify", "project": "shop", "attempt": 1}
     desk.ok("PUT", "/jobs/runs/b", again)
-    audit, reclassify = desk.jobs.warnings()
+    audit, reclassify = desk.health.warnings()
     assert audit == (
-        "the job audit failed 5 times, last: the disk is full; 'fractalops jobs show a' says more,"
-        " 'fractalops jobs run audit' tries again"
+        "the job audit of all projects failed 5 times, last: the disk is full; 'fractalops jobs"
+        " show a' says more, 'fractalops jobs again a' tries once more"
     )
     assert "reclassify:shop of project shop failed once" in reclassify
     # What no schedule brings again is forgotten after a while.
     desk.clock[0] += 8 * DAY
-    assert [run.id for run in desk.jobs.failed()] == ["a"]
+    assert [run.id for run in desk.health.failed()] == ["a"]
     desk.ok("PUT", "/jobs/runs/c", {**RUNNING, "state": "done", "began": "2026-11-29T00:00:00Z"})
-    assert desk.jobs.warnings() == []
+    assert desk.health.warnings() == []
 
 
 def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
@@ -628,9 +711,9 @@ def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
     path = "/jobs/documents/catalog-push::lake"
     for version, dead in enumerate(([], "nonsense", [{"urn": "urn:li:dataset:x", "status": 422}])):
         desk.ok("PUT", path, {"after": version, "value": {"dead": dead}})
-    assert desk.jobs.dead_letters() == {"catalog-push::lake": 1}
-    (warning,) = desk.jobs.warnings()
-    assert "DataHub refused 1 entity of the job catalog-push::lake" in warning
+    assert desk.health.dead_letters() == {"catalog-push::lake": 1}
+    (warning,) = desk.health.warnings()
+    assert "DataHub refused 1 entity of the job catalog-push::lake of all projects:" in warning
 
 
 def test_stewards_elsewhere_are_listed_by_what_is_known_of_them(desk: Desk) -> None:
@@ -648,27 +731,50 @@ def test_stewards_elsewhere_are_listed_by_what_is_known_of_them(desk: Desk) -> N
     ]
 
 
-def test_the_page_says_what_there_is(checkout: Path) -> None:
-    page = (checkout / "docs" / "jobs.md").read_text()
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The rows of a page's tables by what their first cell names."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in page.splitlines()
         if line.startswith("| `")
     ]
+    return {row[0].strip("`"): row[1:] for row in rows}
+
+
+def test_the_page_lists_the_kinds(page: str) -> None:
+    rows = rows_of(page)
     of_project = {True: "yes", False: "no", None: "may be"}
-    usual: dict[float, str] = {
-        0: "when asked",
-        5: "every 5 s",
-        HOUR: "once an hour",
-        DAY: "once a day",
-    }
-    listed = {row[0].strip("`"): row[1:] for row in rows if row[0].strip("`") in KINDS}
-    assert set(listed) == set(KINDS)
-    for name, (what, of, arguments, every) in listed.items():
-        kind = KINDS[name]
+    usual: dict[float, str] = {0: "when asked", 5: "every 5 s"}
+    usual |= {HOUR: "once an hour", DAY: "once a day"}
+    assert set(KINDS) < set(rows)
+    for name, kind in KINDS.items():
+        what, of, arguments, every = rows[name]
         assert what == kind.what
         assert of == of_project[kind.of_project]
         others = sorted(set(kind.arguments) - kind.needed)
         names = ", ".join(f"`{name}`" for name in [*sorted(kind.needed), *others])
         assert arguments == (names or "none")
         assert every.startswith(usual[kind.every])
+
+
+def test_the_page_lists_the_settings(page: str) -> None:
+    rows = rows_of(page)
+    defaults = {
+        f"FRACTALOPS_{name.upper()}": value.default
+        for name, value in Settings.model_fields.items()
+        if name.startswith("temporal")
+    }
+    assert {name: rows[name][0] for name in rows if name.startswith("FRACTALOPS_")} == {
+        name: {None: "none", False: "false"}.get(value, value) for name, value in defaults.items()
+    }
+
+
+def test_the_page_says_how_patient_jobs_are(page: str) -> None:
+    attempts = {name: kind.patience.attempts for name, kind in KINDS.items()}
+    assert attempts.pop("sweep") == 0
+    assert KINDS["sweep"].patience.longest == 300
+    assert attempts.pop("backfill") == 10
+    assert set(attempts.values()) == {5}
+    assert {KINDS[name].patience.longest for name in (*attempts, "backfill")} == {HOUR}
+    assert f"The newest {KEPT_RUNS} runs" in page
+    assert TOLD_DAYS == 7

@@ -63,6 +63,10 @@ def test_the_environment_of_the_process_is_read(monkeypatch: pytest.MonkeyPatch)
         ("query_seconds", "0"),
         ("proposal_bytes", "1"),
         ("steward_seconds", "soon"),
+        ("temporal", "http://temporal.example:7233"),
+        ("temporal", "temporal.example"),
+        ("temporal_queue", "a queue"),
+        ("temporal_tls", "perhaps"),
     ],
 )
 def test_a_value_that_cannot_be_is_named(name: str, value: str) -> None:
@@ -76,6 +80,7 @@ def test_secrets_are_shown_nowhere() -> None:
     secrets = {
         "FRACTALOPS_FACTS": "clickhouse://default:geheim@facts.example:8123/default",
         "FRACTALOPS_GLITCHTIP_TOKEN": "geheim",
+        "FRACTALOPS_TEMPORAL_API_KEY": "geheim",
     }
     settings = Settings.read({}, secrets)
     for shown in (str(settings), repr(settings), settings.model_dump_json(), str(vars(settings))):

@@ -104,3 +104,48 @@ def test_a_job_remembers_and_loses_no_change_of_another(
     monkeypatch.setattr(job_store, "LONGEST_DOCUMENT", 10)
     with pytest.raises(JobInvalid, match="may remember 10 bytes"):
         store.keep_document("catalog-push", {"head": "0123456789"}, after=2)
+
+
+def test_a_damaged_file_is_moved_away(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    path.write_bytes(b"no database" * 1000)
+    store = JobStore(path)
+    store.set_schedule(Schedule(AUDIT, DAY))
+    store.close()
+    assert (tmp_path / "jobs.sqlite.damaged").exists()
+    store = JobStore(path)
+    assert store.schedules() == [Schedule(AUDIT, DAY)]
+    store.close()
+
+
+def test_the_newest_run_that_ended_is_known_by_job(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    store = JobStore(path)
+    sweep = Job("sweep", "shop")
+    for number, (job, state, began) in enumerate(
+        (
+            (AUDIT, "failed", 1.0),
+            (AUDIT, "done", 3.0),
+            (AUDIT, "failed", 2.0),
+            (AUDIT, "running", 4.0),
+            (sweep, "done", 5.0),
+            (RECLASSIFY, "running", 6.0),
+        )
+    ):
+        store.note(Run(f"r{number}", job, state, began, outcome={"at": began}))  # type: ignore[arg-type]
+    newest = store.newest()
+    assert {job: run.id for job, run in newest.items()} == {"audit": "r1", "sweep:shop": "r4"}
+    store.close()
+    store = JobStore(path)
+    assert store.newest() == newest
+    store.close()
+
+
+def test_the_number_of_documents_has_a_bound(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_store, "MOST_DOCUMENTS", 1)
+    assert store.keep_document("audit", {}, after=0) == 1
+    assert store.keep_document("audit", {}, after=1) == 2
+    with pytest.raises(JobInvalid, match="1 documents already"):
+        store.keep_document("mirror", {}, after=0)

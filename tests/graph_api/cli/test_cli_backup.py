@@ -169,6 +169,7 @@ def test_what_an_entry_rests_on_is_copied_after_it(
     run("backup", tmp_path / "copy", "--data", make().grow(1).path)
     journal = order.index("journal.sqlite")
     assert order.index("stewards.sqlite") < journal
+    assert order.index("jobs.sqlite") < journal
     assert order.index("inbox.sqlite") > journal
     assert order.index("access.sqlite") > journal
 

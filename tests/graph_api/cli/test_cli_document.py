@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import typer
 
-from graph_api.cli import app, seconds
+from graph_api.cli import app
 from graph_api.cli_document import commands, document, example_lines
+from graph_api.cli_session import seconds
 
 COMMANDS = dict(commands())
 CONTRACT = """
@@ -26,7 +27,8 @@ proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
 evidence list, evidence show, evidence erase,
 stewards list, stewards keys, stewards rotate-key, stewards add-key, stewards retire-key,
 ingest, pull posthog, pull glitchtip, facts query, classify explain,
-classify rerun
+classify rerun, schedules list, schedules set, schedules pause, schedules resume,
+schedules remove, jobs list, jobs show, jobs run, jobs again, jobs letters
 """
 
 
@@ -71,12 +73,23 @@ def test_rows_may_be_had_in_every_format() -> None:
     assert without == {
         *(("up",), ("demo",), ("tokens", "revoke"), ("projects", "upstream")),
         ("proofs", "bundle"),
+        *(("schedules", name) for name in ("pause", "resume", "remove")),
     }
 
 
 def test_the_groups_explain_themselves(run: Callable[..., Any]) -> None:
     assert isinstance(app, typer.Typer)
-    for group in ("projects", "tokens", "proposals", "proofs", "ontology", "stewards", "evidence"):
+    for group in (
+        "projects",
+        "tokens",
+        "proposals",
+        "proofs",
+        "ontology",
+        "stewards",
+        "evidence",
+        "schedules",
+        "jobs",
+    ):
         assert run(group, "--help").code == 0
 
 
