@@ -51,6 +51,10 @@ class Ids:
     def grant(self, project: str, grantee: str) -> str:
         return self.instance("grant", project, grantee)
 
+    def signing_key(self, holder: str, key_id: str) -> str:
+        """The key of this principal (its slug) with this hash, 8 hexadecimal digits."""
+        return self.instance("signing-key", holder, key_id)
+
     def service(self, project: str, name: str) -> str:
         return self.instance("service", project, name)
 

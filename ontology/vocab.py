@@ -53,6 +53,7 @@ class Fo:
     Steward: Final = FO + "Steward"
     Role: Final = FO + "Role"
     Grant: Final = FO + "Grant"
+    SigningKey: Final = FO + "SigningKey"
     NamedGraph: Final = FO + "NamedGraph"
     Proposal: Final = FO + "Proposal"
     Validation: Final = FO + "Validation"
@@ -118,6 +119,9 @@ class Fo:
     onProject: Final = FO + "onProject"
     onGraph: Final = FO + "onGraph"
     autoApplyLimit: Final = FO + "autoApplyLimit"
+    keyHolder: Final = FO + "keyHolder"
+    publicKey: Final = FO + "publicKey"
+    retired: Final = FO + "retired"
     # --- properties: proposals, validations, decisions, proofs
     state: Final = FO + "state"
     author: Final = FO + "author"
@@ -134,6 +138,7 @@ class Fo:
     concernsProposal: Final = FO + "concernsProposal"
     evidence: Final = FO + "evidence"
     reverts: Final = FO + "reverts"
+    signedWith: Final = FO + "signedWith"
     # --- properties: services and what they do
     inProject: Final = FO + "inProject"
     offers: Final = FO + "offers"

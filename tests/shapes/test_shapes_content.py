@@ -150,6 +150,10 @@ SOUND = {
         ex:z a fo:Steward ; fo:slug "z" ; fo:stewardOf ex:shop ; fo:hasRole fo:StewardRole .""",
     "grant": """ex:x a fo:Grant ; fo:grantee ex:bot ; fo:onProject ex:shop ; fo:onGraph ex:graph ;
         fo:autoApplyLimit 0 .""",
+    "signing key": """ex:x a fo:SigningKey ; fo:keyHolder ex:bot ;
+        fo:publicKey "example.org/bot+0a1b2c3d+AaIwmhMhzBR6IdtH7Ss73smjXTRjAcuoe9KANmEhcDVo" .
+        ex:y a fo:SigningKey ; rdfs:label "old" ; fo:keyHolder ex:bot ; fo:retired true ;
+        fo:publicKey "bot+0a1b2c3d+AaIwmhMhzBR6IdtH7Ss73smjXTRjAcuoe9KANmEhcDVo" .""",
     "rule": """ex:x a fo:ClassificationRule ; rdfs:label "x" ; fo:source "otel.span" ;
         fo:priority 5 ; fo:classifiesAs fo:HttpRoute ; fo:operationKind "http-call" ;
         fo:nameTemplate "a {b.c|d} e" ; fo:whenKind "server" ; fo:whenAttribute "a.b|c" ;
@@ -194,6 +198,8 @@ KUBERNETES = """ex:x a fo:KubernetesAsset ; fo:assetId "x" ; fo:locatorNamespace
     fo:locatorWorkload "deployment/x" """
 PERSON = 'ex:x a fo:Person ; fo:slug "x"'
 GRANT = "ex:x a fo:Grant ; fo:grantee ex:bot ; fo:onGraph ex:graph"
+PUBLIC_KEY = 'fo:publicKey "bot+0a1b2c3d+AaIwmhMhzBR6IdtH7Ss73smjXTRjAcuoe9KANmEhcDVo"'
+KEY = f"ex:x a fo:SigningKey ; fo:keyHolder ex:bot ; {PUBLIC_KEY}"
 RULE = """ex:x a fo:ClassificationRule ; rdfs:label "x" ; fo:source "otel.span" ; fo:priority 5 ;
     fo:classifiesAs fo:HttpRoute ; fo:operationKind "http" ; fo:nameTemplate "x" """
 REDACTION = """ex:x a fo:RedactionRule ; rdfs:label "x" ; fo:priority 5 ;
@@ -386,6 +392,14 @@ UNSOUND = [
     ("Grant-autoApplyLimit", f"{GRANT} ; fo:autoApplyLimit -1 ."),
     ("Grant-autoApplyLimit", f'{GRANT} ; fo:autoApplyLimit "many" .'),
     ("only-of-grants", f"{SERVICE} ; fo:autoApplyLimit 9 ."),
+    ("SigningKey-keyHolder", f"ex:x a fo:SigningKey ; {PUBLIC_KEY} ."),
+    ("SigningKey-keyHolder", f"ex:x a fo:SigningKey ; {PUBLIC_KEY} ; fo:keyHolder ex:ann ."),
+    ("SigningKey-publicKey", "ex:x a fo:SigningKey ; fo:keyHolder ex:bot ."),
+    ("SigningKey-publicKey", 'ex:x a fo:SigningKey ; fo:keyHolder ex:bot ; fo:publicKey "k" .'),
+    ("SigningKey-retired", f"{KEY} ; fo:retired false ."),
+    ("SigningKey-retired", f'{KEY} ; fo:retired "yes" .'),
+    ("only-of-signing-keys", f"{SERVICE} ; fo:retired true ."),
+    ("only-of-signing-keys", f"{SERVICE} ; fo:keyHolder ex:bot ."),
     ("NamedGraph-restricted", 'ex:x a fo:NamedGraph ; fo:restricted "yes" .'),
     ("only-of-named-graphs", "ex:x fo:restricted true ."),
     ("system-only", "ex:x a fo:Proposal ."),
