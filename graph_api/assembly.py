@@ -63,7 +63,6 @@ from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
-from proofs.decider import POLICY_PRINCIPAL
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta, steward_slug
@@ -71,7 +70,7 @@ from proofs.governance import OPERATOR, STEWARD
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
-from proofs.policy import Policy
+from proofs.policy import POLICY_PRINCIPAL, Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import INGEST, Access

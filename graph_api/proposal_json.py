@@ -27,6 +27,7 @@ _STATUS: dict[str, int] = {
 }
 
 _TITLES: dict[type[errors.GateError], tuple[int, str, str]] = {
+    errors.SignatureRefused: (422, "signature-refused", "The signature is not taken"),
     errors.Forbidden: (403, "forbidden", "You may not do this"),
     errors.UnknownProject: (404, "unknown-project", "There is no such project"),
     errors.UnknownGraph: (404, "unknown-graph", "There is no such graph"),
@@ -52,6 +53,9 @@ def proposal_json(view: ProposalView, published: int) -> dict[str, Any]:
         "project": view.project,
         "graphs": list(view.graphs),
         "author": view.author,
+        "signature": {"key": view.signed_with, "sha256": view.signature}
+        if view.signature
+        else None,
         "rationale": view.rationale,
         "hold": view.hold or None,
         "submitted_at": view.submitted_at,

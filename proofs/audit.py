@@ -19,6 +19,7 @@ from ontology.errors import StoreError
 from ontology.ids import Ids
 from ontology.store import SYSTEM_GRAPHS, GraphStore
 from ontology.terms import Delta, graph_of, line, sha256
+from proofs.audit_signatures import SignatureAudit
 from proofs.checkpoint import (
     Checkpoint,
     VerifierKey,
@@ -87,11 +88,13 @@ class _Replay:
     blobs: dict[str, int] = field(default_factory=dict)
     whole: bool = True
 
-    def refer(self, entry: Entry) -> None:
+    def refer(self, entry: Entry, signed: Sequence[str]) -> None:
         proof, document = entry.proof, entry.submission
         digests = [proof.delta.additions.sha256, proof.delta.removals.sha256, *entry.reasons]
         if proof.report is not None:
             digests.append(proof.report.sha256)
+        if proof.signature is not None:
+            digests += [proof.signature, *signed]
         if document is not None and proof.submission is not None:
             digests += [proof.submission, document.source_sha256]
             digests += [document.additions, document.removals]
@@ -146,16 +149,18 @@ class Auditor:
         tree = AuditCheck("entries, tree and checkpoints")
         blobs = AuditCheck("blobs")
         graph = AuditCheck("graph state")
+        signatures = AuditCheck("authors' signatures")
         replay = _Replay()
         with self._readable(tree):
             integrity = self._journal.integrity()
             if integrity != "ok":
                 tree.find(f"{self._journal.path.name}: {integrity}")
-            self._replay(head, replay, tree, graph)
+            self._replay(head, replay, tree, graph, signatures)
         with self._readable(blobs):
             self._check_blobs(blobs, replay)
         checks = [tree, blobs, graph]
         checks += self.check_folders() if folders is None else folders
+        checks.append(signatures)
         state, quads = self._check_store(graph, replay.expected)
         checks.append(self._check_inferred())
         if rebuilt is not None:
@@ -170,8 +175,17 @@ class Auditor:
         except JournalError as error:
             check.find(f"{self._journal.path.name}: {error}")
 
-    def _replay(self, head: int, replay: _Replay, tree: AuditCheck, graph: AuditCheck) -> None:
+    def _replay(
+        self,
+        head: int,
+        replay: _Replay,
+        tree: AuditCheck,
+        graph: AuditCheck,
+        signatures: AuditCheck,
+    ) -> None:
         """Follows the journal from its first entry, into ``replay``."""
+        authors = SignatureAudit(self._journal, self._ids.graph("governance"), self._verifier.label)
+        signed = 0
         checkpoints = dict(self._journal.checkpoints())
         hashes = self._journal.leaf_hashes(0, head + 1)
         for index, leaf in self._journal.leaves():
@@ -183,7 +197,13 @@ class Auditor:
             if index >= len(hashes) or hashes[index] != hashed:
                 tree.find(f"entry {index} of the journal: its stored leaf hash is another one")
             self._check_checkpoint(index, replay.frontier, checkpoints.pop(index + 1, None), tree)
-            self._check_entry(index, leaf, replay, tree, graph)
+            entry = self._check_entry(index, leaf, replay, tree, graph)
+            if entry is not None:
+                findings, blobs = authors.follow(entry)
+                replay.refer(entry, blobs)
+                signed += entry.signature is not None
+                for finding in findings:
+                    signatures.find(finding)
             replay.count += 1
             if index % 256 == 0:
                 self._progress("replaying the journal", index, head)
@@ -191,6 +211,7 @@ class Auditor:
             tree.find(f"checkpoint {size} of the journal belongs to none of its entries")
         self._check_running(head, replay, tree)
         tree.detail = f"{replay.count} entries"
+        signatures.detail = f"{signed} signed entries"
 
     def _check_checkpoint(
         self, index: int, frontier: Frontier, note: str | None, tree: AuditCheck
@@ -217,16 +238,15 @@ class Auditor:
 
     def _check_entry(
         self, index: int, leaf: bytes, replay: _Replay, tree: AuditCheck, graph: AuditCheck
-    ) -> None:
+    ) -> Entry | None:
         previous, replay.previous = replay.previous, leaf_hash(leaf).hex()
         try:
             entry = load_entry(self._journal, index, leaf, self._verifier)
         except ProofError as error:
             tree.find(str(error))
             replay.whole = False
-            return
+            return None
         proof, state = entry.proof, replay.state
-        replay.refer(entry)
         if proof.previous != previous:
             tree.find(f"entry {index} of the journal does not follow the one before it")
         if index == 0:
@@ -239,6 +259,7 @@ class Auditor:
             self._apply(index, entry.delta, state, replay.expected, graph)
         if proof.state_after != state.digest():
             graph.find(f"entry {index} ends with another graph state than its delta leads to")
+        return entry
 
     @staticmethod
     def _apply(

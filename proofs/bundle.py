@@ -2,7 +2,8 @@
 
 Invariant: a bundle has one spelling. It is canonical JSON (RFC 8785) of exactly these members, and
 ``digest`` is the SHA-256 of the rest, so a changed byte shows even in parts that no signature of a
-known key covers, such as the cosignature of a witness the reader doesn't know.
+known key covers, such as the cosignature of a witness the reader doesn't know. Where the author
+signed, there is a member more, ``signature``, and the version is 2; all else is as in version 1.
 The format is described in ``docs/proofs.md``.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from proofs.statement import Members, canonical_json, load_canonical_json
 
 BUNDLE_MEDIA_TYPE = "application/vnd.fractalops.bundle+json"
 BUNDLE_VERSION = 1
+SIGNED_VERSION = 2
+"""The version of bundles with the author's own signature."""
 
 _MEMBERS = {
     *("mediaType", "version", "log", "index", "envelope", "checkpoint", "inclusion", "delta"),
@@ -55,8 +58,30 @@ class Consistency:
 
 
 @dataclass(frozen=True)
+class Enrolment:
+    """The entry that states a key: its index and leaf, the way to the root of the bundle's
+    checkpoint, and its additions as sorted canonical N-Quads text."""
+
+    index: int
+    leaf: bytes
+    inclusion: tuple[bytes, ...]
+    additions: str
+
+
+@dataclass(frozen=True)
+class SignedProposal:
+    """What the author signed: the envelope, and the change where the entry's own is another;
+    ``enrolment`` states the author's key."""
+
+    envelope: bytes
+    delta: Delta | None
+    enrolment: Enrolment
+
+
+@dataclass(frozen=True)
 class Bundle:
-    """A read bundle. ``delta`` is None where it was withheld from the reader."""
+    """A read bundle. ``delta`` is None where it was withheld from the reader, ``signature`` where
+    the entry's author signed nothing."""
 
     log_key: VerifierKey
     index: int
@@ -65,6 +90,7 @@ class Bundle:
     inclusion: tuple[bytes, ...]
     delta: Delta | None
     consistency: Consistency | None
+    signature: SignedProposal | None = None
 
 
 def make_bundle(
@@ -76,26 +102,39 @@ def make_bundle(
     inclusion: Sequence[bytes],
     delta: Delta | None,
     consistency: Consistency | None = None,
+    signature: SignedProposal | None = None,
 ) -> bytes:
     """The bundle of one entry; ``leaf`` is the exact bytes of its envelope.
 
     ``checkpoint`` is the signed note, with any cosignatures, that ``inclusion`` leads to.
     """
-    body = {
+    body: dict[str, Any] = {
         "mediaType": BUNDLE_MEDIA_TYPE,
-        "version": BUNDLE_VERSION,
+        "version": BUNDLE_VERSION if signature is None else SIGNED_VERSION,
         "log": {"key": str(log_key)},
         "index": index,
         "envelope": base64.b64encode(leaf).decode(),
         "checkpoint": checkpoint,
-        "inclusion": [base64.b64encode(item).decode() for item in inclusion],
-        "delta": delta and {"additions": delta.additions, "removals": delta.removals},
+        "inclusion": _texts(inclusion),
+        "delta": _halves(delta),
         "consistency": consistency
         and {
             "checkpoint": consistency.checkpoint,
-            "proof": [base64.b64encode(item).decode() for item in consistency.proof],
+            "proof": _texts(consistency.proof),
         },
     }
+    if signature is not None:
+        enrolment = signature.enrolment
+        body["signature"] = {
+            "envelope": base64.b64encode(signature.envelope).decode(),
+            "delta": _halves(signature.delta),
+            "enrolment": {
+                "index": enrolment.index,
+                "envelope": base64.b64encode(enrolment.leaf).decode(),
+                "inclusion": _texts(enrolment.inclusion),
+                "additions": enrolment.additions,
+            },
+        }
     return canonical_json({**body, "digest": body_digest(body)})
 
 
@@ -110,11 +149,13 @@ def read_bundle(data: bytes) -> Bundle:
 def load_document(data: bytes) -> dict[str, Any]:
     """The members of a bundle, canonical to the byte; its digest is not checked here."""
     document = load_canonical_json(data, "the bundle")
-    members = Members(document, _MEMBERS, "the bundle")
-    if members.text("mediaType") != BUNDLE_MEDIA_TYPE or members.count("version") != BUNDLE_VERSION:
+    members = _members(document)
+    version = SIGNED_VERSION if "signature" in document else BUNDLE_VERSION
+    if members.text("mediaType") != BUNDLE_MEDIA_TYPE or members.count("version") != version:
         raise MalformedBundle(
             f"this is {members.text('mediaType')} version {members.count('version')}; this program "
-            f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}"
+            f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}, and version {SIGNED_VERSION} with"
+            " a signature"
         )
     members.sha256("digest")
     return dict(document)
@@ -122,12 +163,8 @@ def load_document(data: bytes) -> dict[str, Any]:
 
 def parts(document: dict[str, Any]) -> Bundle:
     """The values in the members of a bundle."""
-    members = Members(document, _MEMBERS, "the bundle")
+    members = _members(document)
     log = Members(document["log"], {"key"}, "the log of the bundle")
-    delta = None
-    if document["delta"] is not None:
-        halves = Members(document["delta"], {"additions", "removals"}, "the delta of the bundle")
-        delta = Delta(halves.any_text("additions"), halves.any_text("removals"))
     consistency = None
     if document["consistency"] is not None:
         names = {"checkpoint", "proof"}
@@ -139,9 +176,46 @@ def parts(document: dict[str, Any]) -> Bundle:
         leaf=decode_base64(members.text("envelope")),
         checkpoint=members.text("checkpoint"),
         inclusion=_hashes(members, "inclusion"),
-        delta=delta,
+        delta=_delta(document["delta"], "the delta of the bundle"),
         consistency=consistency,
+        signature=_signature(document["signature"]) if "signature" in document else None,
     )
+
+
+def _members(document: Any) -> Members:
+    signed = isinstance(document, Mapping) and "signature" in document
+    return Members(document, _MEMBERS | ({"signature"} if signed else set()), "the bundle")
+
+
+def _delta(value: Any, what: str) -> Delta | None:
+    if value is None:
+        return None
+    halves = Members(value, {"additions", "removals"}, what)
+    return Delta(halves.any_text("additions"), halves.any_text("removals"))
+
+
+def _signature(value: Any) -> SignedProposal:
+    signed = Members(value, {"envelope", "delta", "enrolment"}, "the signature of the bundle")
+    names = {"index", "envelope", "inclusion", "additions"}
+    enrolment = Members(signed.value["enrolment"], names, "the enrolment of the bundle")
+    return SignedProposal(
+        decode_base64(signed.text("envelope")),
+        _delta(signed.value["delta"], "the delta of the signature"),
+        Enrolment(
+            enrolment.count("index"),
+            decode_base64(enrolment.text("envelope")),
+            _hashes(enrolment, "inclusion"),
+            enrolment.text("additions"),
+        ),
+    )
+
+
+def _halves(delta: Delta | None) -> dict[str, str] | None:
+    return None if delta is None else {"additions": delta.additions, "removals": delta.removals}
+
+
+def _texts(hashes: Sequence[bytes]) -> list[str]:
+    return [base64.b64encode(item).decode() for item in hashes]
 
 
 def _hashes(members: Members, name: str) -> tuple[bytes, ...]:

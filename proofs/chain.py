@@ -46,6 +46,7 @@ class Draft:
     ontology: str | None = None
     rules: str | None = None
     evidence: tuple[str, ...] | EvidenceDigest = ()
+    signature: str | None = None
 
 
 class Chain:
@@ -155,6 +156,7 @@ class Chain:
             delta=delta_digests(added, removed),
             state_before=self._state.digest(),
             state_after=state.digest(),
+            signature=draft.signature,
         )
         subjects = delta_subjects(added, removed) or _document_subject(draft)
         payload = build(statement(subjects, proof.to_dict()))

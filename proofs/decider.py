@@ -18,7 +18,7 @@ from ontology.terms import Delta
 from proofs.check import Checked, Checker, refusal
 from proofs.errors import BadSubmission, Forbidden, Invalid, WrongState
 from proofs.governance import OPERATOR
-from proofs.policy import FOUR_EYES, Policy
+from proofs.policy import FOUR_EYES, POLICY_PRINCIPAL, Policy
 from proofs.projections import Projections, format_time
 from proofs.proposal import (
     APPLIED,
@@ -38,7 +38,6 @@ from shapes.errors import ValidationFailed
 
 LOGGER = logging.getLogger(__name__)
 
-POLICY_PRINCIPAL = "policy"
 TIME_LOCK = "time lock"
 MOST_EXPIRED = 100
 """Waiting proposals that are looked at in one turn."""
@@ -221,6 +220,7 @@ class Decider:
         report = checked.report
         try:
             self._rules.refuse_restriction_change(asked, self._projections.store.holds)
+            self._rules.refuse_key_change(self._projections.governance, view.author, asked)
         except Forbidden as error:
             report = refusal(self._ids.graph("governance"), str(error))
         if not report.conforms:

@@ -26,6 +26,7 @@ Every error says what was wrong and what to do next; a caller that wants one net
     ├── LogForked                 the journal and what was published of it contradict each other
     ├── GateError                 a submission the gate does not take
     │   ├── BadSubmission         unparsable, too large, or not a delta
+    │   ├── SignatureRefused      its author's signature is not of this, or by no key that holds
     │   ├── Forbidden             the principal may not do this
     │   ├── UnknownProject
     │   ├── UnknownGraph
@@ -152,6 +153,10 @@ class BadSubmission(GateError):
         self.kind = kind
         self.line = line
         self.column = column
+
+
+class SignatureRefused(GateError):
+    """A proposal came signed, and the signature is not one of this proposal by its author."""
 
 
 class Forbidden(GateError):

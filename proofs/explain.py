@@ -7,7 +7,7 @@ index is only the way to find it. What is inferred is led back to triples that e
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pyoxigraph import Literal, NamedNode, Quad
@@ -15,16 +15,22 @@ from pyoxigraph import Literal, NamedNode, Quad
 from ontology.entailment_derivation import Derivation, derive
 from ontology.store import GraphStore
 from ontology.terms import graph_of, line
-from proofs.bundle import Consistency, make_bundle
+from ontology.vocab import Fo
+from proofs.bundle import Consistency, Enrolment, SignedProposal, make_bundle
 from proofs.bundle import Delta as BundleDelta
 from proofs.checkpoint import VerifierKey, cosigners, parse_note
+from proofs.delta import DeltaDigests
 from proofs.errors import JournalCorrupt
+from proofs.governance import SigningKey, read_governance
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.merkle import NodeReader, consistency_proof, inclusion_proof, node_hash
 from proofs.predicate import Proof
-from proofs.projections import load_entry
+from proofs.projections import Entry, load_entry
 from proofs.proposal import ProposalView
+from proofs.signed_proposal import open_proposal, signing_key_of
+
+_BOOLEAN = "http://www.w3.org/2001/XMLSchema#boolean"
 
 
 @dataclass(frozen=True)
@@ -111,10 +117,61 @@ class Explainer:
             checkpoint=self._journal.checkpoint(size),
             inclusion=inclusion_proof(index, size, self._nodes(size)),
             consistency=self._second(index, size, since),
-            delta=BundleDelta(
-                self._journal.blob(delta.additions.sha256).decode(),
-                self._journal.blob(delta.removals.sha256).decode(),
+            delta=self._delta(delta),
+            signature=self._signed(entry, size),
+        )
+
+    def _delta(self, delta: DeltaDigests) -> BundleDelta:
+        return BundleDelta(
+            self._journal.blob(delta.additions.sha256).decode(),
+            self._journal.blob(delta.removals.sha256).decode(),
+        )
+
+    def _signed(self, entry: Entry, size: int) -> SignedProposal | None:
+        """The author's signature of an entry, with the entry that states the key."""
+        proof = entry.proof
+        if entry.signature is None or proof.principal is None:
+            return None
+        governance = read_governance(self._governance())
+        label = signing_key_of(entry.signature)
+        keys = governance.keys_of(proof.principal)
+        key = next((k for k in keys if k.verifier.label == label), None)
+        index = None if key is None else self.enrolled(key)
+        if key is None or index is None:
+            raise JournalCorrupt(
+                f"entry {entry.index} is signed with {label}, which the graph does not name: run"
+                " 'fractalops proofs audit'"
+            )
+        asked = open_proposal(entry.signature, key.verifier).delta
+        leaf = self._journal.leaf(index)
+        stating = load_entry(self._journal, index, leaf, self._verifier)
+        return SignedProposal(
+            entry.signature,
+            None if asked == proof.delta else self._delta(asked),
+            Enrolment(
+                index,
+                leaf,
+                tuple(inclusion_proof(index, size, self._nodes(size))),
+                self._journal.blob(stating.proof.delta.additions.sha256).decode(),
             ),
+        )
+
+    def _governance(self) -> Iterable[Quad]:
+        return self._store.match(graph=NamedNode(self._store.ids.graph("governance")))
+
+    def enrolled(self, key: SigningKey) -> int | None:
+        """The entry that states a key: from then on it is its holder's."""
+        return self._origin_in_governance(key.iri, Fo.publicKey, Literal(str(key.verifier)))
+
+    def retired(self, key: SigningKey) -> int | None:
+        """The entry that retired a key; ``None`` for one that holds."""
+        true = Literal("true", datatype=NamedNode(_BOOLEAN))
+        return self._origin_in_governance(key.iri, Fo.retired, true)
+
+    def _origin_in_governance(self, subject: str, predicate: str, value: Literal) -> int | None:
+        graph = NamedNode(self._store.ids.graph("governance"))
+        return self._index.origin(
+            line(Quad(NamedNode(subject), NamedNode(predicate), value, graph))
         )
 
     def _second(self, index: int, size: int, since: int | None) -> Consistency | None:

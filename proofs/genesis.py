@@ -6,6 +6,7 @@ founded alike differ in nothing but their names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 
 from pyoxigraph import Literal, NamedNode, Quad, RdfFormat, parse
@@ -14,9 +15,9 @@ from ontology.ids import Ids
 from ontology.library import ontology_turtle, rules_turtle
 from ontology.terms import Delta, canonical_quad, in_named_graph, skolemise
 from ontology.vocab import Fo, Rdf, Rdfs
-from proofs.decider import POLICY_PRINCIPAL
 from proofs.governance import ROLE_IRIS
-from proofs.policy import ORGANISATION_GRAPHS, STEWARD_LIMIT
+from proofs.note import VerifierKey
+from proofs.policy import ORGANISATION_GRAPHS, POLICY_PRINCIPAL, STEWARD_LIMIT
 from shapes.library import shapes_turtle
 
 _XSD = "http://www.w3.org/2001/XMLSchema#"
@@ -80,9 +81,16 @@ def genesis_delta(ids: Ids, organisation: str, operator: str, time_lock: timedel
 
 
 def project_delta(
-    ids: Ids, organisation: str, slug: str, label: str, *, restricted: bool = False
+    ids: Ids,
+    organisation: str,
+    slug: str,
+    label: str,
+    *,
+    restricted: bool = False,
+    key: VerifierKey | None = None,
 ) -> Delta:
-    """Founding a project: itself, its lineage graph, its steward and the steward's grant."""
+    """Founding a project: itself, its lineage graph, its steward with its ``key``, and the
+    steward's grant."""
     writer = GovernanceWriter(ids)
     project, graph = ids.project(slug), ids.lineage_graph(slug)
     writer.iri(project, Rdf.type, Fo.Project)
@@ -105,6 +113,20 @@ def project_delta(
     writer.iri(grant, Fo.onProject, project)
     writer.iri(grant, Fo.onGraph, graph)
     writer.typed(grant, Fo.autoApplyLimit, str(STEWARD_LIMIT), "integer")
+    if key is not None:
+        _signing_key(writer, ids, name, key)
+    return Delta(frozenset(writer.quads))
+
+
+def keys_delta(
+    ids: Ids, enrolled: Iterable[tuple[str, VerifierKey]] = (), retired: Iterable[str] = ()
+) -> Delta:
+    """Enrolling keys, each of the principal with this slug, and retiring others by their IRI."""
+    writer = GovernanceWriter(ids)
+    for holder, key in enrolled:
+        _signing_key(writer, ids, holder, key)
+    for iri in retired:
+        writer.typed(iri, Fo.retired, "true", "boolean")
     return Delta(frozenset(writer.quads))
 
 
@@ -118,6 +140,14 @@ def principal_delta(ids: Ids, organisation: str, slug: str, role: str) -> Delta:
 def steward_slug(project: str) -> str:
     """The slug of the steward that a project is founded with."""
     return f"steward-{project}"
+
+
+def _signing_key(writer: GovernanceWriter, ids: Ids, holder: str, key: VerifierKey) -> None:
+    iri = ids.signing_key(holder, key.key_id.hex())
+    writer.iri(iri, Rdf.type, Fo.SigningKey)
+    writer.text(iri, Rdfs.label, key.label)
+    writer.iri(iri, Fo.keyHolder, ids.principal(holder))
+    writer.text(iri, Fo.publicKey, str(key))
 
 
 def _principal(

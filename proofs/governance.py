@@ -15,6 +15,8 @@ from types import MappingProxyType
 from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.vocab import Fo, Rdf, Rdfs
+from proofs.errors import MalformedKey
+from proofs.note import ED25519, VerifierKey
 
 ANALYST = "analyst"
 STEWARD = "steward"
@@ -60,6 +62,16 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class SigningKey:
+    """A principal's public key; nothing new is accepted by one that is ``retired``."""
+
+    iri: str
+    holder: str
+    verifier: VerifierKey
+    retired: bool
+
+
+@dataclass(frozen=True)
 class Project:
     """A project: its slug, IRI, label and the graph of what is known of it."""
 
@@ -87,6 +99,7 @@ class Governance:
     time_lock: timedelta = DEFAULT_TIME_LOCK
     approvals_needed: int = 1
     lifetime: timedelta | None = None
+    keys: tuple[SigningKey, ...] = ()
 
     def has_role(self, principal: str, role: str) -> bool:
         return role in self.roles.get(principal, frozenset())
@@ -107,6 +120,10 @@ class Governance:
         """The widest grant of this principal on this graph."""
         held = [g for g in self.grants if g.grantee == principal and g.graph == graph]
         return max(held, key=lambda grant: grant.auto_apply_limit, default=None)
+
+    def keys_of(self, principal: str) -> tuple[SigningKey, ...]:
+        """The keys of this principal, retired ones too."""
+        return tuple(key for key in self.keys if key.holder == principal)
 
     def readable_projects(self, hidden: frozenset[str]) -> list[str] | None:
         """The projects a reader from whom these graphs are hidden may see; ``None`` for all."""
@@ -184,7 +201,21 @@ def read_governance(quads: Iterable[Quad]) -> Governance:
         time_lock=DEFAULT_TIME_LOCK if time_lock is None else time_lock,
         approvals_needed=max(1, _number(policy(Fo.approvalsNeeded))),
         lifetime=None if lifetime is None else max(lifetime, MIN_LIFETIME),
+        keys=tuple(
+            SigningKey(iri, one(iri, Fo.keyHolder), key, "true" in facts[iri].get(Fo.retired, []))
+            for iri in typed(Fo.SigningKey)
+            if (key := read_key(one(iri, Fo.publicKey))) is not None
+        ),
     )
+
+
+def read_key(text: str) -> VerifierKey | None:
+    """The Ed25519 key in this text; ``None`` where there is none."""
+    try:
+        key = VerifierKey.parse(text)
+    except MalformedKey:
+        return None
+    return key if key.algorithm == ED25519 else None
 
 
 def _number(text: str) -> int:

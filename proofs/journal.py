@@ -200,6 +200,10 @@ class Journal:
             )
         return data
 
+    def holds(self, digest: str) -> bool:
+        """Whether there is a blob with this SHA-256."""
+        return self._one("SELECT 1 FROM blobs WHERE digest = ?", (digest,)) is not None
+
     def blobs(self) -> Iterator[tuple[str, bytes]]:
         """Every blob under the digest it is stored by, unchecked."""
         last = ""

@@ -33,6 +33,7 @@ from proofs.errors import (
     Conflict,
     Forbidden,
     Invalid,
+    SignatureRefused,
     WrongState,
 )
 from proofs.governance import OPERATOR, Governance
@@ -50,6 +51,7 @@ from proofs.proposal import (
     ProposalView,
 )
 from proofs.recorder import Recorder, decision, document_of
+from proofs.signatures import Signature, check_key, check_signature
 from proofs.submission import Request, check_text
 from shapes.validator import Validator
 from shapes.whole import Tell
@@ -153,6 +155,7 @@ class Ledger:
 
         Raises :class:`proofs.errors.GateError`; of these only ``Invalid`` leaves a record.
         """
+        signature = self._signature(principal, request)
         request = self._held(principal, request)
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
@@ -161,11 +164,12 @@ class Ledger:
         with self._writing:
             self._recorder.resume()
             self._authorise(principal, request.project, delta)
+            check_key(self.governance, principal, signature)
             self._refuse_conflict(principal, request.base, delta, compared)
             checked = self._checker.renewed(delta, checked)
             if not checked.delta:
                 return None
-            view = self._record_new(principal, request, checked, reverts)
+            view = self._record_new(principal, request, checked, reverts, signature)
         if view.state == INVALID:
             raise Invalid(checked.report.summary(), view.id)
         return view
@@ -173,6 +177,7 @@ class Ledger:
     def dry_run(self, principal: str, request: Request, tell: Tell | None = None) -> Checked:
         """What the shapes would say of this request, without recording anything; ``tell`` as for
         :meth:`proofs.check.Checker.check`."""
+        self._signature(principal, request)
         delta = self._skolemised(principal, request)
         self._authorise(principal, request.project, delta)
         return self._checker.check(delta, tell)
@@ -260,6 +265,9 @@ class Ledger:
 
     # --- the steps
 
+    def _signature(self, principal: str, request: Request) -> Signature | None:
+        return check_signature(self.governance, principal, request, self._chain.verifier.label)
+
     def _held(self, principal: str, request: Request) -> Request:
         """The request, to be held where it rests on what anybody may have sent. An operator who
         proposes it has looked."""
@@ -285,6 +293,7 @@ class Ledger:
         self._policy.authorise(self.governance, principal, project, delta.graphs())
         self._policy.refuse_rewriting(self.governance, principal, delta, self._states)
         self._policy.refuse_restriction_change(delta, self._store.holds)
+        self._policy.refuse_key_change(self.governance, principal, delta)
 
     def _refuse_conflict(
         self, principal: str, base: int | None, delta: Delta, compared: int | None
@@ -322,17 +331,31 @@ class Ledger:
         return head
 
     def _record_new(
-        self, principal: str, request: Request, checked: Checked, reverts: str | None
+        self,
+        principal: str,
+        request: Request,
+        checked: Checked,
+        reverts: str | None,
+        signature: Signature | None,
     ) -> ProposalView:
         moment = self._clock()
         now = format_time(moment)
         delta, report = checked.delta, checked.report
         identifier = self._new_id(moment)
-        document = document_of(identifier, principal, request, delta, now, reverts)
+        if signature is not None and self._journal.holds(signature.sha256):
+            waiting = self._waiting(principal, request.project, delta, reverts)
+            if waiting is not None:
+                return waiting
+            raise SignatureRefused(
+                "this signed proposal was taken before, and a signature is good for one: draft and"
+                f" sign it anew on the head it is at now, {self.head}"
+            )
+        signed = request if signature is not None else None
+        document = document_of(identifier, principal, request, delta, now, reverts, signature)
         if not report.conforms:
             states: tuple[str, ...] = (SUBMITTED, INVALID)
             return self._recorder.commit(
-                "invalid", now, delta, document, states, report, source=request.source
+                "invalid", now, delta, document, states, report, (), request.source, signed
             )
         verdict = self._policy.judge(self.governance, principal, delta, self._known, request.hold)
         if verdict.requires != AUTO:
@@ -341,12 +364,12 @@ class Ledger:
                 return waiting
             states = (SUBMITTED, VALID, AWAITING)
             return self._recorder.commit(
-                "submitted", now, delta, document, states, report, source=request.source
+                "submitted", now, delta, document, states, report, (), request.source, signed
             )
         states = (SUBMITTED, VALID, APPROVED, APPLIED)
         approval = decision(self._decider.policy, "approve", "", now, verdict.reason)
         return self._recorder.commit(
-            "applied", now, delta, document, states, report, [approval], request.source
+            "applied", now, delta, document, states, report, [approval], request.source, signed
         )
 
     def _waiting(

@@ -12,6 +12,9 @@ depends on the road a proposal came by.
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
   right that the operator who does it lacks, so an operator does these alone.
+- A change of signing keys is an operator's to propose and another person's to decide; only a
+  steward that is founded with its project has its first key from the start. What is stated of a
+  key stays, but that it may be retired: old proofs rest on it.
 - A project's steward may ask for new classification rules, classes and shapes, on behalf of its
   project: additions alone, about nodes of that one kind that nothing was said of in these graphs.
   Like every change to them, they need a person.
@@ -43,6 +46,7 @@ from proofs.governance import (
     STEWARD,
     Governance,
     Project,
+    read_key,
 )
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
@@ -58,6 +62,10 @@ STEWARD_LIMIT = 20_000
 MAX_ROUTINE = 64
 """Nodes that a routine change of the governance graph may state."""
 
+POLICY_PRINCIPAL = "policy"
+"""The slug of the gate's own principal, which decides where no person has to."""
+
+_KEY_PROPERTIES = frozenset({Fo.keyHolder, Fo.publicKey, Fo.retired})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _Facts = dict[str, dict[str, set[str]]]
 """What a delta states in the governance graph: values by predicate by subject."""
@@ -83,6 +91,7 @@ class Policy:
         self._ids = ids
         self._shared = {ids.graph(name): name for name in ORGANISATION_GRAPHS}
         self._governance_graph = ids.graph("governance")
+        self._own = ids.principal(POLICY_PRINCIPAL)
 
     def authorise(
         self, governance: Governance, principal: str, project: str | None, graphs: Iterable[str]
@@ -267,6 +276,7 @@ class Policy:
             or self._is_lineage_graph(subject, facts)
             or self._is_steward(subject, facts)
             or self._is_grant(subject, facts)
+            or self._is_first_key(subject, facts)
             or self._is_reader(subject, facts)
             for subject in facts
         )
@@ -321,6 +331,24 @@ class Policy:
             and int(limit) <= STEWARD_LIMIT
         )
 
+    def _is_first_key(self, subject: str, facts: _Facts) -> bool:
+        about = facts[subject]
+        stated = {Rdfs.label, Fo.keyHolder, Fo.publicKey}
+        holder = _only(about, Fo.keyHolder)
+        return (
+            _states(about, {Fo.SigningKey}, stated)
+            and holder in facts
+            and self._is_steward(holder, facts)
+            and subject == self._key_iri(holder, _only(about, Fo.publicKey))
+        )
+
+    def _key_iri(self, holder: str, text: str) -> str:
+        """The IRI that the key in this text has, or nothing where it is none."""
+        key, slug = read_key(text), holder.rpartition("/")[2]
+        if key is None or holder != self._ids.principal(slug or "-"):
+            return ""
+        return self._ids.signing_key(slug, key.key_id.hex())
+
     def _is_reader(self, subject: str, facts: _Facts) -> bool:
         about = facts[subject]
         roles = about.get(Fo.hasRole, set())
@@ -337,6 +365,45 @@ class Policy:
 
     def _new_project(self, iri: str, facts: _Facts) -> bool:
         return iri in facts and self._is_project(iri, facts)
+
+    def refuse_key_change(self, governance: Governance, principal: str, delta: Delta) -> None:
+        """Signing keys are enrolled whole and then at most retired, and not by their holders.
+
+        Raises :class:`Forbidden`.
+        """
+        known = {key.iri: key for key in governance.keys}
+        new: _Facts = {}
+        for quad in delta.quads:
+            subject, predicate, value = quad.subject, quad.predicate.value, quad.object
+            assert isinstance(subject, NamedNode)
+            assert isinstance(value, NamedNode | Literal)
+            about_keys = predicate in _KEY_PROPERTIES or (
+                predicate == Rdf.type and value.value == Fo.SigningKey
+            )
+            if graph_of(quad) != self._governance_graph or not (
+                about_keys or subject.value in known
+            ):
+                continue
+            if not governance.has_role(principal, OPERATOR) and principal != self._own:
+                raise Forbidden(
+                    f"signing keys are enrolled and retired by operators, not by <{principal}>:"
+                    " ask one for 'fractalops stewards rotate-key'"
+                )
+            if quad in delta.removals or (subject.value in known and predicate != Fo.retired):
+                raise Forbidden(
+                    f"what is stated of {subject} stays, for proofs rest on it: retire the key"
+                    " with fo:retired true, and enrol another"
+                )
+            about = new.setdefault(subject.value, {})
+            about.setdefault(predicate, set()).add(value.value)
+        for iri, about in new.items():
+            text, holder = _only(about, Fo.publicKey), _only(about, Fo.keyHolder)
+            if iri in known or iri == self._key_iri(holder, text):
+                continue
+            raise Forbidden(
+                f"<{iri}> is not the IRI of a signing key with this fo:publicKey and this"
+                " fo:keyHolder: 'fractalops stewards rotate-key' states one as it must be"
+            )
 
     def refuse_restriction_change(self, delta: Delta, holds: Callable[[str], bool]) -> None:
         """A graph is restricted while it is empty or never: the merge may have its triples.

@@ -115,8 +115,9 @@ class Proof:
 
     ``previous`` is the leaf hash of the entry before this one, ``state_before`` and
     ``state_after`` are graph state digests, ``reverts`` names the proposal whose inverse this is,
-    and ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest
-    of the bytes as they came.
+    ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest
+    of the bytes as they came; ``signature`` that of the envelope that its author signed, where it
+    did.
     """
 
     kind: str
@@ -138,6 +139,7 @@ class Proof:
     ontology: str | None = None
     rules: str | None = None
     evidence: tuple[str, ...] | EvidenceDigest = ()
+    signature: str | None = None
 
     @property
     def applies(self) -> bool:
@@ -145,7 +147,7 @@ class Proof:
         return self.kind in APPLYING_KINDS
 
     def to_dict(self) -> dict[str, Any]:
-        """The predicate as JSON members; every member is always there."""
+        """The predicate as JSON members; every member but ``signature`` is always there."""
         evidence: Any
         if isinstance(self.evidence, EvidenceDigest):
             evidence = {"sha256": self.evidence.sha256, "count": self.evidence.count}
@@ -172,12 +174,15 @@ class Proof:
             "delta": self.delta.to_dict(),
             "state_before": self.state_before,
             "state_after": self.state_after,
+            # What is unsigned looks as it did before anything was signed.
+            **({} if self.signature is None else {"signature": self.signature}),
         }
 
     @classmethod
     def from_dict(cls, value: Any) -> Proof:
         """The proof of a predicate; :class:`MalformedStatement` names the member that is wrong."""
-        members = Members(value, _MEMBERS, "the predicate")
+        signed = isinstance(value, Mapping) and "signature" in value
+        members = Members(value, _MEMBERS | ({"signature"} if signed else set()), "the predicate")
         kind = members.text("kind")
         if kind not in KINDS:
             raise MalformedStatement(f"the predicate is of kind {kind!r}, not of {sorted(KINDS)}")
@@ -197,10 +202,11 @@ class Proof:
             shapes=members.optional_sha256("shapes"),
             ontology=members.optional_sha256("ontology"),
             rules=members.optional_sha256("rules"),
-            evidence=_evidence(members.value["evidence"]),
-            delta=_delta(members.value["delta"]),
+            evidence=read_evidence(members.value["evidence"]),
+            delta=read_delta(members.value["delta"]),
             state_before=members.sha256("state_before"),
             state_after=members.sha256("state_after"),
+            signature=members.sha256("signature") if signed else None,
         )
 
 
@@ -298,7 +304,8 @@ def _report(value: Any) -> ReportDigest | None:
     return ReportDigest(members.sha256("sha256"), members.boolean("conforms"))
 
 
-def _evidence(value: Any) -> tuple[str, ...] | EvidenceDigest:
+def read_evidence(value: Any) -> tuple[str, ...] | EvidenceDigest:
+    """Evidence from its JSON form: the commitments, or the digest of their list."""
     if isinstance(value, Mapping):
         members = Members(value, {"sha256", "count"}, "the evidence")
         return EvidenceDigest(members.sha256("sha256"), members.count("count"))
@@ -312,7 +319,8 @@ def _evidence(value: Any) -> tuple[str, ...] | EvidenceDigest:
     return tuple(value)
 
 
-def _delta(value: Any) -> DeltaDigests:
+def read_delta(value: Any) -> DeltaDigests:
+    """The digests of both halves of a delta, from their JSON form."""
     members = Members(value, {"additions", "removals"}, "the delta")
     halves = []
     for name in ("additions", "removals"):

@@ -48,6 +48,7 @@ class Entry:
     delta: Delta
     report: dict[str, Any] | None
     reasons: dict[str, str]
+    signature: bytes | None = None
 
     @property
     def applies(self) -> bool:
@@ -91,6 +92,7 @@ def _load(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> E
             for decision in proof.decisions
             if decision.reason_sha256
         },
+        signature=journal.blob(proof.signature) if proof.signature else None,
     )
 
 
@@ -351,6 +353,8 @@ class Projections:
             submitted_at=submission.submitted_at,
             reverts=submission.reverts,
             hold=submission.hold,
+            signature=submission.signature,
+            signed_with=submission.signed_with,
             restricted=bool(governance.restricted.intersection(submission.graphs)),
             submission=proof.submission or "",
         )

@@ -63,7 +63,8 @@ class Submission:
 
     Digests are SHA-256 in hexadecimal; ``additions`` and ``removals`` are those of the canonical
     N-Quads, ``source_sha256`` that of the bytes as they came, ``base`` the head it was drafted on;
-    ``hold`` says why a person has to decide, where policy might have let it pass.
+    ``hold`` says why a person has to decide, where policy might have let it pass; ``signature`` is
+    the digest of the envelope that the author signed, ``signed_with`` the IRI of the key.
     """
 
     id: str
@@ -82,12 +83,15 @@ class Submission:
     reverts: str | None
     submitted_at: str
     hold: str = ""
+    signature: str = ""
+    signed_with: str = ""
 
     def to_bytes(self) -> bytes:
         value = asdict(self)
-        if not self.hold:
-            # Most have none, and then look as they did before there were any.
-            del value["hold"]
+        for name in ("hold", "signature", "signed_with"):
+            if not value[name]:
+                # A document without one looks as it did before there were any.
+                del value[name]
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
     @classmethod
@@ -149,6 +153,8 @@ class ProposalView:
     time_lock_until: str | None = None
     restricted: bool = False
     hold: str = ""
+    signature: str = ""
+    signed_with: str = ""
     submission: str = field(default="", compare=False)
 
     def reached(self, states: Iterable[str], at: str, proof: int) -> ProposalView:

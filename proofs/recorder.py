@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 
 from ontology.errors import StoreError
 from ontology.terms import Delta, sha256, to_nquads
-from proofs.chain import Chain, Draft
+from proofs.chain import Chain, Draft, delta_blobs
 from proofs.check import Checker
 from proofs.erasure import KIND, Erasure
 from proofs.errors import IndexFailed, WritingStopped
 from proofs.predicate import DecisionRecord, ReportDigest, commit_evidence
 from proofs.projections import Entry, Projections
 from proofs.proposal import ProposalView, Submission
+from proofs.signatures import Signature
 from proofs.submission import Request
 from shapes.report import Report
 
@@ -64,11 +65,13 @@ class Recorder:
         report: Report | None = None,
         decisions: Sequence[tuple[DecisionRecord, str]] = (),
         source: bytes | None = None,
+        signed: Request | None = None,
     ) -> ProposalView:
         """Commits one entry about a proposal: the proposal it leaves.
 
         ``source`` are the bytes as they came, given with a proposal's first entry and no other;
-        ``decisions`` come with their reasons.
+        ``signed`` is the request, where its author signed it; ``decisions`` come with their
+        reasons.
         """
         blobs: dict[str, bytes] = {}
 
@@ -85,6 +88,10 @@ class Recorder:
         if source is not None:
             keep(source)
             submission = keep(document.to_bytes())
+        if signed is not None:
+            keep(signed.signature)
+            # What was signed, of which the entry's own change may be a part.
+            blobs |= delta_blobs(Delta(signed.additions, signed.removals))
         versions = self._projections.versions
         draft = Draft(
             kind=kind,
@@ -103,6 +110,7 @@ class Recorder:
             ontology=versions.get("ontology"),
             rules=versions.get("rules"),
             evidence=commit_evidence(document.evidence),
+            signature=document.signature or None,
         )
         index, proof, leaf_hash = self._chain.append(draft, blobs)
         view = self._project(
@@ -172,6 +180,7 @@ def document_of(
     delta: Delta,
     now: str,
     reverts: str | None = None,
+    signature: Signature | None = None,
 ) -> Submission:
     """The document of a proposal: what is asked once no-ops are dropped, by whom, and why."""
     return Submission(
@@ -191,6 +200,8 @@ def document_of(
         reverts=reverts,
         submitted_at=now,
         hold=request.hold,
+        signature=signature.sha256 if signature else "",
+        signed_with=signature.key if signature else "",
     )
 
 

@@ -33,6 +33,8 @@ from proofs.predicate import (
     Proof,
     ReportDigest,
     commit_evidence,
+    read_delta,
+    read_evidence,
 )
 
 __all__ = [
@@ -60,6 +62,8 @@ __all__ = [
     "pae",
     "parse_envelope",
     "parse_quad",
+    "read_delta",
+    "read_evidence",
     "sign_payload",
     "statement",
 ]

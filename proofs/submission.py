@@ -22,9 +22,10 @@ from ontology.errors import SparqlSyntaxError, TermError
 from ontology.ids import Ids
 from ontology.sparql_tokens import data_blocks
 from ontology.terms import canonical_quad, has_blank_nodes, in_named_graph
-from proofs.errors import BadSubmission
+from proofs.errors import BadSubmission, MalformedStatement
 from proofs.rdf_patch import read_patch
 from proofs.secret_text import holds_secret
+from proofs.statement import canonical_json
 
 MAX_QUADS = 100_000
 MAX_RATIONALE = 4_000
@@ -56,7 +57,8 @@ _EVIDENCE = re.compile(r"sha256:[0-9a-f]{64}\Z")
 class Request:
     """What a client asks of the gate: quads still with their blank nodes, and the circumstances.
 
-    ``hold`` says why its author wants a person to decide, empty where policy may.
+    ``hold`` says why its author wants a person to decide, empty where policy may; ``signature`` is
+    its author's own, an envelope in canonical JSON, empty where it came unsigned.
     """
 
     additions: frozenset[Quad]
@@ -68,6 +70,7 @@ class Request:
     hold: str = ""
     media_type: str = "application/n-quads"
     source: bytes = b""
+    signature: bytes = b""
 
 
 def graph_iri(name: str, ids: Ids) -> str:
@@ -103,7 +106,7 @@ def read_submission(
 
     Raises :class:`BadSubmission`, whose ``kind`` names what is wrong.
     """
-    hold = ""
+    hold, signature = "", b""
     reader = _Reader(ids, NamedNode(graph_iri(graph, ids)) if graph else None)
     if media_type in TRIPLE_FORMATS:
         if graph is None:
@@ -136,6 +139,7 @@ def read_submission(
         evidence = envelope["evidence"] or evidence
         base = envelope["base"] if envelope["base"] is not None else base
         hold = envelope["hold"]
+        signature = _signature(envelope["signature"])
     else:
         raise BadSubmission(
             f"a proposal cannot be read from {media_type or 'no Content-Type'}; send one"
@@ -165,6 +169,7 @@ def read_submission(
         hold,
         media_type,
         body,
+        signature,
     )
 
 
@@ -322,7 +327,7 @@ def _refuse_surrogates(text: str, what: str) -> None:
         )
 
 
-_JSON_NAMES = {str: "a text", list: "a list", int: "a whole number"}
+_JSON_NAMES = {str: "a text", list: "a list", int: "a whole number", dict: "an object"}
 
 
 def _envelope(body: bytes) -> dict[str, Any]:
@@ -345,6 +350,7 @@ def _envelope(body: bytes) -> dict[str, Any]:
         "evidence": (list, []),
         "base": (int, None),
         "hold": (str, ""),
+        "signature": (dict, None),
     }
     unknown = sorted(set(value) - set(kinds))
     if unknown:
@@ -362,6 +368,16 @@ def _envelope(body: bytes) -> dict[str, Any]:
             _refuse_surrogates(member, name)
         read[name] = member
     return read
+
+
+def _signature(value: dict[str, Any] | None) -> bytes:
+    """A DSSE envelope in its canonical form; whose it is and of what is seen at the gate."""
+    if value is None:
+        return b""
+    try:
+        return canonical_json(value)
+    except MalformedStatement as error:
+        raise BadSubmission(f"signature: {error}", "unparsable-json") from error
 
 
 def _checked_evidence(evidence: Iterable[str]) -> tuple[str, ...]:

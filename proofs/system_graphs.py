@@ -84,6 +84,8 @@ def _proposal_quads(ids: Ids, graph: str, view: ProposalView) -> Iterable[Quad]:
         yield _integer(subject, Fo.logIndex, view.proof, graph)
     if view.reverts is not None:
         yield _iri(subject, Fo.reverts, ids.proposal(view.reverts), graph)
+    if view.signed_with:
+        yield _iri(subject, Fo.signedWith, view.signed_with, graph)
     if view.report is not None:
         validation = ids.instance("validation", view.id)
         yield _iri(validation, Rdf.type, Fo.Validation, graph)

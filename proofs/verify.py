@@ -38,6 +38,7 @@ from proofs.statement import (
     parse_quad,
 )
 from proofs.verdict import Check, Status, Verdict
+from proofs.verify_signature import check_submitter
 
 __all__ = [
     "BUNDLE_MEDIA_TYPE",
@@ -114,6 +115,7 @@ class _Verification:
         opened = self._entry(bundle, key)
         if opened is not None:
             self._statement(bundle, opened)
+            self._author(bundle, opened, head, key)
         if head is not None:
             self._inclusion(bundle, head)
         witnessed = self._anchors(bundle, key, head)
@@ -227,6 +229,15 @@ class _Verification:
             self._delta(bundle.delta, proof, opened.statement["subject"])
         if self._triple is not None:
             self._contains(bundle.delta, proof, self._triple)
+
+    def _author(
+        self, bundle: Bundle, opened: Envelope, head: Checkpoint | None, key: VerifierKey
+    ) -> None:
+        proof = Proof.from_dict(opened.statement["predicate"])
+        found = check_submitter(bundle, proof, head, key)
+        self._checks.extend(found.checks)
+        if found.key is not None:
+            self._facts["author_key"] = str(found.key)
 
     def _delta(self, delta: Delta, proof: Proof, subjects: list[dict[str, Any]]) -> None:
         try:

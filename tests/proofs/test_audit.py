@@ -49,7 +49,7 @@ def test_a_sound_folder_is_found_sound(gate_with_history: Gate) -> None:
     assert report.state_digest == gate_with_history.ledger.state_digest
     assert [check.name for check in report.checks] == [
         *("entries, tree and checkpoints", "blobs", "graph state", "tiles"),
-        *("inferred graph", "system graphs and merge"),
+        *("authors' signatures", "inferred graph", "system graphs and merge"),
     ]
     assert all(check.detail for check in report.checks)
 
