@@ -28,6 +28,7 @@ from graph_api import (
     proofs,
     proposals,
     reading,
+    steward_keys,
     telemetry,
     upstreams,
     validation,
@@ -156,10 +157,22 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             stewards=assembly.stewards,
+            keys=assembly.steward_keys,
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
             glitchtip=assembly.glitchtip(),
+            published=published,
+            committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        steward_keys.build_router(
+            ledger=assembly.ledger,
+            explainer=assembly.explainer,
+            keys=assembly.steward_keys,
+            authenticator=authenticator,
+            ids=assembly.ids,
             published=published,
             committed=assembly.committed,
         )

@@ -62,10 +62,10 @@ from ontology.store import GraphStore
 from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
-from proofs.checkpoint import VerifierKey
+from proofs.checkpoint import SignerKey, VerifierKey
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
-from proofs.genesis import genesis_delta, steward_slug
+from proofs.genesis import genesis_delta, keys_delta, steward_slug
 from proofs.governance import OPERATOR, STEWARD
 from proofs.index import Index
 from proofs.journal import Journal
@@ -78,6 +78,7 @@ from runtime.data_folder import DataFolder, write_whole
 from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
+from runtime.steward_keys import StewardKeys
 from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
 from stewards.new_things import HourlyCaps
@@ -85,6 +86,7 @@ from stewards.pages import Pacing
 from stewards.reflection_model import Wording
 from stewards.reflection_model import load as load_model
 from stewards.runner import Assignment, StewardRunner
+from stewards.signer import ProposalSigner
 from stewards.watermark import WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
@@ -189,6 +191,8 @@ class Assembly:
         if self.ledger.head < 0:
             self._found()
         folder.write_format(self.ids.base)
+        self.steward_keys = StewardKeys(folder.keys, self.ids.base)
+        self._enrol_stewards()
         self.access = Access(folder.access, utc_now, secrets.token_bytes)
         closing.callback(self.access.close)
         self.held_secrets = HeldSecrets(folder.access)
@@ -234,6 +238,34 @@ class Assembly:
             timedelta(seconds=settings.time_lock_seconds),
         )
         self.ledger.found(operator, delta, f"{settings.organisation} is founded")
+
+    def _enrol_stewards(self) -> None:
+        """Proposes keys for stewards of whom the graph names none: those of an older version."""
+        governance = self.ledger.governance
+        named = {key.verifier.label for key in governance.keys}
+        delta = keys_delta(
+            self.ids,
+            [
+                (name, self.steward_keys.unnamed(name, named).verifier)
+                for name, _, principal in self.stewards_here()
+                if not governance.keys_of(principal)
+            ],
+        )
+        view = self.ledger.enrol(delta, "stewards sign what they propose") if delta else None
+        if view is not None:
+            self.announce(
+                "the stewards' signing keys await a person's approval: fractalops proposals"
+                f" approve {view.id}"
+            )
+
+    def steward_key(self, name: str) -> SignerKey | None:
+        """The key here that this steward signs with now; ``None`` where none holds."""
+        held = self.ledger.governance.keys_of(self.ids.principal(name))
+        return self.steward_keys.active(name, {k.verifier.label for k in held if not k.retired})
+
+    def _signer(self, name: str) -> ProposalSigner:
+        principal = self.ids.principal(name)
+        return ProposalSigner(principal, self.verifier.label, lambda: self.steward_key(name))
 
     def _operator_token(self) -> None:
         path = self.folder.operator_token
@@ -385,6 +417,7 @@ class Assembly:
             reflect_every=timedelta(seconds=self.settings.reflect_seconds),
             wording=self.wording,
             busy=lambda: self.pump.behind,
+            signer=self._signer,
             swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
         )
         self._read_again(self._changed_facts())
@@ -500,18 +533,26 @@ class Assembly:
         if self.runner is not None:
             self.runner.wake()
 
+    def stewards_here(self) -> list[tuple[str, str, str]]:
+        """The stewards that run here: name, slug of the project, principal."""
+        named = [
+            (steward_slug(project.slug), project)
+            for project in self.ledger.governance.projects.values()
+        ]
+        return [
+            (name, project.slug, self.ids.principal(name))
+            for name, project in named
+            if self.ids.principal(name) in project.stewards
+        ]
+
     def _assignments(self) -> list[Assignment]:
         found = []
-        for project in self.ledger.governance.projects.values():
-            name = steward_slug(project.slug)
-            principal = self.ids.principal(name)
-            if principal not in project.stewards:
-                continue
+        for name, project, principal in self.stewards_here():
             token = self._steward_tokens.get(name)
             if token is None:
-                token = self.access.lend(name, STEWARD, principal, project.slug)
+                token = self.access.lend(name, STEWARD, principal, project)
                 self._steward_tokens[name] = token
-            found.append(Assignment(name, project.slug, token))
+            found.append(Assignment(name, project, token))
         return found
 
     def classifier(self) -> Classifier:

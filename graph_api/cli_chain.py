@@ -45,6 +45,12 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
     return root
 
 
+def _signature(signature: object) -> str:
+    if not isinstance(signature, Mapping):
+        return "none"
+    return f"with {short_iri(signature.get('key'))}, sha256:{signature.get('sha256')}"
+
+
 def _draw_derivation(branch: Tree, inferred: Mapping[str, Any]) -> None:
     for step in inferred.get("steps") or []:
         premises = " and ".join(_triple(premise) for premise in step.get("premises") or [])
@@ -66,6 +72,7 @@ def _draw_places(root: Tree, found: Mapping[str, Any]) -> None:
                 f"{proposal.get('state')}"
             )
         )
+        branch.add(_line(f"author's own signature: {_signature(proposal.get('signature'))}"))
         if proposal.get("rationale"):
             branch.add(_line(f"rationale: {proposal['rationale']}"))
         branch.add(_line(f"proof: log entry {place.get('proof')}"))

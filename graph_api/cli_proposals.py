@@ -26,7 +26,7 @@ from graph_api.cli_output import (
 )
 from graph_api.cli_report import show_report
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
-from graph_api.cli_terms import short_principal
+from graph_api.cli_terms import short_iri, short_principal
 
 PROPOSAL_COLUMNS = (
     column("id"),
@@ -71,6 +71,14 @@ def summary(proposal: Mapping[str, Any]) -> str:
     if proposal.get("time_lock_until"):
         parts.append(f"under a time lock until {proposal['time_lock_until']}")
     return ", ".join(parts)
+
+
+def signature_text(proposal: Mapping[str, Any]) -> str:
+    """Whether its author signed it itself, and with which key."""
+    signature = proposal.get("signature")
+    if not isinstance(signature, Mapping):
+        return "unsigned"
+    return f"signed with {short_iri(signature.get('key'))}"
 
 
 def show_outcome(proposal: Mapping[str, Any], output: Output) -> None:
@@ -169,6 +177,7 @@ def show_proposal(
         for name, value in proposal.items()
         if name not in tables and value is not None and value != []
     }
+    facts["signature"] = signature_text(proposal)
     show_facts(facts, shown, whole={**proposal, "card": card})
     if shown is not Output.TABLE:
         return

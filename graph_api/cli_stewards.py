@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from graph_api import cli_steward_keys
 from graph_api.cli_output import column, say, show_rows, working
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 
@@ -23,6 +24,7 @@ stewards = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
 def register(app: typer.Typer) -> None:
+    cli_steward_keys.register(stewards)
     app.add_typer(stewards, name="stewards", help="Stewards: they turn facts into proposals.")
 
 

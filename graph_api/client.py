@@ -319,6 +319,17 @@ class Client:
     def run_steward(self, name: str) -> Json:
         return self.post(f"/stewards/{segment(name)}/run", timeout=None)
 
+    def steward_keys(self, name: str) -> list[Json]:
+        return items(self.get(f"/stewards/{segment(name)}/keys"))
+
+    def change_steward_key(self, name: str, public_key: str | None = None) -> Json:
+        """Proposes a new key in place of the server's own, or one made elsewhere beside it."""
+        document = None if public_key is None else {"public_key": public_key}
+        return self.post(f"/stewards/{segment(name)}/keys", document)
+
+    def retire_steward_key(self, name: str, key: str) -> Json:
+        return self.post(f"/stewards/{segment(name)}/keys/{segment(key)}/retire")
+
     def explain_payload(
         self, payload: bytes, source: str | None, content_type: str | None, project: str | None
     ) -> Json:

@@ -29,6 +29,7 @@ from proofs.ledger import Ledger
 from proofs.proposal import ProposalView
 from proofs.submission import Request
 from runtime.access import BROWSER, INGEST, INGEST_ROLES, Access, Credential
+from runtime.steward_keys import StewardKeys
 from stewards.errors import UnknownSteward
 from stewards.runner import StewardRunner
 
@@ -74,6 +75,7 @@ def build_router(
     authenticator: Authenticator,
     ids: Ids,
     stewards: Callable[[], StewardRunner],
+    keys: StewardKeys,
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
     log: str,
@@ -82,7 +84,7 @@ def build_router(
     committed: Callable[[str, int], None],
 ) -> APIRouter:
     """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``; ``log`` is the verifier key
-    of the proof log, by which no two servers are alike,
+    of the proof log, by which no two servers are alike, ``keys`` those that stewards sign with,
     ``glitchtip`` where projects are made too."""
     router = APIRouter(tags=["operations"])
     anybody = Depends(authenticator.require())
@@ -179,7 +181,8 @@ def build_router(
         if caller.hidden_graphs:
             visible = {p["slug"] for p in _projects(ledger.governance, caller)}
             found["projects"] = [p for p in found["projects"] if p["slug"] in visible]
-            found["stewards"] = [s for s in found["stewards"] if s.get("project") in visible]
+            for place in (found, found["steward_keys"]):
+                place["stewards"] = [s for s in place["stewards"] if s.get("project") in visible]
             hidden = set(ledger.governance.projects) - visible
             found["warnings"] = [
                 text for text in found["warnings"] if not hidden & set(re.findall(_NAMED, text))
@@ -203,12 +206,14 @@ def build_router(
                 f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes it"
                 " another ingest key",
             )
+        named = {key.verifier.label for key in governance.keys}
         delta = project_delta(
             ids,
             governance.organisation,
             body.slug,
             body.label or body.slug,
             restricted=body.restricted,
+            key=keys.unnamed(steward_slug(body.slug), named).verifier,
         )
         view = submit(
             caller,

@@ -12,6 +12,7 @@ from ingest.errors import WarehouseError
 from proofs.proposal import AWAITING
 from runtime.access import INGEST
 from runtime.log_key import CUSTODY
+from runtime.steward_keys import CUSTODY as STEWARD_CUSTODY
 
 if TYPE_CHECKING:
     # The assembly opens what is described here; only its type is needed.
@@ -46,6 +47,7 @@ class Status:
                 "verifier": str(self._assembly.verifier),
                 "custody": CUSTODY,
             },
+            "steward_keys": {"custody": STEWARD_CUSTODY, "stewards": self._steward_keys()},
             "organisation": governance.organisation,
             "single_operator": governance.single_operator,
             "projects": [
@@ -83,7 +85,31 @@ class Status:
 
     def warnings(self) -> list[str]:
         """What a person should look at while everything works, in sentences."""
-        return [*self._exposed_keys(), *self._held(), *self._assembly.forwarder.warnings()]
+        return [
+            *self._exposed_keys(),
+            *self._unsigned(),
+            *self._held(),
+            *self._assembly.forwarder.warnings(),
+        ]
+
+    def _steward_keys(self) -> list[dict[str, Any]]:
+        """The key that each steward here signs with; ``None`` where none holds."""
+        found = []
+        for name, project, _ in self._assembly.stewards_here():
+            key = self._assembly.steward_key(name)
+            label = key.verifier.label if key else None
+            found.append({"name": name, "project": project, "key": label})
+        return found
+
+    def _unsigned(self) -> list[str]:
+        """Stewards that sign nothing, for want of a key that holds."""
+        return [
+            f"steward {item['name']} of project {item['project']} has no key here that holds, so"
+            " what it proposes is unsigned: approve the proposal that enrols one, or make one with"
+            f" 'fractalops stewards rotate-key {item['name']}'"
+            for item in self._steward_keys()[:_MOST_WARNINGS]
+            if item["key"] is None
+        ]
 
     def _held(self) -> list[str]:
         """Proposals that wait because of who showed what is in them, or of how much it was."""

@@ -44,8 +44,10 @@ from proofs.proposal import (
     APPLIED,
     APPROVED,
     AWAITING,
+    CHANGES_REQUESTED,
     INVALID,
     PROVEN,
+    REJECTED,
     SUBMITTED,
     VALID,
     ProposalView,
@@ -207,6 +209,21 @@ class Ledger:
             source=identifier.encode(),
         )
         return self.submit(principal, request, reverts=identifier)
+
+    def enrol(self, delta: Delta, rationale: str) -> ProposalView | None:
+        """Proposes the first signing keys of stewards on the gate's own behalf; a person decides.
+        What waits or was turned down already is not proposed again: ``None`` then."""
+        principal = self._decider.policy
+        request = Request(delta.additions, delta.removals, rationale=rationale)
+        self._policy.refuse_key_change(self.governance, principal, delta)
+        checked = self._checker.check(delta)
+        with self._writing:
+            self._recorder.resume()
+            checked = self._checker.renewed(delta, checked)
+            states = (AWAITING, REJECTED, CHANGES_REQUESTED, INVALID)
+            if not checked.delta or self._asked(principal, None, delta, None, states) is not None:
+                return None
+            return self._record_new(principal, request, checked, None, None)
 
     def found(self, operator: str, delta: Delta, rationale: str) -> ProposalView:
         """Genesis: the first entry, which names the founding operator and loads the beginnings."""
@@ -377,10 +394,19 @@ class Ledger:
     ) -> ProposalView | None:
         """The author's own proposal of the same change that waits already: who asks twice, for want
         of an answer or at two places at once, asks once."""
-        waiting = self._projections.index.proposals(
-            states=(AWAITING,), project=project, limit=MAX_WAITING
-        )
-        for _, view in waiting:
+        return self._asked(principal, project, delta, reverts, (AWAITING,))
+
+    def _asked(
+        self,
+        principal: str,
+        project: str | None,
+        delta: Delta,
+        reverts: str | None,
+        states: Sequence[str],
+    ) -> ProposalView | None:
+        """The newest proposal of this change by this author that is in one of these states."""
+        found = self._projections.index.proposals(states=states, project=project, limit=MAX_WAITING)
+        for _, view in found:
             if (
                 (view.author, view.project, view.reverts) == (principal, project, reverts)
                 and (view.additions, view.removals) == (len(delta.additions), len(delta.removals))

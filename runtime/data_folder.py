@@ -66,12 +66,16 @@ class DataFolder:
         return self.root / "access.sqlite"
 
     @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
     def log_key(self) -> Path:
-        return self.root / "keys" / "log.key"
+        return self.keys / "log.key"
 
     @property
     def log_verifier(self) -> Path:
-        return self.root / "keys" / "log.pub"
+        return self.keys / "log.pub"
 
     @property
     def operator_token(self) -> Path:

@@ -11,6 +11,7 @@
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
+    │   ├── SignatureRefused 422: the steward's key is retired, or not the one it was
     │   ├── DraftRefused     400, 413, 422: this delta can't be accepted as it is
     │   ├── OutdatedDraft    409: the graph moved since the draft was made
     │   ├── LimitReached     a question about the facts took too much time or memory
@@ -119,6 +120,11 @@ class NotAllowed(GateRefused):
     """The token is not known, or its principal has no grant for this."""
 
 
+class SignatureRefused(GateRefused):
+    """The signature was not taken, as when the key was retired meanwhile: nothing is wrong with the
+    draft, and the next cycle signs with the key that holds then."""
+
+
 class DraftRefused(GateRefused):
     """The delta was not accepted: it can't be read, is too large, or breaks a shape."""
 
@@ -133,6 +139,12 @@ class LimitReached(GateRefused):
 
 class GateBusy(GateRefused):
     """The platform asks for patience and still did after every retry."""
+
+
+_BY_KIND: Mapping[str, type[GateRefused]] = {
+    "facts-query-limit": LimitReached,
+    "signature-refused": SignatureRefused,
+}
 
 
 def refusal(
@@ -150,7 +162,10 @@ def refusal(
         503: GateBusy,
     }
     kind = str(problem.get("type") or "about:blank")
-    error = LimitReached if kind.endswith("/facts-query-limit") else kinds.get(status, GateRefused)
+    error = next(
+        (error for name, error in _BY_KIND.items() if kind.endswith(f"/{name}")),
+        kinds.get(status, GateRefused),
+    )
     return error(
         status,
         kind,

@@ -29,6 +29,7 @@ from pyoxigraph import (
 )
 
 from stewards.errors import GateBusy, GateUnreachable, UnexpectedAnswer, refusal
+from stewards.signer import ProposalSigner
 
 Json = dict[str, Any]
 Term = NamedNode | Literal | BlankNode | Triple
@@ -67,16 +68,26 @@ class GateClient:
     """Speaks to one platform as one principal; a context manager.
 
     ``http`` has the base URL and the bearer token; :meth:`connect` makes one. ``sleep`` is called
-    between retries, by whichever thread asks; any may.
+    between retries, by whichever thread asks; any may. ``signer`` signs what is proposed.
     """
 
-    def __init__(self, http: httpx.Client, sleep: Callable[[float], object] = time.sleep) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        sleep: Callable[[float], object] = time.sleep,
+        signer: ProposalSigner | None = None,
+    ) -> None:
         self._http = http
         self._sleep = sleep
+        self._signer = signer
 
     @classmethod
     def connect(
-        cls, url: str, token: str, sleep: Callable[[float], object] = time.sleep
+        cls,
+        url: str,
+        token: str,
+        sleep: Callable[[float], object] = time.sleep,
+        signer: ProposalSigner | None = None,
     ) -> GateClient:
         """A client of the platform at ``url`` (no trailing slash) with this bearer token."""
         http = httpx.Client(
@@ -89,7 +100,7 @@ class GateClient:
             # Plain HTTP has no certificates to verify, and the trusted ones take time to read.
             verify=not url.startswith("http://"),
         )
-        return cls(http, sleep)
+        return cls(http, sleep, signer)
 
     def __enter__(self) -> GateClient:
         return self
@@ -190,6 +201,9 @@ class GateClient:
     ) -> Json:
         """Submit a delta; the proposal, or ``{"id": None, "state": "unchanged", ...}``. With a
         ``hold``, which says why, a person decides on it."""
+        signature = self._signer and self._signer.sign(
+            project, rationale, additions_nquads, removals_nquads, evidence, base, hold
+        )
         body = {
             "project": project,
             "rationale": rationale,
@@ -198,6 +212,7 @@ class GateClient:
             "evidence": list(evidence),
             "base": base,
             **({"hold": hold} if hold else {}),
+            **({"signature": signature} if signature else {}),
         }
         return _object(self._send("POST", "/proposals", json=body))
 

@@ -8,8 +8,8 @@ twice proposes nothing, for the graph holds it. A cycle looks first, and lets it
 What holds the watermark, and what doesn't:
 
 - The platform doesn't answer, is busy or fails (429, 5xx), or the token, the grant or the project
-  is missing (401, 403, 404): the watermark stays, the runner waits longer each time, and the
-  outcome says why. Nothing is lost.
+  is missing (401, 403, 404), or the steward's key was retired (422 of that kind): the watermark
+  stays, the runner waits longer each time, and the outcome says why. Nothing is lost.
 - A shape is broken (422): the things that the report names are set aside for a day, with whatever
   can't be said without them, and the rest is proposed.
 - A refusal that names nothing (400, 413, 422), of the draft or of the page's facts: tried again in
@@ -38,7 +38,7 @@ from typing import Any
 
 from ontology.ids import Ids
 from stewards.draft import Limits
-from stewards.errors import GateRefused, LimitReached, StewardError
+from stewards.errors import GateRefused, LimitReached, SignatureRefused, StewardError
 from stewards.gate_client import GateClient
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome, Tally
@@ -165,8 +165,10 @@ class TelemetrySteward:
     def _failed(self, error: StewardError, state: Mapping[str, Any]) -> Outcome:
         LOGGER.warning("steward %s: %s", self.name, error)
         tally = _tally(state)
-        refused = isinstance(error, GateRefused) and (
-            isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES
+        refused = (
+            isinstance(error, GateRefused)
+            and not isinstance(error, SignatureRefused)
+            and (isinstance(error, LimitReached) or error.status in REFUSAL_STATUSES)
         )
         if refused:
             self._refused(error, state, tally)

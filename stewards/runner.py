@@ -25,6 +25,7 @@ from stewards.outcome import Outcome
 from stewards.pages import Pacing
 from stewards.reflection_model import Wording
 from stewards.runs import Runs
+from stewards.signer import ProposalSigner
 from stewards.submission import Clock
 from stewards.watermark import WatermarkStore
 
@@ -66,9 +67,9 @@ class StewardRunner:
 
     ``assignments`` is asked before each round. ``url`` is where the platform answers; stewards go
     through its HTTP API like everyone else. ``busy()`` tells whether much has arrived that isn't
-    facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``swept(steward, project,
-    outcome)`` is told of each cycle. ``checkpoints`` is as for :class:`stewards.runs.Runs`,
-    ``monotonic`` gives seconds.
+    facts yet; a steward waits for that, ``LONGEST_DELAY`` at most. ``signer(steward)`` signs what
+    that one proposes. ``swept(steward, project, outcome)`` is told of each cycle. ``checkpoints``
+    is as for :class:`stewards.runs.Runs`, ``monotonic`` gives seconds.
     """
 
     def __init__(
@@ -87,6 +88,7 @@ class StewardRunner:
         reflect_every: timedelta = timedelta(0),
         wording: Wording | None = None,
         busy: Callable[[], bool] = lambda: False,
+        signer: Callable[[str], ProposalSigner | None] = lambda steward: None,
         swept: Callable[[str, str, Outcome], None] = lambda steward, project, outcome: None,
         random: Random | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -104,6 +106,7 @@ class StewardRunner:
         self._reflect_every = reflect_every
         self._wording = wording
         self._busy = busy
+        self._signer = signer
         self._swept = swept
         self._random = random or Random()
         self._monotonic = monotonic
@@ -242,7 +245,9 @@ class StewardRunner:
         return TelemetrySteward(
             assignment.name,
             assignment.project,
-            GateClient.connect(self._url, assignment.token, self._stopping.wait),
+            GateClient.connect(
+                self._url, assignment.token, self._stopping.wait, self._signer(assignment.name)
+            ),
             self._ids,
             self._store,
             self._runs,

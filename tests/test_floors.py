@@ -24,10 +24,12 @@ VERIFY_MAY_IMPORT = {
     "proofs.merkle",
     "proofs.note",
     "proofs.predicate",
+    "proofs.signed_proposal",
     "proofs.statement",
     "proofs.tiles",
     "proofs.verdict",
     "proofs.verify",
+    "proofs.verify_signature",
 }
 VERIFY_MAY_INSTALL = {"cryptography", "rfc8785"}
 # pyoxigraph's own class; a module may still name it as a type.

@@ -10,6 +10,9 @@ import httpx
 import pytest
 from pyoxigraph import Literal, NamedNode
 
+from proofs.checkpoint import SignerKey
+from proofs.signed_proposal import open_proposal
+from proofs.statement import canonical_json, delta_digests
 from stewards.errors import (
     DraftRefused,
     GateBusy,
@@ -19,9 +22,11 @@ from stewards.errors import (
     NotAllowed,
     OutdatedDraft,
     ReportResult,
+    SignatureRefused,
     UnexpectedAnswer,
 )
 from stewards.gate_client import ATTEMPTS, LONGEST_WAIT, GateClient, Progress
+from stewards.signer import ProposalSigner
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
@@ -192,6 +197,38 @@ def test_a_proposal_as_it_is_sent() -> None:
         "evidence": ["sha256:00"],
         "base": 7,
     }
+
+
+def test_a_proposal_is_signed_with_the_key_that_holds() -> None:
+    """As the gate reads it: the literal here has another spelling in the log."""
+    sent: list[dict[str, Any]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(json.loads(request.content))
+        return httpx.Response(201, json={"id": "p1", "state": "applied", "head": 8})
+
+    held = [SignerKey("host/steward-shop", bytes(range(32)))]
+    signer = ProposalSigner("urn:steward", "log+0a1b2c3d", lambda: held[-1] if held else None)
+    http = httpx.Client(base_url="http://gate.test", transport=httpx.MockTransport(answer))
+    with GateClient(http, signer=signer) as gate:
+        value = '"01"^^<http://www.w3.org/2001/XMLSchema#integer>'
+        asked = ("shop", "why", f"<urn:s> <urn:p> {value} <urn:g> .\n", "", ["sha256:" + "0" * 64])
+        gate.propose(*asked, 7)
+        signed = open_proposal(canonical_json(sent[0]["signature"]), held[0].verifier)
+        assert (signed.project, signed.base, signed.principal) == ("shop", 7, "urn:steward")
+        canonical = b'<urn:s> <urn:p> "1"^^<http://www.w3.org/2001/XMLSchema#integer> <urn:g> .\n'
+        assert signed.delta == delta_digests([canonical], [])
+        gate.propose(*asked, None)
+        held.clear()
+        gate.propose(*asked, 7)
+    assert ["signature" in body for body in sent] == [True, False, False]
+
+
+def test_a_signature_that_is_not_taken_is_no_fault_of_the_draft() -> None:
+    body = {**PROBLEM, "type": "https://w3id.org/fractalops/problems/signature-refused"}
+    with pytest.raises(SignatureRefused) as refused:
+        client(always(httpx.Response(422, json=body))).propose("p", "", "", "", [], 1)
+    assert not isinstance(refused.value, DraftRefused)
 
 
 def test_solutions_come_as_terms() -> None:

@@ -24,7 +24,8 @@ proposals request-changes, proposals withdraw, proposals revert,
 proofs log, proofs show, proofs explain, proofs bundle, proofs verify,
 proofs audit, proofs rebuild, ontology check, ontology show, stewards run,
 evidence list, evidence show, evidence erase,
-stewards list, ingest, pull posthog, pull glitchtip, facts query, classify explain,
+stewards list, stewards keys, stewards rotate-key, stewards add-key, stewards retire-key,
+ingest, pull posthog, pull glitchtip, facts query, classify explain,
 classify rerun
 """
 

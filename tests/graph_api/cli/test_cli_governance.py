@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from proofs.checkpoint import SignerKey
+
 KEY = "foi_" + "K" * 43
 REPORT = {
     "conforms": False,
@@ -305,6 +307,28 @@ def test_what_cannot_be_proposed(data: Path, run: Callable[..., Any]) -> None:
     assert run("propose", "a.ttl", "--format", "yaml", "--data", data).code == 2
     missing = run("propose", "missing.ttl", "--data", data)
     assert (missing.code, missing.err) == (1, "error: missing.ttl: No such file or directory\n")
+
+
+def test_the_keys_of_a_steward(fake: Any, data: Path, run: Callable[..., Any]) -> None:
+    public = str(SignerKey("bot", bytes(32)).verifier)
+    item = {"hash": "0a1b2c3d", "active": True, "since": 3, "until": None, "here": True}
+    proposal = {"id": "p1", "state": "awaiting decision", "head": 4}
+    fake.says("GET /stewards", {"items": [{"name": "steward-shop", "project": "shop"}]})
+    fake.says("GET /stewards/steward-shop/keys", {"items": [{**item, "public_key": public}]})
+    for name in ("shop", "steward-shop"):
+        shown = run("stewards", "keys", name, "--data", data)
+        assert public in shown.out
+    for command, path, body in (
+        (("rotate-key", "shop"), "keys", None),
+        (("add-key", "shop", public), "keys", {"public_key": public}),
+        (("retire-key", "shop", "0a1b2c3d"), "keys/0a1b2c3d/retire", None),
+    ):
+        fake.says(f"POST /stewards/steward-shop/{path}", {"proposal": proposal})
+        shown = run("stewards", *command, "--data", data)
+        assert shown.code == 0, shown.err
+        assert "fractalops proposals approve p1" in shown.err
+        assert (json.loads(fake.last.body) if fake.last.body else None) == body
+    assert run("stewards", "add-key", "shop", "nonsense", "--data", data).code == 2
 
 
 def test_stewards_run_all_or_one(fake: Any, data: Path, run: Callable[..., Any]) -> None:
