@@ -263,7 +263,8 @@ class Assembly:
         held = self.ledger.governance.keys_of(self.ids.principal(name))
         return self.steward_keys.active(name, {k.verifier.label for k in held if not k.retired})
 
-    def _signer(self, name: str) -> ProposalSigner:
+    def signer(self, name: str) -> ProposalSigner:
+        """What signs the proposals of a steward that runs here."""
         principal = self.ids.principal(name)
         return ProposalSigner(principal, self.verifier.label, lambda: self.steward_key(name))
 
@@ -417,7 +418,7 @@ class Assembly:
             reflect_every=timedelta(seconds=self.settings.reflect_seconds),
             wording=self.wording,
             busy=lambda: self.pump.behind,
-            signer=self._signer,
+            signer=self.signer,
             swept=SweepFacts(self.warehouse, self.ids, utc_now).swept,
         )
         self._read_again(self._changed_facts())

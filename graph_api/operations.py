@@ -34,8 +34,8 @@ from stewards.errors import UnknownSteward
 from stewards.runner import StewardRunner
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_NAMED = r"\bproject ([a-z0-9-]+)"
-"""A project that a warning is about."""
+_NAMED = r"\b(?:project |steward-)([a-z0-9-]+)"
+"""A project that a warning is about, or whose steward it is about."""
 PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
 """Eight characters shorter, so that the slug of the project's steward is a slug too."""
 

@@ -88,6 +88,7 @@ class Status:
         return [
             *self._exposed_keys(),
             *self._unsigned(),
+            *self._assembly.steward_keys.unreadable,
             *self._held(),
             *self._assembly.forwarder.warnings(),
         ]
