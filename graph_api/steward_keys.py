@@ -98,6 +98,7 @@ def build_router(
             "items": [
                 {
                     "key": item.iri,
+                    "name": item.verifier.label,
                     "hash": item.verifier.key_id.hex(),
                     "public_key": str(item.verifier),
                     "active": not item.retired,
