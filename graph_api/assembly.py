@@ -63,7 +63,7 @@ from proofs.audit import AuditCheck, AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import SignerKey, VerifierKey
-from proofs.errors import JournalCorrupt
+from proofs.errors import JournalCorrupt, ProofError
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta, keys_delta, steward_slug
 from proofs.governance import OPERATOR, STEWARD
@@ -72,6 +72,7 @@ from proofs.journal import Journal
 from proofs.ledger import Ledger
 from proofs.policy import POLICY_PRINCIPAL, Policy
 from proofs.projections import Projections
+from proofs.proposal import ProposalView
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import INGEST, Access
 from runtime.data_folder import DataFolder, write_whole
@@ -79,6 +80,7 @@ from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
 from runtime.steward_keys import StewardKeys
+from shapes.errors import ValidationFailed
 from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
 from stewards.new_things import HourlyCaps
@@ -240,7 +242,20 @@ class Assembly:
         self.ledger.found(operator, delta, f"{settings.organisation} is founded")
 
     def _enrol_stewards(self) -> None:
-        """Proposes keys for stewards of whom the graph names none: those of an older version."""
+        """Proposes keys for stewards of whom the graph names none: those of an older version. Where
+        that can't be done now everything else goes on, and the next start tries again."""
+        try:
+            view = self._propose_first_keys()
+        except (ProofError, ValidationFailed, OSError) as error:
+            LOGGER.warning("the stewards' signing keys could not be proposed: %s", error)
+            return
+        if view is not None:
+            self.announce(
+                "the stewards' signing keys await a person's approval: fractalops proposals"
+                f" approve {view.id}"
+            )
+
+    def _propose_first_keys(self) -> ProposalView | None:
         governance = self.ledger.governance
         named = {key.verifier.label for key in governance.keys}
         delta = keys_delta(
@@ -251,12 +266,7 @@ class Assembly:
                 if not governance.keys_of(principal)
             ],
         )
-        view = self.ledger.enrol(delta, "stewards sign what they propose") if delta else None
-        if view is not None:
-            self.announce(
-                "the stewards' signing keys await a person's approval: fractalops proposals"
-                f" approve {view.id}"
-            )
+        return self.ledger.enrol(delta, "stewards sign what they propose") if delta else None
 
     def steward_key(self, name: str) -> SignerKey | None:
         """The key here that this steward signs with now; ``None`` where none holds."""

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of, proposal_json
+from graph_api.steward_keys import next_key
 from ingest.errors import HistoryError
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.sentry_dsn import dsn
@@ -206,14 +207,13 @@ def build_router(
                 f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes it"
                 " another ingest key",
             )
-        named = {key.verifier.label for key in governance.keys}
         delta = project_delta(
             ids,
             governance.organisation,
             body.slug,
             body.label or body.slug,
             restricted=body.restricted,
-            key=keys.unnamed(steward_slug(body.slug), named).verifier,
+            key=next_key(keys, steward_slug(body.slug), governance),
         )
         view = submit(
             caller,
