@@ -190,6 +190,7 @@ class Fo:
     whenAttribute: Final = FO + "whenAttribute"
     whenAttributeEquals: Final = FO + "whenAttributeEquals"
     nameTemplate: Final = FO + "nameTemplate"
+    isFallback: Final = FO + "isFallback"
     keyPattern: Final = FO + "keyPattern"
     valuePattern: Final = FO + "valuePattern"
     checkedBy: Final = FO + "checkedBy"

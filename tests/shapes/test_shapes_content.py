@@ -160,7 +160,7 @@ SOUND = {
         fo:valuePattern "[0-9]{16}" ; fo:checkedBy "payment-card" ; fo:replacement "[card]" .""",
     "rule of a product": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
         fo:source "posthog.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
-        fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ;
+        fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ; fo:isFallback true ;
         fo:whenName "$pageview" , "$*" , "*" , "a b" .""",
     "rule of an error": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
         fo:source "sentry.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
@@ -400,6 +400,8 @@ UNSOUND = [
     ("ClassificationRule-subjectKind", rule_with("fo:subjectKind", '"feature"')),
     ("ClassificationRule-whenName", rule_with("fo:whenName", '"$*view"')),
     ("ClassificationRule-nameTemplate", rule_with("fo:nameTemplate", '"{http.route"')),
+    ("ClassificationRule-isFallback", rule_with("fo:isFallback", '"yes"')),
+    ("ClassificationRule-isFallback", rule_with("fo:isFallback", "true , false")),
     ("ClassificationRule-whenKind", rule_with("fo:whenKind", '"SERVER"')),
     ("ClassificationRule-whenAttribute", rule_with("fo:whenAttribute", '"a=b"')),
     ("ClassificationRule-whenAttributeEquals", rule_with("fo:whenAttributeEquals", '"a"')),
