@@ -304,7 +304,7 @@ def test_ten_thousand_names_make_no_more_proposals_than_a_person_can_read(
     assert len(set(names)) == 10_000
     for place in range(0, len(names), 1_000):
         send_each(traffic, [f"seen {name}" for name in names[place : place + 1_000]])
-    for name in names[:MAX_OPEN + 1]:
+    for name in names[: MAX_OPEN + 1]:
         send(traffic, f"often {name}", MIN_FACTS)
     steward = hire(reflect_every=HOUR)
     steward.run_once()
