@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
+from graph_api.conflicts import count
 from ingest.errors import WarehouseError
 from proofs.proposal import AWAITING
 from runtime.access import INGEST
@@ -83,7 +84,26 @@ class Status:
 
     def warnings(self) -> list[str]:
         """What a person should look at while everything works, in sentences."""
-        return [*self._exposed_keys(), *self._held(), *self._assembly.forwarder.warnings()]
+        return [
+            *self._exposed_keys(),
+            *self._held(),
+            *self._conflicts(),
+            *self._assembly.forwarder.warnings(),
+        ]
+
+    def _conflicts(self) -> list[str]:
+        """Projects whose sources disagree."""
+        counted = (
+            (item.slug, count(self._assembly.store, item.graph))
+            for item in self._assembly.ledger.governance.projects.values()
+        )
+        return [
+            f"sources of project {slug} disagree on {number}"
+            f" {'point' if number == 1 else 'points'}: see who says what with 'fractalops query"
+            " --file docs/questions/q27-conflicts.rq'"
+            for slug, number in counted
+            if number
+        ]
 
     def _held(self) -> list[str]:
         """Proposals that wait because of who showed what is in them, or of how much it was."""

@@ -1,8 +1,8 @@
 """A steward's look for conflicts, once it has read every fact.
 
-Invariant: a look that can't be finished changes nothing, and the next one makes up for it. It
-looks when a page showed jobs or the graph changed, which steady traffic of services doesn't do, and
-for at most a tenth of the time. No more than ``MAX_CONFLICTS`` are stated of one project, those that
+Invariant: a look that can't be finished changes nothing, and the next one makes up for it. It looks
+when a page showed jobs or the graph changed, which steady traffic of services doesn't do, and for
+at most a tenth of the time. No more than ``MAX_CONFLICTS`` are stated of one project, those that
 are there already first, so that none comes and goes for want of room.
 """
 

@@ -27,7 +27,6 @@ from stewards.conflict_watch import LASTING, TOO_MANY
 from stewards.conflicts import MAX_CLAIMS, MAX_COLUMNS, NOT_SEEN, Conflict, conflicts
 from stewards.draft import Limits
 from stewards.fact_queries import SOURCE as SPANS
-
 from tests.stewards.conftest import digest, sql
 
 if TYPE_CHECKING:
