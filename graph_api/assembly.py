@@ -26,7 +26,7 @@ from pyoxigraph import NamedNode
 from graph_api.auth import Authenticator
 from graph_api.decision_card import DecisionCards
 from graph_api.erasure import Eraser, check_evidence
-from graph_api.evidence_trace import EvidenceTrace
+from graph_api.evidence_trace import EvidenceTrace, doubts
 from graph_api.live import Live
 from graph_api.problems import Problem
 from graph_api.proof_facts import ProofFacts
@@ -185,7 +185,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
-            untrusted=lambda evidence: self.inbox.evidence.untrusted(evidence),
+            doubts=lambda evidence, project: doubts(self.inbox.evidence, evidence, project),
         )
         if self.ledger.head < 0:
             self._found()

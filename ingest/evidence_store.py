@@ -106,6 +106,20 @@ class EvidenceStore:
             for part in (digests[start : start + _DIGESTS_AT_A_TIME] for start in starts)
         )
 
+    def foreign(self, digests: Sequence[str], project: str) -> bool:
+        """Whether one of these batches was never received here for this project."""
+        distinct = sorted(set(digests))
+        starts = range(0, len(distinct), _DIGESTS_AT_A_TIME)
+        return any(
+            self._file.row(
+                "SELECT count(DISTINCT digest) FROM batch WHERE project = ? AND digest IN"
+                f" ({', '.join('?' * len(part))})",
+                (project, *part),
+            )
+            != (len(part),)
+            for part in (distinct[start : start + _DIGESTS_AT_A_TIME] for start in starts)
+        )
+
 
 def insert(
     connection: sqlite3.Connection,

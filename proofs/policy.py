@@ -15,8 +15,8 @@ depends on the road a proposal came by.
 - A project's steward may ask for new classification rules, classes and shapes, on behalf of its
   project: additions alone, about nodes of that one kind that nothing was said of in these graphs.
   Like every change to them, they need a person.
-- What rests on evidence from senders that aren't trusted, or whose author asks for it, needs an
-  operator where it would have applied at once. Nobody can ask for the opposite.
+- What rests on evidence from senders that aren't trusted, or that nobody sent, or whose author asks
+  for it, needs an operator where it would have applied at once. Nobody can ask for the opposite.
 - While there is a single operator, what needs two people is applied when its time lock runs out,
   and marked single-person.
 """

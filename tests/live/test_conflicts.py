@@ -95,7 +95,7 @@ class Sources:
         resource = Resource({"service.name": PROGRAM})
         provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         provider.add_span_processor(SimpleSpanProcessor(self.exporter))
-        attributes = {
+        attributes: dict[str, str | int] = {
             "db.system.name": "postgresql",
             "db.namespace": "shop",
             "server.address": "DB.shop",
@@ -139,7 +139,6 @@ def sources(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> Iterator[Sources]:
     lineage = OpenLineageClient()
     yield Sources(server, lineage, exporter)
     lineage.close()
-    exporter.shutdown()
 
 
 def test_sources_agree_disagree_and_agree_again(sources: Sources, command: RunCommand) -> None:

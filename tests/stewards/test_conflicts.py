@@ -158,7 +158,9 @@ def test_owners_of_whom_none_is_the_same(one: list[str], other: list[str], agree
 
 def test_one_data_asset_or_two() -> None:
     alias = [["s3://lake", "sales"]]
-    apart = StatementRow("s3://lake", "sales", "etl", "copy", *[""] * 5, "2", "b2", "", "b2")
+    apart = StatementRow(
+        *("s3://lake", "sales", "etl", "copy"), *("", "", "", "", ""), *("2", "b2", "", "b2")
+    )
     linked = told(aliases=alias, last="1")
     assert found(None, [linked]) == []
     claims = [("copy", "two data assets"), ("load", "one data asset")]

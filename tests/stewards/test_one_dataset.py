@@ -1,4 +1,4 @@
-"""A dataset that OpenLineage names, and the same one in a trace: one IRI, from what clients send."""
+"""A dataset has one IRI, by whatever names OpenLineage and a trace speak of it."""
 
 from __future__ import annotations
 

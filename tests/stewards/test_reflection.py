@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 
 from ingest.classify import rules_from_quads
@@ -16,9 +18,10 @@ from ontology.ids import Ids
 from ontology.library import rules_turtle
 from ontology.terms import canonical_quad
 from ontology.vocab import Fo
-from stewards.reflection import MAX_OPEN, NO_ROOM, QUIET
+from stewards.reflection import MAX_OPEN, NO_ROOM, PLAIN, QUIET
 from stewards.reflection_clusters import MIN_FACTS, Row, fallbacks, gathered
 from stewards.reflection_draft import place_of, plain_words, quads_of, rule_iri
+from stewards.reflection_model import Budget, Wording
 from stewards.reflection_terms import Term, closest, words
 
 if TYPE_CHECKING:
@@ -318,6 +321,28 @@ def test_ten_thousand_names_make_no_more_proposals_than_a_person_can_read(
     assert len(rules.made()) == MAX_OPEN
     # Between two reflections the names cost nothing.
     assert not steward.run_once().set_aside
+
+
+def test_a_model_that_exhausts_its_time_or_tokens_holds_nothing_up(
+    rules: PlayedGate, traffic: Traffic, hire: Hire, clock: Clock
+) -> None:
+    held = threading.Event()
+
+    class Endless(FakeListChatModel):
+        def _call(self, *arguments: Any, **more: Any) -> str:
+            held.wait(30)
+            return ""
+
+    send(traffic, "order shipped")
+    send(traffic, "order packed")
+    budget = Budget(seconds=0.05)
+    steward = hire(reflect_every=HOUR, wording=Wording(Endless(responses=[""]), "endless", budget))
+    steward.run_once()
+    clock.pass_by(HOUR)
+    outcome = steward.run_once()
+    held.set()
+    assert (outcome.awaiting, dict(outcome.set_aside)) == (2, {PLAIN: 2})
+    assert "worded by" not in str([made["rationale"] for made in rules.made()])
 
 
 def test_a_thing_without_a_class_comes_with_class_and_shape(
