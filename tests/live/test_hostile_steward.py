@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from ontology.vocab import FOS, Fo, Owl, Rdf, Rdfs, Sh
+from proofs.policy import STEWARD_LIMIT
 
 if TYPE_CHECKING:
     from tests.live.conftest import MakeSpans, Platform
@@ -78,8 +79,8 @@ def refused(answer: httpx.Response, *statuses: int) -> str:
 
 
 def test_it_grants_itself_rights(platform: Platform) -> None:
-    own = platform.server.ids.principal("shop")
-    grant = platform.server.ids.grant("shop", "all")
+    own = platform.server.ids.principal("steward-shop")
+    grant = platform.server.ids.grant("shop", "more")
     with nothing_changes(platform):
         for quads in (
             f"<{own}> <{Fo.hasRole}> <{Fo.OperatorRole}> G:governance .",
@@ -88,8 +89,11 @@ def test_it_grants_itself_rights(platform: Platform) -> None:
             f"<{own}> <{Fo.hasRole}> <{Fo.OperatorRole}> G:rules .",
         ):
             refused(propose(platform, quads), 403)
-        # In its own graph it isn't a right, and no principal is spoken of there either.
-        refused(propose(platform, f"<{own}> <{Fo.hasRole}> <{Fo.OperatorRole}> G:shop ."), 422)
+        # In its own graph it is no right, and would only look like one: a person decides.
+        role = f"<{own}> <{Fo.hasRole}> <{Fo.OperatorRole}> G:shop ."
+        made = propose(platform, role).json()
+        assert made["state"] == WAITS
+        reject(platform, made)
     with platform.client("shop") as client:
         assert client.post("/tokens", json={"name": "x", "role": "operator"}).status_code == 403
 
@@ -114,7 +118,7 @@ def test_it_edits_shapes_or_rules_to_let_itself_through(platform: Platform) -> N
 
 
 def test_it_hides_a_grant_in_a_large_diff(platform: Platform) -> None:
-    own = platform.server.ids.principal("shop")
+    own = platform.server.ids.principal("steward-shop")
     honest = "".join(service(platform, f"hidden {n}") for n in range(1_000))
     grant = f"<{own}> <{Fo.hasRole}> <{Fo.OperatorRole}> G:governance .\n"
     with nothing_changes(platform):
@@ -218,7 +222,7 @@ def test_it_injects_markup_or_instructions_into_labels(platform: Platform) -> No
     # but what is plain (tests/stewards/test_reflection.py).
     assert made["state"] == WAITS
     card = platform.server.get(f"/proposals/{made['id']}/card")
-    shown = str([card["why"], card["changes"], card["after"]])
+    shown = str([card["why"], card["changes"]["words"], card["after"]])
     assert "\u202e" not in shown
     assert "<script>" not in shown
     assert "](javascript" not in shown
@@ -227,11 +231,7 @@ def test_it_injects_markup_or_instructions_into_labels(platform: Platform) -> No
 
 
 def test_it_exceeds_its_caps(platform: Platform) -> None:
-    ((limit,),) = platform.server.select(
-        f"SELECT ?limit {{ ?grant <{Fo.grantee}> <{platform.server.ids.principal('shop')}> ;"
-        f" <{Fo.autoApplyLimit}> ?limit }}"
-    )
-    many = "".join(service(platform, f"many {n}") for n in range(int(limit) // 3 + 1))
+    many = "".join(service(platform, f"many {n}") for n in range(STEWARD_LIMIT // 3 + 1))
     made = propose(platform, many).json()
     assert made["state"] == WAITS
     reject(platform, made)

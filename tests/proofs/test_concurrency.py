@@ -88,8 +88,8 @@ JOINTLY = {
     ),
     "two kinds of a thing that exclude each other": (
         'ex:p rdfs:label "p" .',
-        'ex:p a fo:Person ; fo:slug "p" .',
-        'ex:p a fo:Agent ; fo:slug "p" .',
+        'ex:p a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI .',
+        'ex:p a fo:ExecutorUrl ; fo:url "https://a.example/"^^xsd:anyURI .',
         False,
     ),
 }
