@@ -25,6 +25,7 @@ from graph_api.assembly_stewards import Roster, Stewards, conduct_of
 from graph_api.assembly_telemetry import Telemetry, Truth
 from graph_api.auth import Authenticator
 from graph_api.decision_card import DecisionCards
+from graph_api.evidence_trace import doubts
 from graph_api.job_watch import JobWatch
 from graph_api.live import Live
 from graph_api.query_service import QueryLimits, QueryService
@@ -166,7 +167,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
-            untrusted=lambda evidence: self.telemetry.inbox.evidence.untrusted(evidence),
+            doubts=lambda cited, project: doubts(self.telemetry.inbox.evidence, cited, project),
         )
         if self.ledger.head < 0:
             self._found()

@@ -28,7 +28,7 @@ MOST_TOUCHED = 20_000
 MOST_EVIDENCE = 10
 """Commitments that are given with an entity; its proof chain has all of them."""
 
-_OF_THE_OBJECT = frozenset({Fo.columnOf, Fo.offers, Fo.performs})
+_OF_THE_OBJECT = frozenset({Fo.columnOf, Fo.offers, Fo.performs, Fo.disputes})
 """Properties that the catalog tells with what they lead to."""
 
 

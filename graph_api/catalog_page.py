@@ -53,10 +53,12 @@ _ELSEWHERE = {
 }
 _KIND_OF = {name: kind for kind, names in KINDS.items() if kind not in _ELSEWHERE for name in names}
 _TYPE, _LABEL = NamedNode(Rdf.type), NamedNode(Rdfs.label)
+_DISPUTES = NamedNode(Fo.disputes)
 _COLUMN_OF, _DERIVED = NamedNode(Fo.columnOf), NamedNode(Fo.derivedFromColumn)
 _HOLDERS = (NamedNode(Fo.offers), NamedNode(Fo.performs))
 MOST_COLUMNS = 2000
 """Of one data asset; columns are few, since only those that take part in lineage are known."""
+MOST_CONFLICTS = 50
 
 
 def page(store: Store, task: Task, output: IO[bytes]) -> str:
@@ -175,6 +177,7 @@ class _Graphs:
         }
         if kind in ("dataset", "topic"):
             found["columns"] = self._columns(subject)
+            found["conflicts"] = self._conflicts(subject)
         elif kind == "operation":
             found["services"] = self._services(subject)
         return found
@@ -193,6 +196,21 @@ class _Graphs:
                         "derivedFrom": sorted({_text(it) for it in self._about(column, _DERIVED)}),
                     }
         return [columns[iri] for iri in sorted(columns)]
+
+    def _conflicts(self, asset: NamedNode) -> list[dict[str, str]]:
+        conflicts = {
+            quad.subject
+            for graph in self._lineage_graphs
+            for quad in self._store.quads_for_pattern(None, _DISPUTES, asset, graph)
+            if isinstance(quad.subject, NamedNode)
+        }
+        return [
+            {
+                "id": conflict.value,
+                "label": min((_text(it) for it in self._about(conflict, _LABEL)), default=""),
+            }
+            for conflict in sorted(conflicts, key=str)[:MOST_CONFLICTS]
+        ]
 
     def _services(self, operation: NamedNode) -> list[str]:
         return sorted(

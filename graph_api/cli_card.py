@@ -44,6 +44,7 @@ def show_card(card: _Json) -> None:
         show("\nin words")
         show_rows(rows, CHANGE_COLUMNS, Output.TABLE)
         _more(changes.get("omitted"), "more statements, in the diff")
+    _conflicts(card.get("conflicts") or ())
     _evidence(card.get("evidence") or {}, card.get("claims"))
     _after(card.get("after") or {})
     _queries(card.get("queries") or {})
@@ -67,6 +68,13 @@ def _decision(decision: _Json) -> None:
     }
     found = {name: value for name, value in facts.items() if value is not None}
     show_facts(found, Output.TABLE, whole=decision)
+
+
+def _conflicts(conflicts: Sequence[_Json]) -> None:
+    if conflicts:
+        show("\nconflicts between sources, of what it is about")
+    for conflict in conflicts:
+        show_line(f"  {conflict.get('label')}")
 
 
 def _evidence(evidence: _Json, claims: _Json | None) -> None:

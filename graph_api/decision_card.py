@@ -18,6 +18,7 @@ from pyoxigraph import NamedNode, Quad
 from graph_api.auth import Caller
 from graph_api.card_claims import Claims, listed
 from graph_api.card_words import Words
+from graph_api.conflicts import concerning
 from graph_api.evidence_trace import EvidenceTrace
 from graph_api.facts import hidden_projects
 from graph_api.harmless import harmless, harmless_rdf
@@ -97,6 +98,7 @@ class DecisionCards:
             "claims": None
             if claims is None
             else dict(Counter(claims.mark(quad) for quad in delta.additions)),
+            "conflicts": concerning(self._store, hidden, delta.quads),
             "evidence": self._evidence(view, delta, caller, unread),
             "after": self._after(view, delta, words, caller),
             "queries": self._queries(view, delta, caller),

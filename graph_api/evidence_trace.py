@@ -6,16 +6,30 @@ said to be so.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from graph_api.erasure import Told
+from ingest.evidence_store import EvidenceStore
 from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
 
 MOST_BATCHES = 64
 """How many batches the rules are looked up for."""
+
+
+UNTRUSTED = "some of its evidence came from senders that aren't trusted"
+FOREIGN = "some of its evidence was received for another project"
+
+
+def doubts(store: EvidenceStore, evidence: Sequence[str], project: str | None) -> str:
+    """Why a person is to look at what rests on these batches; empty where there is no reason."""
+    if store.untrusted(evidence):
+        return UNTRUSTED
+    if project is not None and store.foreign(evidence, project):
+        return FOREIGN
+    return ""
 
 
 class EvidenceTrace:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version as installed_version
 from typing import TYPE_CHECKING, Any
 
+from graph_api.conflicts import count
 from graph_api.job_health import JobHealth
 from ingest.errors import WarehouseError
 from proofs.proposal import AWAITING
@@ -93,6 +94,7 @@ class Status:
             *self._unsigned(),
             *self._assembly.roster.keys.unreadable,
             *self._held(),
+            *self._conflicts(),
             *self._assembly.telemetry.forwarder.warnings(),
             *self.jobs.warnings(),
         ]
@@ -114,6 +116,20 @@ class Status:
             f" 'fractalops stewards rotate-key {item['name']}'"
             for item in self._steward_keys()[:_MOST_WARNINGS]
             if item["key"] is None
+        ]
+
+    def _conflicts(self) -> list[str]:
+        """Projects whose sources disagree."""
+        counted = (
+            (item.slug, count(self._assembly.store, item.graph))
+            for item in self._assembly.ledger.governance.projects.values()
+        )
+        return [
+            f"sources of project {slug} disagree on {number}"
+            f" {'point' if number == 1 else 'points'}: see who says what with 'fractalops query"
+            " --file docs/questions/q27-conflicts.rq'"
+            for slug, number in counted
+            if number
         ]
 
     def _held(self) -> list[str]:

@@ -58,6 +58,7 @@ class Rule:
     of alternative keys and the values one of them must have. ``kinds`` empty means any kind,
     ``names`` empty any name; a name that ends with an asterisk is a beginning.
     ``subject_kind`` is a key of :data:`SUBJECTS`; ``operation_kind`` is empty but for operations.
+    What only a ``fallback`` fits is still unknown.
     """
 
     iri: str
@@ -71,6 +72,7 @@ class Rule:
     present: tuple[tuple[str, ...], ...]
     equal: tuple[tuple[tuple[str, ...], frozenset[str]], ...]
     name_template: str
+    fallback: bool = False
 
 
 def _operation(ids: Ids, event: Event, rule: Rule, name: str) -> str:
@@ -375,6 +377,7 @@ def _rule(iri: str, values: Mapping[str, list[str]]) -> Rule:
         present=tuple(_alternatives(text) for text in sorted(values.get(Fo.whenAttribute, ()))),
         equal=tuple(_equals(text) for text in sorted(values.get(Fo.whenAttributeEquals, ()))),
         name_template=template,
+        fallback=values.get(Fo.isFallback) == ["true"],
     )
 
 

@@ -106,6 +106,20 @@ class EvidenceStore:
             for part in (digests[start : start + _DIGESTS_AT_A_TIME] for start in starts)
         )
 
+    def foreign(self, digests: Sequence[str], project: str) -> bool:
+        """Whether one of these batches was received here for other projects alone."""
+        distinct = sorted(set(digests))
+        starts = range(0, len(distinct), _DIGESTS_AT_A_TIME)
+        return any(
+            self._file.row(
+                "SELECT count(*) FROM (SELECT digest FROM batch WHERE digest IN"
+                f" ({', '.join('?' * len(part))}) GROUP BY digest HAVING max(project = ?) = 0)",
+                (*part, project),
+            )
+            != (0,)
+            for part in (distinct[start : start + _DIGESTS_AT_A_TIME] for start in starts)
+        )
+
 
 def insert(
     connection: sqlite3.Connection,

@@ -79,10 +79,12 @@ def dataset_facets(entry: Mapping[str, Any]) -> dict[str, str]:
     assertions held, how much was written."""
     found = object_of(entry.get("facets"))
     inward, outward = object_of(entry.get("inputFacets")), object_of(entry.get("outputFacets"))
-    columns = [
-        name
-        for field in _items(object_of(found.get("schema")).get("fields"))
-        if (name := column_of(object_of(field).get("name")))
+    fields = [object_of(field) for field in _items(object_of(found.get("schema")).get("fields"))]
+    columns = [name for field in fields if (name := column_of(field.get("name")))]
+    types = [
+        (name, kind)
+        for field in fields
+        if (name := column_of(field.get("name"))) and (kind := column_of(field.get("type")))
     ]
     said = inward.get("dataQualityAssertions") or found.get("dataQualityAssertions")
     outcomes = [
@@ -95,6 +97,7 @@ def dataset_facets(entry: Mapping[str, Any]) -> dict[str, str]:
     return {
         "schema.fields": str(len(columns)) if columns else "",
         "schema.columns": names_in(columns),
+        "schema.types": names_in(types),
         "assertions.passed": str(outcomes.count(True)) if outcomes else "",
         "assertions.failed": str(outcomes.count(False)) if outcomes else "",
         "output.rows": text_of(written, "rowCount"),

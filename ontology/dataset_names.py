@@ -83,6 +83,9 @@ _SPELLINGS = {
     "mongo": "mongodb",
     "mongodb+srv": "mongodb",
     "pubsub": "gcp_pubsub",
+    "amqp": "rabbitmq",
+    "amqps": "rabbitmq",
+    "pulsar+ssl": "pulsar",
     "s3a": "s3",
     "s3n": "s3",
     "abfs": "abfss",
@@ -103,6 +106,9 @@ _OWN_PORTS = {
     "redis": "6379",
     "rabbitmq": "5672",
     "kafka": "9092",
+    "pulsar": "6650",
+    "activemq": "61616",
+    "snowflake": "443",
     "aws.redshift": "5439",
     "ibm.db2": "50000",
     "teradata": "1025",
@@ -143,7 +149,7 @@ _DOTTED = frozenset({"mongodb", "cassandra", "milvus"})
 _FILES = frozenset({"s3", "gs", "abfss", "wasbs", "hdfs", "dbfs", "file"})
 # What stands before the @ is a container, and no user.
 _CONTAINERS = frozenset({"abfss", "wasbs"})
-_BUSES = frozenset({"kafka"})
+_BUSES = frozenset({"kafka", "rabbitmq", "pulsar", "activemq", "rocketmq", "nats"})
 
 _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/{2,3}([^/?#]*)([^?#]*)")
 _GLUE = re.compile(r"arn:aws[a-z-]*:glue:[^:]*:[^:]*")

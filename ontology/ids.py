@@ -8,6 +8,7 @@ Syntax: https://www.rfc-editor.org/rfc/rfc3987
 
 from __future__ import annotations
 
+import hashlib
 from urllib.parse import quote
 
 DEFAULT_BASE = "http://fractalops.localhost"
@@ -79,6 +80,22 @@ class Ids:
         """A column of the data asset of this kind (``dataset`` or ``topic``) and key."""
         return self.instance("column", kind, system, address or "-", namespace or "-", asset, name)
 
+    def column_derivation(self, made: str, source: str) -> str:
+        """How the column with the IRI ``made`` comes from the one with the IRI ``source``."""
+        return self.instance("column-derivation", _digest(made, source))
+
+    def conflict(self, project: str, kind: str, asset: str, *parties: str) -> str:
+        """The disagreement of this kind on a data asset (its IRI) between these parties."""
+        return self.instance("conflict", project, kind, _digest(asset, *parties))
+
+    def conflicts(self, project: str) -> str:
+        """How the IRI of every conflict of this project begins."""
+        return f"{self.instance('conflict', project)}/"
+
+    def source_claim(self, conflict: str, party: str, says: str) -> str:
+        """What one party says in the conflict with this IRI."""
+        return self.instance("source-claim", _digest(conflict, party, says))
+
     def job(self, project: str, namespace: str, name: str) -> str:
         """A job; projects don't share one, for schedulers call their namespaces alike."""
         return self.instance("job", project, namespace or "-", name)
@@ -129,6 +146,11 @@ class Ids:
     def proof(self, index: int) -> str:
         """The proof log entry with this index."""
         return self.instance("proof", str(index))
+
+
+def _digest(*key: str) -> str:
+    """Stands for a key too long to be spelled out in an IRI."""
+    return hashlib.sha256("\n".join(key).encode()).hexdigest()[:32]
 
 
 def _segment(text: str) -> str:

@@ -67,7 +67,8 @@ MAX_WAITING = 500
 class Ledger:
     """The gate of one organisation. Every public method may be called from any thread.
 
-    ``untrusted`` says whether some of this evidence came from a sender that isn't trusted.
+    ``doubts`` says why a person is to look at this evidence of a project; empty where nothing is
+    wrong with it.
     """
 
     def __init__(
@@ -82,7 +83,7 @@ class Ledger:
         clock: Callable[[], datetime],
         new_id: Callable[[datetime], str],
         canonicalise: Canonicalise = rdfc10,
-        untrusted: Callable[[Sequence[str]], bool] = lambda evidence: False,
+        doubts: Callable[[Sequence[str], str | None], str] = lambda evidence, project: "",
     ) -> None:
         self._journal = journal
         self._chain = chain
@@ -95,7 +96,7 @@ class Ledger:
         self._clock = clock
         self._new_id = new_id
         self._canonicalise = canonicalise
-        self._untrusted = untrusted
+        self._doubts = doubts
         self._writing = threading.RLock()
         self._decider = Decider(
             projections, self._checker, self._recorder, policy, ids, clock, self._writing
@@ -286,13 +287,13 @@ class Ledger:
         return check_signature(self.governance, principal, request, self._chain.verifier.label)
 
     def _held(self, principal: str, request: Request) -> Request:
-        """The request, to be held where it rests on what anybody may have sent. An operator who
-        proposes it has looked."""
+        """The request, to be held where it rests on what anybody may have sent, or on what was
+        sent to others. An operator who proposes it has looked."""
         if request.hold or not request.evidence:
             return request
-        if self.governance.has_role(principal, OPERATOR) or not self._untrusted(request.evidence):
+        if self.governance.has_role(principal, OPERATOR):
             return request
-        return replace(request, hold="some of its evidence came from senders that aren't trusted")
+        return replace(request, hold=self._doubts(request.evidence, request.project))
 
     def _skolemised(self, principal: str, request: Request) -> Delta:
         additions = request.additions

@@ -8,6 +8,8 @@ depends on the road a proposal came by.
   decides.
 - A statement of how classes or properties relate has consequences in everybody's queries and for
   every shape: in a lineage graph too, an operator decides on it.
+- Who may do what, and which rules and shapes hold, only the organisation's own graphs say.
+  In a lineage graph it would only look so to whoever asks the merge: an operator decides on it.
 - A change to the ontology, shapes, rules, governance or assets needs a person other than the
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
@@ -18,8 +20,9 @@ depends on the road a proposal came by.
 - A project's steward may ask for new classification rules, classes and shapes, on behalf of its
   project: additions alone, about nodes of that one kind that nothing was said of in these graphs.
   Like every change to them, they need a person.
-- What rests on evidence from senders that aren't trusted, or whose author asks for it, needs an
-  operator where it would have applied at once. Nobody can ask for the opposite.
+- What rests on evidence from senders that aren't trusted, or of another project, or whose author
+  asks for it, needs an operator where it would have applied at once. Nobody can ask for the
+  opposite.
 - While there is a single operator, what needs two people is applied when its time lock runs out,
   and marked single-person.
 """
@@ -30,7 +33,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from pyoxigraph import Literal, NamedNode
+from pyoxigraph import Literal, NamedNode, Quad
 
 from ontology.entailment_schema import axiom_of
 from ontology.ids import Ids
@@ -58,6 +61,20 @@ REFLECTED_GRAPHS: Mapping[str, str] = {
 """To these a steward may propose what it learned, each thing of this one class."""
 OPERATOR_LIMIT = 100_000
 STEWARD_LIMIT = 20_000
+
+_GOVERNING = frozenset(
+    {
+        *(Fo.hasRole, Fo.stewardOf, Fo.grantee, Fo.onProject, Fo.onGraph, Fo.autoApplyLimit),
+        *(Fo.lineageGraph, Fo.restricted, Fo.timeLock, Fo.approvalsNeeded, Fo.proposalLifetime),
+    }
+)
+_GOVERNED = frozenset(
+    {
+        *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant),
+        *(Fo.ClassificationRule, Fo.RedactionRule, Sh.NodeShape, Sh.PropertyShape),
+    }
+)
+"""Classes of which only the organisation's own graphs say what is."""
 
 MAX_ROUTINE = 64
 """Nodes that a routine change of the governance graph may state."""
@@ -246,6 +263,10 @@ class Policy:
             return Verdict(
                 ONE_OPERATOR, "how classes and properties relate has consequences for everybody"
             )
+        if not operator and any(_governs(quad) for quad in delta.quads):
+            return Verdict(
+                ONE_OPERATOR, "who may do what, and by which rules, is not for lineage to say"
+            )
         for graph in graphs:
             grant = governance.grant(principal, graph)
             limit = grant.auto_apply_limit if grant else 0
@@ -393,3 +414,9 @@ def _only(about: Mapping[str, set[str]], predicate: str) -> str:
     """The one value of a property, or nothing."""
     values = about.get(predicate, set())
     return next(iter(values)) if len(values) == 1 else ""
+
+
+def _governs(quad: Quad) -> bool:
+    if quad.predicate.value == Rdf.type:
+        return isinstance(quad.object, NamedNode) and quad.object.value in _GOVERNED
+    return quad.predicate.value in _GOVERNING

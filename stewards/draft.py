@@ -51,6 +51,7 @@ _NOUNS = {
     Fo.DataStore: ("data store", "data stores"),
     Fo.Job: ("job", "jobs"),
     Fo.Column: ("column", "columns"),
+    Fo.ColumnDerivation: ("column derivation", "column derivations"),
     Fo.Dependency: ("dependency", "dependencies"),
     Fo.DeploymentEnvironment: ("deployment environment", "deployment environments"),
     Fo.Workload: ("workload", "workloads"),

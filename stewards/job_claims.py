@@ -11,11 +11,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+from pyoxigraph import Literal, NamedNode
+
 from ingest.classify import MAX_IRI
 from ontology.dataset_names import DataName, of_openlineage
 from ontology.ids import Ids
-from ontology.vocab import Fo, Skos
-from stewards.claim_set import DETAILS, OPERATIONS, Claims, ClaimSet
+from ontology.vocab import Fo, Skos, Xsd
+from stewards.claim_set import DETAILS, LINKS, OPERATIONS, Claims, ClaimSet
 from stewards.data_claims import claim_asset
 from stewards.evidence import Evidence
 from stewards.job_queries import AssetRow, ColumnRow, DerivationRow, JobRow, LineageRows
@@ -24,6 +26,9 @@ from stewards.names import MAX_NAME, shown
 LONG_NAME = f"jobs, datasets and columns with names of more than {MAX_NAME} characters"
 NAMELESS = "jobs, datasets and columns with names that show nothing"
 TOO_WIDE = "runs with too many inputs and outputs to tell what came from what: send column lineage"
+
+DIRECT, INDIRECT = "direct", "indirect"
+_AS_THEY_ARE = "IDENTITY"
 
 
 def claims(rows: LineageRows, ids: Ids, project: str) -> Claims:
@@ -91,8 +96,30 @@ class _Claimer:
         evidence = ((row.first_seq, row.first_batch),)
         made = self._column(row.namespace, row.asset, row.column, evidence)
         source = self._column(row.from_namespace, row.from_asset, row.from_column, evidence)
-        if made and source and made != source:
+        if not made or not source or made == source:
+            return
+        if row.influence == DIRECT:
             self._quads.link(made, Fo.derivedFromColumn, source, evidence)
+        steps = set(row.transformations.split())
+        if row.influence != DIRECT or row.masking == "true" or steps - {_AS_THEY_ARE}:
+            self._derivation_of_columns(row, made, source, steps, evidence)
+
+    def _derivation_of_columns(
+        self, row: ColumnRow, made: str, source: str, steps: set[str], evidence: Evidence
+    ) -> None:
+        """What the link between two columns doesn't say."""
+        derivation = self._ids.column_derivation(made, source)
+        needs = frozenset({made, source})
+        label = f"{row.column} from {row.from_column}"
+        self._quads.thing(derivation, Fo.ColumnDerivation, label, evidence, LINKS, "", needs)
+        self._quads.node(derivation, Fo.derivedColumn, made, evidence, LINKS)
+        self._quads.node(derivation, Fo.sourceColumn, source, evidence, LINKS)
+        self._quads.text(derivation, Fo.influence, row.influence or INDIRECT, evidence, LINKS)
+        for step in steps:
+            self._quads.text(derivation, Fo.transformation, step, evidence, LINKS)
+        if row.masking == "true":
+            masks = Literal("true", datatype=NamedNode(Xsd.boolean))
+            self._quads.claim(derivation, Fo.masks, masks, evidence, LINKS, derivation)
 
     # --- things; empty where one can't be kept
 

@@ -27,7 +27,6 @@ _SOURCE_OF = (
     "attributes['source.namespace'] AS from_namespace, attributes['source.name'] AS from_asset"
 )
 _FIRST = "min(seq) AS first_seq, argMin(batch, seq) AS first_batch"
-_DIRECT = "kind = 'column' AND attributes['lineage.influence'] = 'direct'"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ class DerivationRow:
 
 @dataclass(frozen=True)
 class ColumnRow:
-    """A column whose values come from another one's."""
+    """A column that is made from another one: ``direct`` where values come from there, ``indirect``
+    where that one only decides which records there are. ``transformations`` are OpenLineage's
+    names, parted by blanks; ``masking`` is ``true`` where values are hidden."""
 
     namespace: str
     asset: str
@@ -85,6 +86,9 @@ class ColumnRow:
     from_namespace: str
     from_asset: str
     from_column: str
+    influence: str
+    transformations: str
+    masking: str
     first_seq: int
     first_batch: str
 
@@ -200,8 +204,12 @@ ORDER BY relation, {names}"""
 def columns(page: Page) -> str:
     """Columns of :class:`ColumnRow`."""
     names = "namespace, asset, column, from_namespace, from_asset, from_column"
+    names += ", influence, transformations, masking"
     return f"""
 SELECT {_DATASET}, attributes['column.name'] AS column, {_SOURCE_OF},
-       attributes['source.column'] AS from_column, {_FIRST}
-FROM {page.relation} WHERE {within(page, SOURCE)} AND {_DIRECT}
+       attributes['source.column'] AS from_column,
+       attributes['lineage.influence'] AS influence,
+       attributes['lineage.transformations'] AS transformations,
+       attributes['lineage.masking'] AS masking, {_FIRST}
+FROM {page.relation} WHERE {within(page, SOURCE)} AND kind = 'column'
 GROUP BY {names} ORDER BY {names}"""

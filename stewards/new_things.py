@@ -29,6 +29,7 @@ _KINDS = {
     Fo.ErrorIssue: "error issues",
     Fo.Job: "jobs",
     Fo.Column: "columns",
+    Fo.ColumnDerivation: "column derivations",
     Fo.Dataset: "datasets",
     Fo.Topic: "topics",
     Fo.DataStore: "data stores",

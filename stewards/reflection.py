@@ -32,7 +32,7 @@ from stewards.fact_queries import text
 from stewards.fact_rows import Ask
 from stewards.gate_client import GateClient
 from stewards.reflection_check import refusal
-from stewards.reflection_clusters import Cluster, catch_alls
+from stewards.reflection_clusters import Cluster, fallbacks
 from stewards.reflection_draft import (
     PRIORITY,
     Effect,
@@ -82,7 +82,7 @@ def reflect(
     """
     head = client.progress().head
     rules = _rules(client, ids, head)
-    general = catch_alls(rules)
+    general = fallbacks(rules)
     found = reflection_clusters.find(project, general, ask)
     set_aside = Counter(found.set_aside)
     if not found.clusters:

@@ -7,8 +7,7 @@ names that no rule could hold, or that disguise themselves, are counted and make
 proposed stays in the journal for good, so of values only those are told that all facts of a cluster
 share and that are a short word or number; of any other its shape.
 
-Unknown is what no rule fits. Of product events, whose names are the product's own, so is what only
-a rule fits that asks for nothing but their source.
+Unknown is what no rule fits, and what only a fallback does (``fo:isFallback``).
 Source: https://clickhouse.com/docs/sql-reference/aggregate-functions/reference/grouparraysorted
 """
 
@@ -21,7 +20,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ingest.classify import Rule
-from ingest.events import PRODUCT_SOURCE
 from ingest.names import low_cardinality
 from proofs.secret_text import holds_secret
 from stewards.errors import UnexpectedAnswer
@@ -102,18 +100,13 @@ class Clusters:
     set_aside: Mapping[str, int] = field(default_factory=dict)
 
 
-def catch_alls(rules: Iterable[Rule]) -> frozenset[str]:
-    """The rules for product events of any name."""
-    return frozenset(
-        rule.iri
-        for rule in rules
-        if rule.source == PRODUCT_SOURCE
-        and not (rule.kinds or rule.names or rule.present or rule.equal)
-    )
+def fallbacks(rules: Iterable[Rule]) -> frozenset[str]:
+    """The rules that are there for what no other rule knows."""
+    return frozenset(rule.iri for rule in rules if rule.fallback)
 
 
 def question(project: str, general: Collection[str]) -> str:
-    """Columns of :class:`Row`. ``general`` are the rules that say nothing of what they fit."""
+    """Columns of :class:`Row`. ``general`` are the rules whose facts are unknown all the same."""
     unknown = "class = ''"
     if general:
         unknown = f"({unknown} OR rule IN ({', '.join(map(text, sorted(general)))}))"

@@ -76,7 +76,7 @@ class Settled:
     def _in_graph(self, quads: Iterable[Quad], head: int) -> frozenset[Quad]:
         rows = (f"({quad.subject} {quad.predicate} {quad.object})" for quad in quads)
         found = set()
-        for values in _chunks(rows):
+        for values in chunks(rows):
             for solution in self._client.query(
                 f"SELECT ?s ?p ?o WHERE {{ VALUES (?s ?p ?o) {{ {values} }}"
                 f" GRAPH {self._graph} {{ ?s ?p ?o }} }}",
@@ -101,7 +101,7 @@ class Settled:
             }
         )
         found = set()
-        for values in _chunks(pairs):
+        for values in chunks(pairs):
             for solution in self._client.query(
                 f"SELECT DISTINCT ?s ?p WHERE {{ VALUES (?s ?p) {{ {values} }}"
                 f" GRAPH {self._graph} {{ ?s ?p ?value }} }}",
@@ -120,7 +120,7 @@ class Settled:
             }
         )
         counts = {}
-        for values in _chunks(services):
+        for values in chunks(services):
             for solution in self._client.query(
                 "SELECT ?service (COUNT(DISTINCT ?operation) AS ?count) WHERE {"
                 f" VALUES ?service {{ {values} }} GRAPH {self._graph} {{ ?service"
@@ -135,7 +135,7 @@ class Settled:
     def _thing_counts(self, claims: Iterable[Claim], head: int) -> dict[str, int]:
         kinds = sorted({kind for claim in claims if (kind := new_kind(claim)) in TOO_MANY})
         counts = {}
-        for values in _chunks(f"<{kind}>" for kind in kinds):
+        for values in chunks(f"<{kind}>" for kind in kinds):
             for solution in self._client.query(
                 "SELECT ?kind (COUNT(DISTINCT ?thing) AS ?count) WHERE {"
                 f" VALUES ?kind {{ {values} }} GRAPH {self._graph} {{ ?thing a ?kind }} }}"
@@ -198,7 +198,7 @@ class Settled:
         return Change(added, removed)
 
 
-def _chunks(rows: Iterable[str]) -> Iterator[str]:
+def chunks(rows: Iterable[str]) -> Iterator[str]:
     """The rows joined by blanks, in texts of at most ``MAX_QUERY`` characters or one row."""
     chunk: list[str] = []
     size = 0

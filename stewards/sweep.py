@@ -17,6 +17,7 @@ from typing import Any
 from ontology.ids import Ids
 from stewards import fact_queries, reflection
 from stewards.conduct import Conduct
+from stewards.conflict_watch import ConflictWatch
 from stewards.dormancy import Dormancy
 from stewards.dormant_notes import DormantNotes
 from stewards.draft import Draft
@@ -43,6 +44,7 @@ MAX_REFUSALS = 3
 RULES_WAIT = "a steward's rule is decided by a person"
 NOT_REFLECTED = "reflections that could not be finished"
 NOT_LOOKED = "looks for dormant things that could not be finished"
+NOT_COMPARED = "looks for conflicts between sources that could not be finished"
 
 Update = dict[str, Any]
 
@@ -100,6 +102,7 @@ class Sweep:
             if conduct.dormant_after
             else None
         )
+        self._conflicts = ConflictWatch(client, settled, ids, project, limits)
         every = conduct.reflect_every
         self._times = ReflectionTimes(store, name, every) if every else None
         self._wording = conduct.wording
@@ -124,6 +127,7 @@ class Sweep:
         return (
             self._review.is_due()
             or (self._dormancy is not None and self._dormancy.is_due(now))
+            or self._conflicts.is_due(now)
             or (self._times is not None and self._times.is_over(now))
         )
 
@@ -249,6 +253,8 @@ class Sweep:
                 self.clock(),
                 lambda draft: self._submission.hand_in_marks(draft, tally),
             )
+        if self._readings.of(page, "runs").claims:
+            self._conflicts.see()
         self.bookmark.keep(watermark=page.until, refusals=0)
         tally.set_aside.update(state["aside"])
         tally.pages += 1
@@ -256,7 +262,8 @@ class Sweep:
         return {"page": None, "aside": {}} | _said(tally, state)
 
     def review(self, state: State) -> Update:
-        """When every page is read: look at what waits, and at what is dormant."""
+        """When every page is read: look at what waits, at what is dormant, and at what sources
+        disagree on."""
         tally = _tally(state)
         if self._review.is_due():
             self._review.look(tally)
@@ -269,7 +276,23 @@ class Sweep:
                 # What is read and proposed doesn't wait for it.
                 LOGGER.warning("steward %s: what is dormant isn't known: %s", self.name, error)
                 tally.set_aside[NOT_LOOKED] += 1
+        if state["since"] < self.bookmark.record.watermark:
+            self._conflicts.want(self.clock(), changed=bool(tally.proposals))
+        if self._read_all:
+            self._compare(tally)
         return _said(tally, state)
+
+    def _compare(self, tally: Tally) -> None:
+        try:
+            tally.set_aside.update(
+                self._conflicts.look(
+                    self.clock, lambda draft: self._submission.hand_in_marks(draft, tally)
+                )
+            )
+        except GateRefused as error:
+            # What is read and proposed doesn't wait for it.
+            LOGGER.warning("steward %s: conflicts aren't known: %s", self.name, error)
+            tally.set_aside[NOT_COMPARED] += 1
 
     def follow(self, state: State) -> Update:
         """Begin a cycle with what people decided since on the proposals that waited: the gate says

@@ -106,6 +106,35 @@ def desk(gate: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner) -> Iter
     assert list(scratch.iterdir()) == []
 
 
+def quarrel(graph: str, label: str) -> str:
+    """A conflict on a dataset, as a project's lineage graph states it."""
+    return f"""
+        ex:table a fo:Dataset ; rdfs:label "table" .
+        ex:load a fo:Job ; rdfs:label "load" ; fo:inProject project:{graph} .
+        ex:one a fo:SourceClaim ; fo:source "otel.span" ; fo:claims "reads" .
+        ex:two a fo:SourceClaim ; fo:source "openlineage.event" ; fo:claims "writes" ;
+            fo:claimedBy ex:load .
+        ex:quarrel a fo:Conflict ; rdfs:label "{label}" ; fo:inProject project:{graph} ;
+            fo:conflictKind "access" ; fo:disputes ex:table ; fo:hasClaim ex:one , ex:two .
+    """
+
+
+@pytest.mark.parametrize("thing", ["ex:table fo:system 'x' .", "ex:load fo:namespace 'x' ."])
+def test_conflicts_of_what_it_is_about_are_told(desk: Desk, thing: str) -> None:
+    desk.gate.propose(quarrel("shop", "access: <b>load</b> reads"))
+    card = desk.card(desk.wait(thing))
+    [told] = card["conflicts"]
+    assert told["id"].endswith("quarrel")
+    assert told["label"].startswith("access: ")
+    assert "<b>" not in told["label"]
+    assert desk.card(desk.wait(desk.gate.service("cart")))["conflicts"] == []
+    hidden = frozenset({desk.gate.ids.lineage_graph("shop")})
+    assert (
+        desk.card(desk.wait("ex:table fo:system 'y' ."), desk.caller(hidden=hidden))["conflicts"]
+        == []
+    )
+
+
 def claims(card: dict[str, Any]) -> dict[str, str]:
     return {row["text"]: row["claim"] for row in card["changes"]["words"]}
 

@@ -48,14 +48,15 @@ def reflected(server: Server) -> list[dict[str, Any]]:
 def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCommand) -> None:
     server = serve(
         None,
-        *("--time-lock", "0", "--steward-seconds", "3600"),
+        *("--steward-seconds", "3600"),
         settings={"FRACTALOPS_REFLECT_SECONDS": "0.1"},
     ).start()
     settings = server.post("/projects", {"slug": "shop"})["posthog"]
-    retire_the_rule_for_any_event(server)
     send(server, settings, 100)
-    assert server.facts(CLASSES) == [["", "", 100]]
-    assert server.select(TYPES) == []
+    # It has a class by the rule for whatever a product calls an event, and is unknown all the same.
+    assert server.facts(CLASSES) == [[Fo.ProductEventType, Fo.rule_product_custom, 100]]
+    subject = server.ids.product_event_type("shop", EVENT)
+    assert server.select(TYPES) == [(subject,)]
 
     # One proposal, that a person decides on: no time lock of a single operator releases it.
     [proposal] = reflected(server)
@@ -64,7 +65,7 @@ def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCom
     assert proposal["time_lock_until"] is None
     said = proposal["rationale"]
     assert f"100 facts named '{EVENT}' (posthog.event)" in said
-    assert "100 now without a class" in said
+    assert "100 stored facts of the project (100 now fo:ProductEventType)" in said
     assert "Closest existing terms" in said
     assert said.count("Example ") == 3
     assert "carrier=dhl" in said
@@ -78,14 +79,14 @@ def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCom
     chosen = [Fo.ProductEventType, rule]
     wait_until(lambda: is_known(server, rule), "the rule's way to the classifier")
     send(server, settings, 1)
-    assert server.facts(CLASSES) == [["", "", 100], [*chosen, 1]]
+    rules = "SELECT rule, count() FROM events GROUP BY rule ORDER BY count()"
+    assert server.facts(rules) == [[rule, 1], [Fo.rule_product_custom, 100]]
 
     # On request, the stored ones; the steward reads them once more and proposes nothing further.
     done = command("classify", "rerun", "--project", "shop", "--data", server.data)
     assert "100 of 100 facts changed." in done.text
     server.settle()
     assert server.facts(CLASSES) == [[*chosen, 101]]
-    subject = server.ids.product_event_type("shop", EVENT)
     assert server.select(TYPES) == [(subject,)]
     server.post("/stewards/steward-shop/run")
     assert server.get("/proposals", state="awaiting decision")["items"] == []
@@ -105,28 +106,6 @@ def test_a_hundred_unknown_events_lead_to_one_rule(serve: Serve, command: RunCom
     assert proposal["id"] in origin
     assert server.ids.principal("steward-shop") in origin
     assert proposal["evidence"][0] in origin
-
-
-def retire_the_rule_for_any_event(server: Server) -> None:
-    """As an organisation does that wants to know its events by name; a single operator's change
-    applies when its time lock runs out."""
-    graph = server.ids.graph("rules")
-    with server.client() as client:
-        told = client.get(
-            "/sparql",
-            params={
-                "query": f"CONSTRUCT {{ ?s ?p ?o }} WHERE {{ GRAPH <{graph}> {{ ?s ?p ?o }}"
-                f" VALUES ?s {{ <{Fo.rule_product_custom}> }} }}"
-            },
-            headers={"Accept": "application/n-triples"},
-        ).text
-    triples = [line.removesuffix(" .") for line in told.splitlines() if line]
-    removals = "".join(f"{triple} <{graph}> .\n" for triple in triples)
-    made = server.post("/proposals", {"rationale": "by name", "removals": removals})
-    wait_until(
-        lambda: server.get(f"/proposals/{made['id']}")["state"] in ("applied", "proven"),
-        "the end of the rule for any event",
-    )
 
 
 def batches_of(server: Server) -> set[str]:

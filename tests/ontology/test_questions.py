@@ -75,6 +75,24 @@ ex:t-products a fo:Dataset ; rdfs:label "products" ; fo:storedIn ex:db .
 ex:t-orders a fo:Dataset ; rdfs:label "orders" ; fo:storedIn ex:db .
 ex:t-shipments a fo:Dataset ; rdfs:label "shipments" ; fo:storedIn ex:db .
 ex:dispatch a fo:Topic ; rdfs:label "dispatch" .
+
+ex:load a fo:Job ; rdfs:label "orders" ; fo:inProject ex:shop ; fo:reads ex:t-orders .
+ex:c-price a fo:Column ; rdfs:label "price" ; fo:columnOf ex:t-products .
+ex:c-day a fo:Column ; rdfs:label "day" ; fo:columnOf ex:t-orders .
+ex:c-paid a fo:Column ; rdfs:label "paid" ; fo:columnOf ex:t-orders ;
+    fo:derivedFromColumn ex:c-price .
+ex:c-sum a fo:Column ; rdfs:label "sum" ; fo:columnOf ex:t-shipments ;
+    fo:derivedFromColumn ex:c-paid .
+ex:made1 a fo:ColumnDerivation ; fo:derivedColumn ex:c-sum ; fo:sourceColumn ex:c-paid ;
+    fo:influence "direct" ; fo:transformation "AGGREGATION" ; fo:masks true .
+ex:made2 a fo:ColumnDerivation ; fo:derivedColumn ex:c-sum ; fo:sourceColumn ex:c-day ;
+    fo:influence "indirect" ; fo:transformation "FILTER" , "GROUP_BY" .
+ex:conflict a fo:Conflict ; rdfs:label "access" ; fo:inProject ex:shop ; fo:conflictKind "access" ;
+    fo:disputes ex:t-orders ; fo:hasClaim ex:claim1 , ex:claim2 .
+ex:claim1 a fo:SourceClaim ; fo:source "openlineage.event" ; fo:claimedBy ex:load ;
+    fo:claims "reads" ; fo:shownBy ex:batch1 .
+ex:claim2 a fo:SourceClaim ; fo:source "otel.span" ; fo:claimedBy ex:insert-order ;
+    fo:claims "writes" .
 ex:t-products fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .
 ex:call-catalogue fo:dormantSince "2026-10-19T00:00:00Z"^^xsd:dateTime .
 
@@ -266,4 +284,24 @@ def test_what_is_dormant_is_told_with_what_still_leads_to_it() -> None:
     assert [(row["since"], row["kind"], row["thing"], row["usedBy"]) for row in rows("q25")] == [
         ("2026-10-19T00:00:00Z", "HTTP call", "GET catalogue", "POST /orders"),
         ("2026-10-20T00:00:00Z", "Dataset", "products", "SELECT products"),
+    ]
+
+
+def test_a_column_is_followed_to_where_its_values_come_from_and_what_decides_of_it() -> None:
+    found = {
+        (row["column"], row["from"], row["how"]): (row.get("steps", ""), row.get("masks"))
+        for row in rows("q26")
+    }
+    assert {key: (set(steps.split(", ")), masks) for key, (steps, masks) in found.items()} == {
+        ("paid", "price", "direct"): ({""}, None),
+        ("sum", "paid", "direct"): ({"AGGREGATION"}, "true"),
+        ("sum", "price", "through others"): ({""}, None),
+        ("sum", "day", "indirect"): ({"FILTER", "GROUP_BY"}, None),
+    }
+
+
+def test_of_a_conflict_each_source_says_its_own() -> None:
+    assert [(row["asset"], row["who"], row["says"], row.get("batch")) for row in rows("q27")] == [
+        ("orders", "orders", "reads", "http://example.org/batch1"),
+        ("orders", "INSERT orders", "writes", None),
     ]

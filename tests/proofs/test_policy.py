@@ -136,6 +136,11 @@ def test_a_lineage_change_applies_at_once_within_the_limit() -> None:
         ("ex:p rdfs:subPropertyOf ex:q .", ONE_OPERATOR),
         ("ex:p a <http://www.w3.org/2002/07/owl#SymmetricProperty> .", ONE_OPERATOR),
         ("ex:a a ex:A .", AUTO),
+        ("ex:me <https://w3id.org/fractalops/ns#hasRole> ex:Emperor .", ONE_OPERATOR),
+        ("ex:me a <https://w3id.org/fractalops/ns#Person> .", AUTO),
+        ("ex:g <https://w3id.org/fractalops/ns#autoApplyLimit> 9 .", ONE_OPERATOR),
+        ("ex:r a <https://w3id.org/fractalops/ns#ClassificationRule> .", ONE_OPERATOR),
+        ("ex:s a <http://www.w3.org/ns/shacl#NodeShape> .", ONE_OPERATOR),
     ],
 )
 def test_a_steward_does_not_change_what_classes_mean_to_others(

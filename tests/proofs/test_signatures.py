@@ -171,7 +171,7 @@ def test_what_waits_keeps_its_signature_to_the_end(keys: Keys) -> None:
     )
     with pytest.raises(SignatureRefused, match="the reason to hold it"):
         keys.submit(held)
-    gate.ledger._untrusted = lambda evidence: True
+    gate.ledger._doubts = lambda evidence, project: "it may be anybody's"
     waiting = keys.submit(request)
     assert waiting.state == "awaiting decision"
     # Asked again, for want of an answer: it stays one.
@@ -267,7 +267,7 @@ def test_a_signature_is_good_for_one_proposal(keys: Keys) -> None:
         keys.submit(request)
 
     other = keys.signed(gate.service("app"))
-    gate.ledger._untrusted = lambda evidence: True
+    gate.ledger._doubts = lambda evidence, project: "it may be anybody's"
     waiting = keys.submit(other)
     keys.ledger.reject(keys.second, waiting.id, "no")
     with pytest.raises(SignatureRefused, match="taken before"):
@@ -537,7 +537,7 @@ def test_the_audit_knows_when_a_key_was_retired(
 
 
 def test_what_waited_is_applied_after_its_key_ended(keys: Keys) -> None:
-    keys.ledger._untrusted = lambda evidence: True
+    keys.ledger._doubts = lambda evidence, project: "it may be anybody's"
     waiting = keys.submit(keys.signed(keys.gate.service("web")))
     keys.change(retired=[keys.key(FIRST)])
     assert keys.ledger.approve(keys.second, waiting.id, "in time").state == "applied"

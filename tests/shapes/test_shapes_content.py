@@ -164,11 +164,20 @@ SOUND = {
         fo:valuePattern "[0-9]{16}" ; fo:checkedBy "payment-card" ; fo:replacement "[card]" .""",
     "rule of a product": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
         fo:source "posthog.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
-        fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ;
+        fo:subjectKind "page" ; fo:nameTemplate "{$pathname}" ; fo:isFallback true ;
         fo:whenName "$pageview" , "$*" , "*" , "a b" .""",
     "rule of an error": """ex:x a fo:ClassificationRule ; rdfs:label "x" ;
         fo:source "sentry.event" ; fo:priority 5 ; fo:classifiesAs fo:HttpRoute ;
         fo:subjectKind "error-issue" ; fo:nameTemplate "{error.issue}" ; fo:whenKind "error" .""",
+    "column derivation": """ex:y a fo:Column ; rdfs:label "y" ; fo:columnOf ex:table .
+        ex:x a fo:ColumnDerivation ; rdfs:label "x" ; fo:derivedColumn ex:y ;
+        fo:sourceColumn ex:y ; fo:influence "direct" , "indirect" ;
+        fo:transformation "AGGREGATION" , "FILTER" ; fo:masks false .""",
+    "conflict": """ex:claim1 a fo:SourceClaim ; fo:source "otel.span" ; fo:claims "reads" .
+        ex:claim2 a fo:SourceClaim ; rdfs:label "y" ; fo:source "openlineage.event" ;
+        fo:claims "writes" ; fo:claimedBy ex:job ; fo:shownBy ex:batch .
+        ex:x a fo:Conflict ; rdfs:label "x" ; fo:inProject ex:shop ; fo:conflictKind "access" ;
+        fo:disputes ex:table ; fo:hasClaim ex:claim1 , ex:claim2 .""",
     "a term of one's own": 'ex:Team a owl:Class ; rdfs:label "Team" .',
     "an anonymous class": "[] a owl:Class ; owl:unionOf ( ex:A ex:B ) .",
     "an anonymous class as the graph keeps it": """
@@ -189,6 +198,14 @@ DEPENDENCY = "ex:x a fo:Dependency ; fo:caller ex:web ; fo:callee ex:orders"
 PAGE = 'ex:x a fo:Page ; rdfs:label "x" ; fo:inProject ex:shop'
 EVENT_TYPE = 'ex:x a fo:ProductEventType ; rdfs:label "x" ; fo:inProject ex:shop'
 ISSUE = 'ex:x a fo:ErrorIssue ; rdfs:label "x" ; fo:inProject ex:shop'
+DERIVATION = """ex:x a fo:ColumnDerivation ; rdfs:label "x" ; fo:derivedColumn ex:column ;
+    fo:sourceColumn ex:column ; fo:influence "direct" """
+CLAIM = 'ex:claim1 a fo:SourceClaim ; fo:source "otel.span" ; fo:claims "reads"'
+CLAIMS = f"""{CLAIM} . ex:claim2 a fo:SourceClaim ; fo:source "openlineage.event" ;
+    fo:claims "writes" . """
+CONFLICT = f"""{CLAIMS} ex:x a fo:Conflict ; rdfs:label "x" ; fo:inProject ex:shop """
+DISPUTE = """ ; fo:conflictKind "access" ; fo:disputes ex:table ;
+    fo:hasClaim ex:claim1 , ex:claim2 """
 COLUMN = 'ex:x a fo:Column ; rdfs:label "x" ; fo:columnOf ex:table'
 JOB = 'ex:x a fo:Job ; rdfs:label "x"'
 RUN = "ex:x a fo:Run ; fo:runOf ex:job"
@@ -290,6 +307,21 @@ UNSOUND = [
     ("only-of-columns", "ex:x fo:columnOf ex:table ."),
     ("only-of-data-assets", "ex:x fo:storedIn ex:store ."),
     ("only-of-operations-and-jobs", f"{SERVICE} ; fo:writes ex:table ."),
+    ("ColumnDerivation-derivedColumn", f"{DERIVATION} ; fo:derivedColumn ex:table ."),
+    ("ColumnDerivation-sourceColumn", f"{DERIVATION} ; fo:sourceColumn ex:table ."),
+    ("ColumnDerivation-influence", f'{DERIVATION} ; fo:influence "strong" .'),
+    ("ColumnDerivation-transformation", f"{DERIVATION} ; fo:transformation 7 ."),
+    ("ColumnDerivation-masks", f'{DERIVATION} ; fo:masks "yes" .'),
+    ("Conflict-conflictKind", f'{CONFLICT} {DISPUTE} ; fo:conflictKind "quarrel" .'),
+    ("Conflict-disputes", f"{CONFLICT} {DISPUTE} ; fo:disputes ex:web ."),
+    (
+        "Conflict-hasClaim",
+        f"""{CONFLICT} ; fo:conflictKind "type" ; fo:disputes ex:table ; fo:hasClaim ex:claim1 .""",
+    ),
+    ("SourceClaim-claims", 'ex:x a fo:SourceClaim ; fo:source "otel.span" .'),
+    ("SourceClaim-claimedBy", f"{CLAIM} ; fo:claimedBy ex:table ."),
+    ("SourceClaim-source", 'ex:x a fo:SourceClaim ; fo:claims "reads" ; fo:source "a span" .'),
+    ("SourceClaim-shownBy", f'{CLAIM} ; fo:shownBy "sha256:0a" .'),
     ("Job-reads", f"{JOB} ; fo:reads ex:web ."),
     ("Job-writes", f"{JOB} ; fo:writes ex:store ."),
     ("Job-parentJob", f"{JOB} ; fo:parentJob ex:run ."),
@@ -414,6 +446,8 @@ UNSOUND = [
     ("ClassificationRule-subjectKind", rule_with("fo:subjectKind", '"feature"')),
     ("ClassificationRule-whenName", rule_with("fo:whenName", '"$*view"')),
     ("ClassificationRule-nameTemplate", rule_with("fo:nameTemplate", '"{http.route"')),
+    ("ClassificationRule-isFallback", rule_with("fo:isFallback", '"yes"')),
+    ("ClassificationRule-isFallback", rule_with("fo:isFallback", "true , false")),
     ("ClassificationRule-whenKind", rule_with("fo:whenKind", '"SERVER"')),
     ("ClassificationRule-whenAttribute", rule_with("fo:whenAttribute", '"a=b"')),
     ("ClassificationRule-whenAttributeEquals", rule_with("fo:whenAttributeEquals", '"a"')),

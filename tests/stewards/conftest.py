@@ -344,8 +344,10 @@ class PlayedGate:
         shared = {str(NamedNode(self.ids.graph(name))) for name in ("ontology", "shapes", "rules")}
         # Rules, classes and shapes never come together with what is known of a project.
         assert graphs == {str(lineage)} or graphs <= shared
-        # Of what the graph holds a steward takes back nothing but its own marks.
-        assert {quad.predicate.value for quad in removals} <= {Fo.dormantSince}
+        # Of what the graph holds a steward takes back nothing but its own marks and conflicts.
+        stated = (self.ids.conflicts(asked["project"]), f"{self.ids.base}/id/source-claim/")
+        taken = [quad for quad in removals if not _spo(quad)[0].value.startswith(stated)]
+        assert {quad.predicate.value for quad in taken} <= {Fo.dormantSince}
         assert asked["base"] <= self.head
         delta = self.graph.effective(Delta(additions, removals))
         if not delta:

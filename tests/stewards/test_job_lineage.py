@@ -189,6 +189,37 @@ def test_what_only_filters_is_read_and_is_no_source(reports: Reports) -> None:
     assert reports.linked(Fo.reads) == {("daily", "a")}
 
 
+def test_how_a_column_is_made_is_kept_where_it_is_more_than_taken_over(reports: Reports) -> None:
+    def taken(name: str, *steps: tuple[str, str, bool]) -> dict[str, Any]:
+        said = [{"type": t, "subtype": s, "masking": m} for t, s, m in steps]
+        return {**table("a"), "field": name, "transformations": said}
+
+    sources = [
+        taken("same", ("DIRECT", "IDENTITY", False)),
+        taken("plain"),
+        taken("sum", ("DIRECT", "AGGREGATION", False), ("INDIRECT", "FILTER", False)),
+        taken("hash", ("DIRECT", "TRANSFORMATION", True)),
+        taken("day", ("INDIRECT", "FILTER", False), ("INDIRECT", "GROUP_BY", False)),
+    ]
+    lineage = {"fields": {"y": {"inputFields": sources}}}
+    reports.send(run(1, "COMPLETE", outputs=[table("b", columnLineage=lineage)]))
+    assert reports.linked(Fo.derivedFromColumn) == {
+        ("y", name) for name in ("same", "plain", "sum", "hash")
+    }
+    pairs = dict(reports.linked(Fo.sourceColumn))
+    kept = {
+        predicate: {(pairs[node], value) for node, value in reports.linked(predicate)}
+        for predicate in (Fo.influence, Fo.transformation)
+    }
+    assert kept[Fo.influence] == {("sum", "direct"), ("hash", "direct"), ("day", "indirect")}
+    assert kept[Fo.transformation] == {
+        *(("sum", "AGGREGATION"), ("sum", "FILTER"), ("hash", "TRANSFORMATION")),
+        *(("day", "FILTER"), ("day", "GROUP_BY")),
+    }
+    assert {pairs[node] for node, _ in reports.linked(Fo.masks)} == {"hash"}
+    assert {made for _, made in reports.linked(Fo.derivedColumn)} == {"y"}
+
+
 def test_nothing_is_made_from_itself(reports: Reports) -> None:
     itself = {"inputFields": [{**table("a"), "field": "x"}]}
     same = table("a", columnLineage={"fields": {"x": itself}})
@@ -231,7 +262,7 @@ def test_names_that_cannot_be_kept_are_counted() -> None:
         jobs=[JobRow("a", long, "", "", 1, "b"), JobRow("a", "j", "a", "\u200b", 1, "b")],
         assets=[AssetRow("input", "a", "j", "file", long, "", 1, "b")],
         derivations=[DerivationRow("derived", "file", "a", "file", long, 1, "b", 1, "b", 1, "b")],
-        columns=[ColumnRow("file", "a", "\u200b", "file", "b", "x", 1, "b")],
+        columns=[ColumnRow("file", "a", "\u200b", "file", "b", "x", "direct", "", "", 1, "b")],
     )
     found = claims(rows, Ids(), "shop")
     assert found.set_aside == {LONG_NAME: 3, NAMELESS: 2}

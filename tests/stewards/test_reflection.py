@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from langchain_core.language_models import FakeListChatModel
 from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 
 from ingest.classify import rules_from_quads
@@ -15,9 +18,10 @@ from ontology.ids import Ids
 from ontology.library import rules_turtle
 from ontology.terms import canonical_quad
 from ontology.vocab import Fo
-from stewards.reflection import MAX_OPEN, NO_ROOM, QUIET
-from stewards.reflection_clusters import MIN_FACTS, Row, catch_alls, gathered
+from stewards.reflection import MAX_OPEN, NO_ROOM, PLAIN, QUIET
+from stewards.reflection_clusters import MIN_FACTS, Row, fallbacks, gathered
 from stewards.reflection_draft import place_of, plain_words, quads_of, rule_iri
+from stewards.reflection_model import Budget, Wording
 from stewards.reflection_terms import Term, closest, words
 
 if TYPE_CHECKING:
@@ -116,7 +120,7 @@ def test_only_the_rule_for_any_product_event_says_nothing_of_what_it_fits() -> N
         for turtle in rules_turtle().values()
         for quad in parse(turtle, format=RdfFormat.TURTLE)
     )
-    assert catch_alls(rules) == {Fo.rule_product_custom}
+    assert fallbacks(rules) == {Fo.rule_product_custom}
 
 
 @pytest.mark.parametrize(
@@ -155,6 +159,11 @@ def rules(gate: PlayedGate, ids: Ids) -> Iterator[PlayedGate]:
 
 
 def send(traffic: Traffic, name: str, count: int = 100, **more: Any) -> None:
+    send_each(traffic, [name] * count, **more)
+
+
+def send_each(traffic: Traffic, names: list[str], **more: Any) -> None:
+    """One batch with a fact of each of these names."""
     traffic.seq += 1
     traffic.warehouse.insert(
         [
@@ -178,7 +187,7 @@ def send(traffic: Traffic, name: str, count: int = 100, **more: Any) -> None:
                 event_class=Fo.ProductEventType if more.get("rule") else "",
                 rule=more.get("rule", ""),
             )
-            for number in range(count)
+            for number, name in enumerate(names)
         ]
     )
 
@@ -289,6 +298,51 @@ def test_few_wait_at_a_time(rules: PlayedGate, traffic: Traffic, hire: Hire, clo
     assert (outcome.awaiting, dict(outcome.set_aside)) == (MAX_OPEN, {NO_ROOM: 2})
     clock.pass_by(HOUR)
     assert steward.run_once().proposals == ()
+
+
+def test_ten_thousand_names_make_no_more_proposals_than_a_person_can_read(
+    rules: PlayedGate, traffic: Traffic, hire: Hire, clock: Clock
+) -> None:
+    names = ["".join(letters) for letters in product("abcdefghijklmnopqrstuv", repeat=3)][:10_000]
+    assert len(set(names)) == 10_000
+    for place in range(0, len(names), 1_000):
+        send_each(traffic, [f"seen {name}" for name in names[place : place + 1_000]])
+    for name in names[: MAX_OPEN + 1]:
+        send(traffic, f"often {name}", MIN_FACTS)
+    steward = hire(reflect_every=HOUR)
+    steward.run_once()
+    for expected in (MAX_OPEN, 0, 0):
+        clock.pass_by(HOUR)
+        asked = len(rules.requests)
+        outcome = steward.run_once()
+        assert (len(outcome.proposals), dict(outcome.set_aside)) == (expected, {NO_ROOM: 1})
+        # One question for the clusters and one for the effect of each rule, however many the names.
+        assert rules.requests[asked:].count("POST /facts") <= 8
+    assert len(rules.made()) == MAX_OPEN
+    # Between two reflections the names cost nothing.
+    assert not steward.run_once().set_aside
+
+
+def test_a_model_that_exhausts_its_time_or_tokens_holds_nothing_up(
+    rules: PlayedGate, traffic: Traffic, hire: Hire, clock: Clock
+) -> None:
+    held = threading.Event()
+
+    class Endless(FakeListChatModel):
+        def _call(self, *arguments: Any, **more: Any) -> str:
+            held.wait(30)
+            return ""
+
+    send(traffic, "order shipped")
+    send(traffic, "order packed")
+    budget = Budget(seconds=0.05)
+    steward = hire(reflect_every=HOUR, wording=Wording(Endless(responses=[""]), "endless", budget))
+    steward.run_once()
+    clock.pass_by(HOUR)
+    outcome = steward.run_once()
+    held.set()
+    assert (outcome.awaiting, dict(outcome.set_aside)) == (2, {PLAIN: 2})
+    assert "worded by" not in str([made["rationale"] for made in rules.made()])
 
 
 def test_a_thing_without_a_class_comes_with_class_and_shape(

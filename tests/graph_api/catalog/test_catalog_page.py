@@ -39,7 +39,13 @@ GRAPH <{SHOP}> {{
   <{CART}> a fo:Service ; rdfs:label "cart" ; fo:offers <{BUY}> .
   <{BUY}> a fo:HttpRoute ; rdfs:label "POST /buy" ; fo:writes <{ORDERS}> .
 }}
+GRAPH <{SHOP}> {{
+  <{IDS.base}/id/conflict/shop/type/1> a fo:Conflict ; rdfs:label "type: a or b" ;
+    fo:disputes <{ORDERS}> .
+}}
 GRAPH <{SECRET}> {{
+  <{IDS.base}/id/conflict/secret/owner/1> a fo:Conflict ; rdfs:label "a secret quarrel" ;
+    fo:disputes <{ORDERS}> .
   <{HIDDEN}> a fo:Dataset ; rdfs:label "salaries" .
   <{ORDERS}> a fo:Dataset ; rdfs:label "a secret name" ; fo:derivedFrom <{HIDDEN}> .
 }}
@@ -100,6 +106,8 @@ def test_an_entity_tells_what_the_readable_graphs_state_of_it(store: Store) -> N
     assert by_id[ORDERS]["links"] == {}
     assert by_id[TOTALS]["links"] == {"derivedFrom": [ORDERS]}
     assert by_id[TOTALS]["columns"] == [{"id": TOTAL, "label": "sum", "derivedFrom": [PRICE]}]
+    told = {"id": f"{IDS.base}/id/conflict/shop/type/1", "label": "type: a or b"}
+    assert (by_id[ORDERS]["conflicts"], by_id[TOTALS]["conflicts"]) == ([told], [])
     assert by_id[BUY]["services"] == [CART]
     assert by_id[BUY]["links"] == {"writes": [ORDERS]}
 
