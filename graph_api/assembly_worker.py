@@ -1,8 +1,9 @@
 """What executes jobs on Temporal, brought up in order.
 
-Invariant: this is a composition root. The stewards' memory and their signing keys are in a folder
-of the worker's own, below the name of the platform, and may be lost: stewards read their facts
-again then, and what they propose goes unsigned until a new key is enrolled.
+Invariant: this is a composition root. The stewards' memory, and their signing keys where those of
+the platform can't be read, are in a folder of the worker's own, below the name of the platform, and
+may be lost: stewards read their facts again then, and what they propose goes unsigned until a new
+key is enrolled.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ def utc_now() -> datetime:
 
 class WorkerAssembly:
     """A worker for the platform at ``url``, as the operator of this token; ``folder`` is where its
-    stewards remember things. Use it as a context manager."""
+    stewards remember things, ``keys`` where their keys are, if not there. Use it as a context
+    manager."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class WorkerAssembly:
         url: str,
         token: str,
         folder: Path,
+        keys: Path | None,
         announce: Callable[[str], None],
     ) -> None:
         self._settings = settings
@@ -73,6 +76,7 @@ class WorkerAssembly:
         self._platform = PlatformClient.connect(url, token, self._stopping.wait)
         self._closing.callback(self._platform.close)
         self._folder = folder
+        self._keys = keys
 
     def __enter__(self) -> WorkerAssembly:
         return self
@@ -112,7 +116,8 @@ class WorkerAssembly:
         dsn = settings.checkpoints
         runs = Runs(store, dsn.get_secret_value() if dsn else None)
         closing.callback(runs.close)
-        keys = _Keys(StewardKeys(folder / "keys", identity.base), self._platform, time.monotonic)
+        held = StewardKeys(self._keys or folder / "keys", identity.base)
+        keys = _Keys(held, self._platform, time.monotonic)
         ids = Ids(identity.base)
         place, wording = settings.reflect_model, None
         if place is not None:

@@ -16,7 +16,7 @@ import typer
 
 from graph_api.cli_errors import CommandError
 from graph_api.cli_output import say, show_line
-from graph_api.cli_session import DataOption, data_folder, named_server
+from graph_api.cli_session import DataOption, data_folder, named_server, running_server
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
@@ -50,7 +50,8 @@ def worker(
     Example:
         FRACTALOPS_TEMPORAL=127.0.0.1:7233 fractalops worker --data data
     """
-    settings = _settings(data_folder(context, data))
+    folder_of_server = data_folder(context, data)
+    settings = _settings(folder_of_server)
     address = named_server(context, data)
     if address.token is None:
         raise CommandError(
@@ -62,7 +63,8 @@ def worker(
     from graph_api.assembly_worker import WorkerAssembly
 
     folder = state or _usual_state(os.environ)
-    with WorkerAssembly(settings, address.url, address.token, folder, show_line) as assembly:
+    keys = _keys_beside(folder_of_server, address.url)
+    with WorkerAssembly(settings, address.url, address.token, folder, keys, show_line) as assembly:
         assembly.run()
     say("The worker has ended; what it was doing goes on in the next one.")
     # Temporal's library has threads of its own, which may take the interpreter down as it ends.
@@ -93,3 +95,10 @@ def _usual_state(environment: Mapping[str, str]) -> Path:
     from ingest.bookmarks import state_folder
 
     return state_folder(environment, Path.home()).with_name("worker")
+
+
+def _keys_beside(folder: Path, url: str) -> Path | None:
+    """The keys of the platform's own stewards, where this is its machine and its user."""
+    keys = folder / "keys"
+    beside = running_server(folder) == url and os.access(keys, os.R_OK | os.X_OK)
+    return keys if beside else None

@@ -20,6 +20,8 @@ from urllib.parse import quote
 
 import httpx
 
+from proofs.checkpoint import VerifierKey
+from proofs.errors import ProofError
 from stewards.errors import GateRefused, JobFailed, JobInvalid
 from stewards.exchange import Exchange, Json, client, object_in, unexpected
 from stewards.job_store import OPEN, Document, Run
@@ -128,11 +130,13 @@ class PlatformClient:
         answer = self._exchange.send("GET", f"/stewards/{_segment(steward)}/keys")
         body = object_in(answer)
         try:
-            held = [str(item["public_key"]) for item in body["items"] if item["active"]]
-        except (KeyError, TypeError) as error:
+            return frozenset(
+                VerifierKey.parse(item["public_key"]).label
+                for item in body["items"]
+                if item["active"]
+            )
+        except (KeyError, TypeError, ProofError) as error:
             raise unexpected(answer, f"no keys ({error!r})") from error
-        # A verifier key is name+hash+base64.
-        return frozenset(key.rpartition("+")[0] for key in held)
 
     # --- what became of it
 
