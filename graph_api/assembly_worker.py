@@ -15,10 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from graph_api.assembly_stewards import conduct_of
 from ontology.ids import Ids
 from proofs.checkpoint import SignerKey
 from runtime.settings import Settings
@@ -26,20 +27,14 @@ from runtime.steward_keys import StewardKeys
 from stewards.backfill_job import Backfill
 from stewards.deployment import build_id
 from stewards.errors import GateBusy, GateUnreachable, StewardError
-from stewards.gate_client import GateClient
+from stewards.hiring import Hiring
 from stewards.job_activities import job_activities
 from stewards.jobs import BACKFILL
 from stewards.lent_staff import LentStaff
-from stewards.loop import TelemetrySteward
-from stewards.new_things import HourlyCaps
-from stewards.pages import Pacing
 from stewards.performer import Performer
 from stewards.platform_client import Identity, PlatformClient
-from stewards.reflection_model import Wording
-from stewards.reflection_model import load as load_model
 from stewards.runs import Runs
 from stewards.signer import ProposalSigner
-from stewards.staff import Assignment
 from stewards.watermark import WatermarkStore
 from stewards.worker import TemporalPlace, Worker
 
@@ -119,29 +114,17 @@ class WorkerAssembly:
         held = StewardKeys(self._keys or folder / "keys", identity.base)
         keys = _Keys(held, self._platform, time.monotonic)
         ids = Ids(identity.base)
-        place, wording = settings.reflect_model, None
-        if place is not None:
-            wording = Wording(load_model(place, settings.model_arguments()), place)
-
-        def hire(assignment: Assignment) -> TelemetrySteward:
-            name = assignment.name
-            signer = ProposalSigner(ids.principal(name), identity.label, lambda: keys.of(name))
-            return TelemetrySteward(
-                name,
-                assignment.project,
-                GateClient.connect(self._url, assignment.token, self._stopping.wait, signer),
-                ids,
-                store,
-                runs,
-                utc_now,
-                pacing=Pacing(hold_seconds=settings.hold_seconds),
-                caps=HourlyCaps(**settings.caps()),
-                dormant_after=settings.dormant_days(),
-                reflect_every=timedelta(seconds=settings.reflect_seconds),
-                wording=wording,
-            )
-
-        staff = LentStaff(self._platform, hire)
+        hiring = Hiring(
+            self._url,
+            ids,
+            store,
+            runs,
+            utc_now,
+            conduct_of(settings),
+            lambda name: ProposalSigner(ids.principal(name), identity.label, lambda: keys.of(name)),
+            self._stopping.wait,
+        )
+        staff = LentStaff(self._platform, hiring.hire)
         closing.callback(staff.close)
         backfill = Backfill(self._platform, self._url, os.environ.get, utc_now)
         activities = job_activities(self._platform, staff.sweep, {BACKFILL: backfill})
