@@ -35,6 +35,7 @@ from graph_api import (
     cli_server,
     cli_stewards,
     cli_validate,
+    cli_worker,
 )
 from graph_api.cli_errors import CommandError, OutputClosed
 from graph_api.cli_output import Output, fail, show_line
@@ -256,6 +257,7 @@ for _module in (
     cli_pull,
     cli_evidence,
     cli_backup,
+    cli_worker,
 ):
     _module.register(app)
 

@@ -21,13 +21,16 @@ from ingest.history_records import Record, Unreadable
 from ingest.patience import Peer
 from stewards.activities import Outcome, Pulse
 from stewards.errors import JobFailed, JobRefused, JobStopped
+from stewards.heartbeat import while_alive
 from stewards.jobs import Job
 from stewards.platform_client import PlatformClient
+
+Stopping = Callable[[], bool]
 
 LOGGER = logging.getLogger(__name__)
 
 PATIENCE = 240.0
-"""Seconds that one request is repeated for, within the silence that a job may keep."""
+"""Seconds that one request is repeated for, before the attempt counts as failed."""
 _NAMED = 20
 """Records of an attempt that are named in the log when they can't be taken in."""
 _LOOK = 1.0
@@ -52,6 +55,9 @@ class Backfill:
         self._sleep = sleep
 
     def __call__(self, job: Job, pulse: Pulse) -> Outcome:
+        return while_alive(lambda: self._bring_in(job, pulse.stopping), pulse, leave=False)
+
+    def _bring_in(self, job: Job, stopping: Stopping) -> Outcome:
         assert job.project is not None
         named = job.arguments
         token = self._secret(named["token_env"])
@@ -66,14 +72,12 @@ class Backfill:
         described = {name: named[name] for name in ("source", "url", "of", "since")}
         place = kept.value.get("place") if kept.value.get("described") == described else None
         version = kept.version
-        left: dict[str, Any] = {"taken_in": 0, "not_taken_in": 0}
 
         def keep(step: Step, so_far: BroughtIn) -> None:
             nonlocal version
             value = {"described": described, "place": dict(step.place)}
             version = self._platform.keep_document(job.id, value, after=version)
-            left.update(taken_in=so_far.taken_in, not_taken_in=so_far.not_taken_in)
-            self._live(pulse, left)
+            _go_on(stopping)
 
         told = iter(range(_NAMED))
 
@@ -84,9 +88,9 @@ class Backfill:
 
         try:
             with (
-                self._peer(named["url"], token, pulse, left) as source,
+                self._peer(named["url"], token, stopping) as source,
                 self._peer(
-                    self._url, self._platform.lend_key(job.project), pulse, left, proxies=False
+                    self._url, self._platform.lend_key(job.project), stopping, proxies=False
                 ) as receivers,
             ):
                 steps = self._steps(source, named, place)
@@ -103,21 +107,19 @@ class Backfill:
             return posthog(source, named["of"], place, since, now)
         return glitchtip(source, named["of"], place, since, now)
 
-    def _peer(
-        self, url: str, bearer: str, pulse: Pulse, left: Any, *, proxies: bool = True
-    ) -> Peer:
+    def _peer(self, url: str, bearer: str, stopping: Stopping, *, proxies: bool = True) -> Peer:
         def rest(seconds: float) -> None:
             while seconds > 0:
-                self._live(pulse, left)
+                _go_on(stopping)
                 self._sleep(min(seconds, _LOOK))
                 seconds -= _LOOK
 
         return Peer(url, bearer, sleep=rest, clock=self._clock, proxies=proxies, patience=PATIENCE)
 
-    def _live(self, pulse: Pulse, left: Any) -> None:
-        pulse.beat(dict(left))
-        if pulse.stopping():
-            raise JobStopped("told to stop; what was acknowledged is kept, and it goes on there")
+
+def _go_on(stopping: Stopping) -> None:
+    if stopping():
+        raise JobStopped("told to stop; what was acknowledged is kept, and it goes on there")
 
 
 def _delivered(receivers: Peer, group: Sequence[Record | Unreadable]) -> Delivered:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from stewards.activities import Pulse
 from stewards.errors import JobStopped
 
-BEAT = 5.0
+BEAT = 1.0
 """Seconds between two beats."""
 _LOOK = 0.25
 

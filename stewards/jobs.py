@@ -53,7 +53,7 @@ class Patience:
     longest: float = 300.0
     attempts: int = 0
     limit: float = DAY
-    silence: float = 60.0
+    silence: float = 30.0
 
     def wait(self, failures: int) -> float:
         """Seconds before the next attempt, after so many failed ones."""
@@ -96,7 +96,7 @@ def _is_batch(value: Any) -> bool:
 
 
 # Asked again after a failure, but not for ever: a person is told.
-_MAINTENANCE = Patience(first=30.0, longest=HOUR, attempts=5, silence=120.0)
+_MAINTENANCE = Patience(first=30.0, longest=HOUR, attempts=5)
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
@@ -107,7 +107,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 BACKFILL,
                 "take in what PostHog or GlitchTip holds already",
                 of_project=True,
-                patience=Patience(first=30.0, longest=HOUR, attempts=10, silence=300.0),
+                patience=Patience(first=30.0, longest=HOUR, attempts=10),
                 arguments={
                     "source": _text(re.compile(r"posthog|glitchtip")),
                     "url": _text(_URL),

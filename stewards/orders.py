@@ -36,7 +36,7 @@ class Order:
     longest: float = 300.0
     attempts: int = 0
     limit: float = 86_400.0
-    silence: float = 60.0
+    silence: float = 30.0
 
 
 @dataclass(frozen=True)

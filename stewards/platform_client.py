@@ -8,6 +8,8 @@ Contract: docs/http.md, "Jobs".
 
 from __future__ import annotations
 
+import hashlib
+import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ from urllib.parse import quote
 
 import httpx
 
+from proofs.checkpoint import VerifierKey
+from proofs.errors import ProofError
 from stewards.errors import GateRefused, JobFailed, JobInvalid
 from stewards.exchange import Exchange, Json, client, object_in, unexpected
 from stewards.job_store import OPEN, Document, Run
@@ -51,10 +55,18 @@ class WantedJobs:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which platform this is: what its IRIs begin with, and the name and key of its log."""
+    """Which platform this is: what its IRIs begin with, its log's name, and the public key of
+    that."""
 
     base: str
-    log: str
+    label: str
+    key: str
+
+    @property
+    def name(self) -> str:
+        """What tells it from all others, in letters, digits and hyphens."""
+        digest = hashlib.sha256(self.key.encode()).hexdigest()
+        return f"{re.sub('[^A-Za-z0-9]+', '-', self.label)[:40].strip('-')}-{digest[:8]}"
 
 
 class PlatformClient:
@@ -79,7 +91,8 @@ class PlatformClient:
         answer = self._exchange.send("GET", "/status")
         body = object_in(answer)
         try:
-            return Identity(str(body["base"]), str(body["log_key"]["verifier"]))
+            key = body["log_key"]
+            return Identity(str(body["base"]), str(key["name"]), str(key["verifier"]))
         except (KeyError, TypeError) as error:
             raise unexpected(answer, f"no base and log_key ({error!r})") from error
 
@@ -111,6 +124,19 @@ class PlatformClient:
         """The token that this steward acts with, until the platform's process ends."""
         answer = self._exchange.send("POST", f"/stewards/{_segment(name)}/token")
         return _text(answer, "token")
+
+    def enrolled_keys(self, steward: str) -> frozenset[str]:
+        """The names of the keys that this steward may sign with now."""
+        answer = self._exchange.send("GET", f"/stewards/{_segment(steward)}/keys")
+        body = object_in(answer)
+        try:
+            return frozenset(
+                VerifierKey.parse(item["public_key"]).label
+                for item in body["items"]
+                if item["active"]
+            )
+        except (KeyError, TypeError, ProofError) as error:
+            raise unexpected(answer, f"no keys ({error!r})") from error
 
     # --- what became of it
 

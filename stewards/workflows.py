@@ -26,8 +26,9 @@ REFUSALS = ("JobRefused", "JobInvalid")
 """Errors after which another attempt won't help."""
 SHORTEST_REST = 1.0
 LONGEST_REST = 60.0
-SHARE = 0.2
-"""A project that is woken again and again is swept at most this part of the time."""
+SHARE = 0.5
+"""A project that is woken again and again is swept at most this part of the time. How many are
+swept at once is bounded by the worker."""
 _NOTE_ATTEMPT = timedelta(seconds=60)
 _NOTE_PATIENCE = timedelta(days=1)
 _NOTE_RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=30))
