@@ -16,7 +16,10 @@
     │   ├── LimitReached     a question about the facts took too much time or memory
     │   └── GateBusy         429, 503: still busy after the bounded retries
     ├── UnexpectedAnswer     a success whose body isn't what the contract says
-    └── ModelAnswerRefused   a chat model's words can't be used: the plain ones stand
+    ├── ModelAnswerRefused   a chat model's words can't be used: the plain ones stand
+    └── PushFailed           the catalog didn't reach DataHub whole; the next push goes on there
+        ├── PushLater        nobody answered, or was too busy: the same push later
+        └── PushNeedsPerson  an address, a token or DataHub itself is to be put right first
 
 A draft that stays "awaiting decision" is an answer, not an error.
 """
@@ -64,6 +67,18 @@ class UnexpectedAnswer(StewardError):
 
 class ModelAnswerRefused(StewardError):
     """A chat model gave no answer, or one that isn't taken; the message says why."""
+
+
+class PushFailed(StewardError):
+    """A push of the catalog to DataHub ended early; nothing that it had to tell is forgotten."""
+
+
+class PushLater(PushFailed):
+    """The platform or DataHub did not answer, or is too busy: push again later."""
+
+
+class PushNeedsPerson(PushFailed):
+    """Pushing again won't help before somebody did what the message says."""
 
 
 @dataclass(frozen=True)

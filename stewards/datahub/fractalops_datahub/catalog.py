@@ -23,7 +23,14 @@ RETRIES = 4
 
 
 class CatalogError(Exception):
-    """The catalog can't be read; the text says what to do."""
+    """The catalog can't be read; the text says what to do.
+
+    ``status`` is what the platform answered with, ``None`` where no answer came.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,10 @@ class Catalog:
                 page = following.result()
             yield page
 
+    def all(self, kinds: tuple[str, ...], at: int) -> list[Item]:
+        """All entities of a few kinds. Raises :class:`CatalogError`."""
+        return [item for page in self.pages(self.first(kinds, at=at)) for item in page.items]
+
     def _get(self, path: str, parameters: Mapping[str, Any]) -> Page:
         if not path.startswith("/"):
             raise CatalogError(f"the next page is at {path[:80]!r}, which is not of this server")
@@ -103,7 +114,10 @@ class Catalog:
                 " the platform runs"
             ) from error
         if answer.status_code != 200:
-            raise CatalogError(f"{self._server} answered {answer.status_code}: {_reason(answer)}")
+            raise CatalogError(
+                f"{self._server} answered {answer.status_code}: {_reason(answer)}",
+                answer.status_code,
+            )
         try:
             document = answer.json()
             return Page(
@@ -115,7 +129,8 @@ class Catalog:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CatalogError(
-                f"{self._server} answered with something else than a catalog: check 'server'"
+                f"{self._server} answered with something else than a catalog: check 'server'",
+                answer.status_code,
             ) from error
 
 
