@@ -10,6 +10,7 @@ Source: docs/decisions/datahub-push.md
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -126,8 +127,11 @@ def push(
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """DataHub's client looks at these as it is imported: whether to tell its makers what it does,
-    and where the errors of this process should go."""
+    """DataHub's client looks at these when it is first imported: whether to tell its makers what it
+    does, and where the errors of this process should go."""
+    if "datahub" in sys.modules:
+        yield
+        return
     os.environ["DATAHUB_TELEMETRY_ENABLED"] = "false"
     address = os.environ.pop("SENTRY_DSN", None)
     try:

@@ -137,7 +137,5 @@ def dead_letters(document: Document | None) -> dict[str, list[DeadLetter]]:
     """What each DataHub refused, by its address. Raises as :meth:`PushState.of` does."""
     if document is None:
         return {}
-    targets = document.get("targets")
-    if not isinstance(targets, Mapping):
-        targets = {"": None}
-    return {it: list(PushState.of(document, it).dead.values()) for it in targets}
+    PushState.of(document, "")
+    return {it: list(PushState.of(document, it).dead.values()) for it in document["targets"]}
