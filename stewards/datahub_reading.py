@@ -1,8 +1,8 @@
 """One push: a reading of the catalog, said in DataHub's terms and delivered.
 
 Invariant: a reading is remembered before anything of it is sent, an entity once all of it was
-taken or refused, and the head once everything else is done. An entity of which there is nothing new
-to say is not sent again. A URN is removed only where no entity of the graph stands behind it.
+taken or refused, and the head once everything else is done. An entity that is what it was is
+not sent again. A URN is removed only where no entity of the graph stands behind it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from fractalops_datahub.catalog import Catalog, CatalogError, Page
 from fractalops_datahub.config import FractalOpsConfig
 from fractalops_datahub.kept import Kept
+from fractalops_datahub.names import NAMESPACE
 from fractalops_datahub.speaker import LARGE, SMALL, Speaker, recipe
 from stewards.datahub_delivery import Delivery, Parcel, Refusal
 from stewards.datahub_push import Life, Pushed, Source, Stopped, Target
@@ -179,12 +180,13 @@ class Push:
         kept = Kept(None if self._config.overwrite else self._session.graph)
         speaker = Speaker(self._config, few, kept)
         if reading.since is None:
-            for iri, says in speaker.small():
-                self._say(iri, says)
+            self._say(NAMESPACE, "", speaker.glossary)
+            for item in speaker.small():
+                self._say(item["id"], speaker.basis(item), partial(speaker.say, item))
         for page in catalog.pages(first):
             for item in page.items:
                 if speaker.wants(item):
-                    self._say(item["id"], partial(speaker.alone, item))
+                    self._say(item["id"], speaker.basis(item), partial(speaker.alone, item))
                 elif reading.since is not None:
                     self._state.forget(item["id"])
             self._flush()
@@ -194,8 +196,13 @@ class Push:
                     self._keep()
             self._life.beat(self._details())
 
-    def _say(self, iri: str, says: Callable[[], Iterable[MetadataWorkUnit]]) -> None:
-        """Sends what there is to say of an entity, if DataHub wasn't told the very same."""
+    def _say(self, iri: str, basis: str, says: Callable[[], Iterable[MetadataWorkUnit]]) -> None:
+        """Sends what there is to say of an entity, unless what it follows from is what it was."""
+        digest = hashlib.sha256(f"{self._recipe} {basis}".encode()).hexdigest()[:32]
+        told = self._state.told.get(iri)
+        if told is not None and told.digest == digest:
+            self._state.told[iri] = replace(told, mark=self._state.mark)
+            return
         try:
             said = self._session.ask(lambda: list(says()))
         except Refusal as refusal:
@@ -208,8 +215,7 @@ class Push:
         proposals: dict[str, list[MetadataChangeProposalClass]] = {}
         own: set[str] = set()
         for unit in said:
-            proposal = raw(unit)
-            proposals.setdefault(unit.get_urn(), []).append(proposal)
+            proposals.setdefault(unit.get_urn(), []).append(raw(unit))
             if unit.is_primary_source:
                 own.add(unit.get_urn())
         removable = []
@@ -217,11 +223,6 @@ class Push:
             status = self._session.status(urn, removed=False)
             proposals[urn] += status
             removable += [urn] if status else []
-        digest = _digest(it for of_one in proposals.values() for it in of_one)
-        told = self._state.told.get(iri)
-        if told is not None and told.digest == digest:
-            self._state.told[iri] = replace(told, mark=self._state.mark)
-            return
         size = sum(map(len, proposals.values()))
         if self._delivery.full(size):
             self._flush()
@@ -335,14 +336,3 @@ def _config(source: Source) -> FractalOpsConfig:
 def _unreadable(error: CatalogError) -> PushLater | PushNeedsPerson:
     passing = error.status is None or error.status in _PASSING or error.status >= 500
     return (PushLater if passing else PushNeedsPerson)(str(error))
-
-
-def _digest(proposals: Iterable[MetadataChangeProposalClass]) -> str:
-    """What tells what is said from what was said before."""
-    digest = hashlib.sha256()
-    for it in proposals:
-        value = b"" if it.aspect is None else it.aspect.value
-        for part in (str(it.entityUrn), str(it.changeType), str(it.aspectName)):
-            digest.update(part.encode() + b"\0")
-        digest.update(value + b"\0")
-    return digest.hexdigest()[:32]

@@ -100,8 +100,7 @@ class Session:
         self._emit(proposals, ATTEMPTS if patient else 1)
 
     def ask(self, question: Callable[[], _Answered]) -> _Answered:
-        """The answer to something that reads from :attr:`graph`. Raises as :meth:`emit` does."""
-        self._open()
+        """The answer to something that may read from :attr:`graph`. Raises as :meth:`emit` does."""
         try:
             return self._try(question, ATTEMPTS)
         except Refusal as refusal:

@@ -39,8 +39,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What DataHub was told of one entity of the graph: the digest of it, and the URNs that are
-    this source's to remove. ``mark`` is the number of the reading that saw it last."""
+    """What DataHub was told of one entity of the graph: the digest of what that follows from, and
+    the URNs that are this source's to remove. ``mark`` is the number of the reading that saw it
+    last."""
 
     digest: str
     mark: int

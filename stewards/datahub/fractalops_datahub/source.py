@@ -122,8 +122,9 @@ class FractalOpsSource(StatefulIngestionSourceBase, TestableSource):
             kept = Kept(None if self.config.overwrite else self.ctx.graph)
             speaker = Speaker(self.config, few, kept)
             if not incremental:
-                for _, says in speaker.small():
-                    yield from says()
+                yield from speaker.glossary()
+                for item in speaker.small():
+                    yield from speaker.say(item)
             for page in catalog.pages(first):
                 for item in page.items:
                     if speaker.wants(item):

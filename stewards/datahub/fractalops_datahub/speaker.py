@@ -7,8 +7,8 @@ Invariant: what is said of an entity follows from the entity, from the few that 
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 
 from datahub.ingestion.api.workunit import MetadataWorkUnit
 
@@ -18,7 +18,7 @@ from fractalops_datahub.datasets import Datasets
 from fractalops_datahub.flows import Flows
 from fractalops_datahub.governance import Governance
 from fractalops_datahub.kept import Kept
-from fractalops_datahub.names import NAMESPACE, Names
+from fractalops_datahub.names import Names
 from fractalops_datahub.proof import Common
 
 SMALL = ("project", "principal", "term", "shape")
@@ -34,9 +34,10 @@ class Speaker:
         self._config = config
         self._few = few
         names = Names(config)
-        common = Common(config, names, _stewards(self._few))
+        self._stewards, self._shapes = _stewards(few), _shapes(few)
+        common = Common(config, names, self._stewards)
         self._governance = Governance(config, names, kept)
-        datasets = Datasets(names, common, _shapes(self._few), assertions=config.assertions)
+        datasets = Datasets(names, common, self._shapes, assertions=config.assertions)
         flows = self._flows = Flows(names, common, kept, config.env)
         self._by_kind: dict[str, Callable[[Item], Iterator[MetadataWorkUnit]]] = {
             "project": self._governance.project,
@@ -52,14 +53,17 @@ class Speaker:
         if config.glossary:
             self._by_kind["term"] = self._governance.term
 
-    def small(self) -> Iterator[tuple[str, Callable[[], Iterator[MetadataWorkUnit]]]]:
-        """Glossary, domains and users: the IRIs of what they come from, and what says them."""
+    def glossary(self) -> Iterator[MetadataWorkUnit]:
+        """What holds the terms."""
         if self._config.glossary:
-            yield NAMESPACE, self._governance.glossary
+            yield from self._governance.glossary()
+
+    def small(self) -> Iterator[Item]:
+        """The few entities that all refer to."""
         for item in self._few:
             slug = item["id"].rpartition("/")[2]
             if item["kind"] != "project" or self._config.projects.allowed(slug):
-                yield item["id"], partial(self.say, item)
+                yield item
 
     def wants(self, item: Item) -> bool:
         """Whether the recipe chose a project that speaks of this entity."""
@@ -70,6 +74,11 @@ class Speaker:
         speak = self._by_kind.get(item["kind"])
         if speak is not None:
             yield from speak(item)
+
+    def basis(self, item: Item) -> str:
+        """All that what is said of an entity follows from, beside the recipe, as text."""
+        stewards = [self._stewards.get(slug) for slug in item["projects"]]
+        return json.dumps([item, stewards, self._shapes.get(item["class"])], sort_keys=True)
 
     def alone(self, item: Item) -> Iterator[MetadataWorkUnit]:
         """All metadata that one entity brings along."""
