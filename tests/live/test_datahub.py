@@ -298,7 +298,7 @@ def test_the_rest_sink_keeps_what_people_edited(executor: Executor, server: Serv
 
         (incident,) = {urn for urn, name in gms.aspects if name == "incidentInfo"}
         term = next(urn for urn, name in gms.aspects if name == "glossaryTermInfo")
-        theirs = {
+        theirs: dict[tuple[str, str], dict[str, Any]] = {
             (domain, "domainProperties"): {"name": "Our shop", "description": "what we sell"},
             (term, "glossaryTermInfo"): {"definition": "as we say it"},
             (incident, "incidentInfo"): {

@@ -225,7 +225,8 @@ def test_datahub_is_told_of_every_entity(pulled: list[dict[str, Any]], reopened:
     told: dict[str, tuple[str, dict[str, Any]]] = {}
     for aspect, pattern in wanted.items():
         found = by_iri(pulled, aspect)
-        labels = dict(asked(reopened, f"{pattern} ?e <{Rdfs.label}> ?l .", "?e ?l"))
+        rows = asked(reopened, f"{pattern} ?e <{Rdfs.label}> ?l .", "?e ?l")
+        labels = {iri: label for iri, label in rows}  # noqa: C416 - rows have any length
         assert len(labels) >= 4, aspect
         assert {iri: value["name"] for iri, (_, value) in found.items()} == labels
         told |= found
@@ -245,13 +246,13 @@ def test_datahub_is_told_of_every_entity(pulled: list[dict[str, Any]], reopened:
                 assert told[iri][1]["customProperties"][name] == value, iri
     domains, proofs = aspects(pulled, "domains"), aspects(pulled, "structuredProperties")
     owners = aspects(pulled, "ownership")
-    for urn, value in told.values():
+    for urn, properties in told.values():
         assert domains[urn]["domains"] == ["urn:li:domain:fractalops.shop"]
         assert [it["owner"] for it in owners[urn]["owners"]] == ["urn:li:corpuser:steward-shop"]
         assert {it["propertyUrn"].rpartition(".")[2] for it in proofs[urn]["properties"]} == {
             *("proofEntry", "proofHead", "evidence", "proofChain")
         }
-        assert value["externalUrl"].startswith(f"{reopened.url}/proofs/explain?")
+        assert properties["externalUrl"].startswith(f"{reopened.url}/proofs/explain?")
 
 
 def test_datahub_is_told_what_reads_and_writes_what(
