@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from stewards.datahub_state import Document
-from stewards.errors import NotConfigured
+from stewards.errors import PushNeedsPerson
 
 LONGEST_REST = 5.0
 """Seconds of waiting after which a push tells that it lives, and sees whether it shall stop."""
@@ -105,12 +105,12 @@ def push(
     earlier, ``whole`` tells everything once more, as for a DataHub that lost something, and takes
     what is gone for gone, however much it is.
 
-    Raises :class:`stewards.errors.PushLater` and :class:`stewards.errors.PushNeedsPerson`, and
-    :class:`stewards.errors.NotConfigured` where the options or what is installed doesn't do.
+    Raises :class:`stewards.errors.PushLater` and :class:`stewards.errors.PushNeedsPerson`, the
+    latter also where the options or what is installed doesn't do.
     """
     place = urlsplit(target.url)
     if place.scheme not in ("http", "https") or not place.hostname or "@" in place.netloc:
-        raise NotConfigured(
+        raise PushNeedsPerson(
             "the address of DataHub is to begin with http:// or https://, and its token isn't in it"
         )
     target = Target(target.url.rstrip("/"), target.token, target.timeout)
@@ -118,7 +118,7 @@ def push(
         with _silent():
             from stewards.datahub_reading import Push
     except ImportError as error:
-        raise NotConfigured(
+        raise PushNeedsPerson(
             f"a push needs DataHub's client and the source plugin ({error}):"
             " pip install 'fractalops[datahub]' and the wheel of stewards/datahub"
         ) from error

@@ -25,8 +25,16 @@ from fractalops_datahub.speaker import LARGE, SMALL, Speaker, recipe
 from stewards.datahub_delivery import Delivery, Parcel, Refusal
 from stewards.datahub_push import Life, Pushed, Source, Stopped, Target
 from stewards.datahub_session import Session, raw
-from stewards.datahub_state import MOST_DEAD, DeadLetter, Document, PushState, Reading, Told
-from stewards.errors import NotConfigured, PushLater, PushNeedsPerson
+from stewards.datahub_state import (
+    MOST_DEAD,
+    DeadLetter,
+    Document,
+    PushState,
+    Reading,
+    Told,
+    without,
+)
+from stewards.errors import PushLater, PushNeedsPerson
 
 SAVED_EVERY = 10.0
 """Seconds of work that a killed push does again at most, beside the page in hand."""
@@ -63,11 +71,7 @@ class Push:
         self._target = target
         document = load()
         self._state = PushState.of(document, target.url)
-        self._others = {
-            address: part
-            for address, part in (document["targets"] if document is not None else {}).items()
-            if address != target.url
-        }
+        self._others = without(document, target.url)
         self._save = save
         self._life = life
         self._session = Session(
@@ -198,7 +202,7 @@ class Push:
 
     def _say(self, iri: str, basis: str, says: Callable[[], Iterable[MetadataWorkUnit]]) -> None:
         """Sends what there is to say of an entity, unless what it follows from is what it was."""
-        digest = hashlib.sha256(f"{self._recipe} {basis}".encode()).hexdigest()[:32]
+        digest = hashlib.sha256(f"{self._recipe} {basis}".encode()).hexdigest()[:16]
         told = self._state.told.get(iri)
         if told is not None and told.digest == digest:
             self._state.told[iri] = replace(told, mark=self._state.mark)
@@ -330,7 +334,7 @@ def _config(source: Source) -> FractalOpsConfig:
             f"{'.'.join(map(str, it['loc']))}: {it['msg']}"
             for it in error.errors(include_input=False, include_url=False)
         )
-        raise NotConfigured(f"the options of the push can't be used: {said}") from None
+        raise PushNeedsPerson(f"the options of the push can't be used: {said}") from None
 
 
 def _unreadable(error: CatalogError) -> PushLater | PushNeedsPerson:

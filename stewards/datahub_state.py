@@ -1,20 +1,26 @@
 """What a push of the catalog remembers: how far it came, what it told, and what DataHub refused.
 
-Invariant: a document of plain JSON with one part for each DataHub, and no token in it. What stands
-in ``told`` has been told; what was told and isn't true any more stands in ``stale`` until DataHub
-was told so. A reading that was begun is remembered before its first word, so that whoever goes on
-reads the same head again, and nothing that came and went in between is left behind.
+Invariant: a document of plain JSON with one part for each DataHub, all dead letters at the top
+where a status finds them, and no token in it. What was told is packed, for it is most of it. What
+stands in ``told`` has been told; what was told and isn't true any more stands in ``stale`` until
+DataHub was told so. A reading that was begun is remembered before its first word, so that whoever
+goes on reads the same head again, and nothing that came and went in between is left behind.
 """
 
 from __future__ import annotations
 
+import base64
+import json
+import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from stewards.errors import NotConfigured
+from stewards.errors import PushNeedsPerson
 
 VERSION = 1
+LONGEST_TOLD = 1 << 28
+"""Characters of what was told, as text."""
 MOST_DEAD = 1_000
 """Entities that one DataHub may refuse before somebody has to look."""
 
@@ -77,7 +83,7 @@ class PushState:
 
     @classmethod
     def of(cls, document: Document | None, target: str) -> PushState:
-        """The part of the DataHub at this address. Raises :class:`NotConfigured` for a document
+        """The part of the DataHub at this address. Raises :class:`PushNeedsPerson` for a document
         that isn't one."""
         if document is None:
             return cls()
@@ -85,6 +91,7 @@ class PushState:
             if document["version"] != VERSION:
                 raise ValueError(f"its version is {document['version']!r}")
             part = document["targets"].get(target)
+            dead = [_letter(it) for it in document["dead"] if it["target"] == target]
             if part is None:
                 return cls()
             reading = part["reading"]
@@ -92,33 +99,35 @@ class PushState:
                 part["head"],
                 part["recipe"],
                 part["mark"],
-                {
-                    iri: Told(digest, mark, tuple(urns))
-                    for iri, (digest, mark, urns) in part["told"].items()
-                },
+                _unpacked(part["told"]),
                 set(part["stale"]),
-                {it["urn"]: DeadLetter(**it) for it in part["dead"]},
+                {it.urn: it for it in dead},
                 None if reading is None else Reading(**reading),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise NotConfigured(
+        except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+            raise PushNeedsPerson(
                 f"the state of the pushes to DataHub can't be read ({error}): put back an older"
                 " copy of it, or remove it, and the next push tells everything, but removes nothing"
                 " that is gone by now"
             ) from error
 
-    def within(self, others: Mapping[str, Any], target: str) -> dict[str, Any]:
-        """The document of this part, which is of the DataHub at this address, and of the others."""
+    def within(self, others: Document, target: str) -> dict[str, Any]:
+        """The document of this part, which is of the DataHub at this address, and of the others,
+        as :func:`without` gives them."""
         part = {
             "head": self.head,
             "recipe": self.recipe,
             "mark": self.mark,
-            "told": {iri: [it.digest, it.mark, it.urns] for iri, it in self.told.items()},
+            "told": _packed(self.told),
             "stale": sorted(self.stale),
-            "dead": [asdict(letter) for letter in self.dead.values()],
             "reading": None if self.reading is None else asdict(self.reading),
         }
-        return {"version": VERSION, "targets": {**others, target: part}}
+        dead = [{"target": target, **asdict(it)} for it in self.dead.values()]
+        return {
+            "version": VERSION,
+            "dead": [*others["dead"], *dead],
+            "targets": {**others["targets"], target: part},
+        }
 
     def forget(self, iri: str) -> None:
         """The entity is gone: so is what was told of it, and what was refused."""
@@ -134,9 +143,28 @@ class PushState:
         return {urn for told in self.told.values() for urn in told.urns if urn in wanted}
 
 
-def dead_letters(document: Document | None) -> dict[str, list[DeadLetter]]:
-    """What each DataHub refused, by its address. Raises as :meth:`PushState.of` does."""
+def without(document: Document | None, target: str) -> Document:
+    """The parts of the other DataHubs."""
     if document is None:
-        return {}
-    PushState.of(document, "")
-    return {it: list(PushState.of(document, it).dead.values()) for it in document["targets"]}
+        return {"dead": [], "targets": {}}
+    return {
+        "dead": [it for it in document["dead"] if it["target"] != target],
+        "targets": {it: part for it, part in document["targets"].items() if it != target},
+    }
+
+
+def _letter(given: Mapping[str, Any]) -> DeadLetter:
+    return DeadLetter(**{name: value for name, value in given.items() if name != "target"})
+
+
+def _packed(told: Mapping[str, Told]) -> str:
+    """In order, so that what is alike stands together."""
+    rows = [[iri, it.digest, it.mark, it.urns] for iri, it in sorted(told.items())]
+    text = json.dumps(rows, separators=(",", ":"))
+    return base64.b85encode(zlib.compress(text.encode())).decode()
+
+
+def _unpacked(text: str) -> dict[str, Told]:
+    unpacking = zlib.decompressobj()
+    rows = json.loads(unpacking.decompress(base64.b85decode(text), LONGEST_TOLD))
+    return {iri: Told(digest, mark, tuple(urns)) for iri, digest, mark, urns in rows}

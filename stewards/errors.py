@@ -7,7 +7,9 @@
     ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── JobInvalid           there is no such job, or not with these arguments
     ├── JobFailed            a job couldn't be done: another attempt may succeed
+    │   ├── PushLater        DataHub or the catalog didn't answer, or was too busy
     │   └── JobRefused       another attempt won't: a person has something to do first
+    │       └── PushNeedsPerson  an address, a token, DataHub, or what is installed
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -16,10 +18,7 @@
     │   ├── LimitReached     a question about the facts took too much time or memory
     │   └── GateBusy         429, 503: still busy after the bounded retries
     ├── UnexpectedAnswer     a success whose body isn't what the contract says
-    ├── ModelAnswerRefused   a chat model's words can't be used: the plain ones stand
-    └── PushFailed           the catalog didn't reach DataHub whole; the next push goes on there
-        ├── PushLater        nobody answered, or was too busy: the same push later
-        └── PushNeedsPerson  an address, a token or DataHub itself is to be put right first
+    └── ModelAnswerRefused   a chat model's words can't be used: the plain ones stand
 
 A draft that stays "awaiting decision" is an answer, not an error.
 """
@@ -57,6 +56,14 @@ class JobRefused(JobFailed):
     """A job can't be done as things are; the message says what a person has to do."""
 
 
+class PushLater(JobFailed):
+    """A push to DataHub ended early; nothing that it had to tell is forgotten: push again later."""
+
+
+class PushNeedsPerson(JobRefused):
+    """A push to DataHub won't come further before somebody did what the message says."""
+
+
 class GateUnreachable(StewardError):
     """The platform could not be reached, so nothing is known about what it did."""
 
@@ -67,18 +74,6 @@ class UnexpectedAnswer(StewardError):
 
 class ModelAnswerRefused(StewardError):
     """A chat model gave no answer, or one that isn't taken; the message says why."""
-
-
-class PushFailed(StewardError):
-    """A push of the catalog to DataHub ended early; nothing that it had to tell is forgotten."""
-
-
-class PushLater(PushFailed):
-    """The platform or DataHub did not answer, or is too busy: push again later."""
-
-
-class PushNeedsPerson(PushFailed):
-    """Pushing again won't help before somebody did what the message says."""
 
 
 @dataclass(frozen=True)

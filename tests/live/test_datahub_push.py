@@ -16,8 +16,8 @@ import pytest
 from pyoxigraph import RdfFormat, parse
 
 from stewards.datahub_push import Life, Pushed, Source, Target, push
-from stewards.datahub_state import dead_letters
-from stewards.errors import NotConfigured, PushLater, PushNeedsPerson
+from stewards.datahub_state import DeadLetter, PushState
+from stewards.errors import PushLater, PushNeedsPerson
 from tests.live import datahub_server
 from tests.live.datahub_server import Gms, Mood, failed, serving_datahub
 from tests.live.pushing import kept_in
@@ -72,6 +72,10 @@ class Pusher:
     def state(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.place.read_text(encoding="utf-8"))
         return found
+
+    @property
+    def dead(self) -> list[DeadLetter]:
+        return list(PushState.of(self.state, self.gms.url).dead.values())
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +217,7 @@ def test_a_datahub_in_trouble_is_pushed_to_later_and_nothing_is_lost(pusher: Pus
             pusher.push()
         gms.moods.clear()
     assert pusher.state["targets"][gms.url]["head"] is None
-    assert pusher.state["targets"][gms.url]["dead"] == []
+    assert pusher.state["dead"] == []
     assert pusher.push().finished
     assert {URNS[ORDERS], FLOW, DOMAIN} <= gms.urns
 
@@ -232,7 +236,7 @@ def test_a_wrong_address_is_for_a_person(pusher: Pusher, server: Server) -> None
     with pytest.raises(PushNeedsPerson, match="is something else"):
         pusher.push()
     for url in ("gms:8080", "http://me:secret@gms:8080", "http://"):
-        with pytest.raises(NotConfigured) as refused:
+        with pytest.raises(PushNeedsPerson) as refused:
             pusher.push(url=url)
         assert "secret" not in str(refused.value)
 
@@ -263,9 +267,17 @@ def test_an_entity_that_is_refused_is_put_aside_and_its_neighbours_go_on(
     assert outcome.dead == 1
     assert urn not in gms.urns
     assert {URNS[TOTALS], FLOW, DOMAIN} <= gms.urns
-    (letter,) = dead_letters(pusher.state)[gms.url]
-    assert (letter.urn, letter.status, letter.head, letter.attempts) == (urn, 422, outcome.head, 1)
-    assert letter.error == "Invalid"
+    # Where the status of a job finds it.
+    (letter,) = pusher.state["dead"]
+    assert letter == {
+        "target": gms.url,
+        "urn": urn,
+        "iri": ORDERS.iri(server.ids, "shop"),
+        "status": 422,
+        "error": "Invalid",
+        "head": outcome.head,
+        "attempts": 1,
+    }
 
     # Not again at the same head, nor when something else changes; but when it changes itself.
     gms.forget()
@@ -277,15 +289,14 @@ def test_an_entity_that_is_refused_is_put_aside_and_its_neighbours_go_on(
     iri = ORDERS.iri(server.ids, "shop")
     server.propose("shop", f'<{iri}> <http://www.w3.org/2000/01/rdf-schema#comment> "new" .')
     assert pusher.push().dead == 1
-    (letter,) = dead_letters(pusher.state)[gms.url]
-    assert letter.attempts == 2
+    assert [letter.attempts for letter in pusher.dead] == [2]
 
     # And when somebody asks for it, then with nothing else.
     gms.refused.clear()
     gms.forget()
     outcome = pusher.push(again=True)
     assert outcome.dead == 0
-    assert dead_letters(pusher.state)[gms.url] == []
+    assert pusher.dead == []
     told = {it for it in gms.urns if it.startswith("urn:li:data")}
     assert told == {urn}
 
@@ -295,7 +306,7 @@ def test_an_entity_that_datahub_breaks_on_is_put_aside_too(pusher: Pusher) -> No
     gms.refused[urn] = (500, "java.lang.NullPointerException")
     outcome = pusher.push()
     assert outcome.dead == 1
-    (letter,) = dead_letters(pusher.state)[gms.url]
+    (letter,) = pusher.dead
     assert (letter.urn, letter.status) == (urn, 500)
     assert {URNS[ORDERS], FLOW, DOMAIN} <= gms.urns
 
@@ -303,7 +314,7 @@ def test_an_entity_that_datahub_breaks_on_is_put_aside_too(pusher: Pusher) -> No
 def test_what_looks_like_a_secret_is_no_part_of_a_dead_letter(pusher: Pusher) -> None:
     pusher.gms.refused[URNS[ORDERS]] = (400, "no such user: postgres://app:hunter2@db/x")
     pusher.push()
-    (letter,) = dead_letters(pusher.state)[pusher.gms.url]
+    (letter,) = pusher.dead
     assert letter.error == "left out, for it holds what looks like a secret"
     assert "hunter2" not in pusher.place.read_text(encoding="utf-8")
 
@@ -419,7 +430,7 @@ assert not {"datahub", "fractalops_datahub"} & sys.modules.keys()
 sys.modules["datahub"] = None
 try:
     it.push(it.Source("http://h", "t"), it.Target("http://h"), load=lambda: None, save=print)
-except it.NotConfigured as error:
+except it.PushNeedsPerson as error:
     assert "pip install" in str(error), error
 else:
     raise SystemExit("it pushed")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stewards.datahub_state import DeadLetter, PushState, Reading, Told, dead_letters
-from stewards.errors import NotConfigured
+from stewards.datahub_state import DeadLetter, PushState, Reading, Told, without
+from stewards.errors import PushNeedsPerson
 
 TEXT = st.text(max_size=8)
 HEAD = st.integers(0, 2**40)
@@ -32,16 +32,18 @@ STATES = st.builds(
 
 @given(STATES, STATES)
 def test_a_document_holds_each_datahub_s_part(one: PushState, other: PushState) -> None:
-    document = one.within({}, "http://one")
-    document = other.within(document["targets"], "http://other")
+    document = one.within(without(None, "http://one"), "http://one")
+    document = other.within(without(document, "http://other"), "http://other")
     read: dict[str, Any] = json.loads(json.dumps(document))
     assert PushState.of(read, "http://one") == one
     assert PushState.of(read, "http://other") == other
     assert PushState.of(read, "http://third") == PushState()
-    assert dead_letters(read) == {
-        "http://one": list(one.dead.values()),
-        "http://other": list(other.dead.values()),
-    }
+    assert [it["target"] for it in read["dead"]] == (
+        ["http://one"] * len(one.dead) + ["http://other"] * len(other.dead)
+    )
+    again = PushState().within(without(read, "http://one"), "http://one")
+    assert PushState.of(again, "http://one") == PushState()
+    assert PushState.of(again, "http://other") == other
 
 
 def test_a_urn_is_alive_as_long_as_one_entity_stands_behind_it() -> None:
@@ -60,16 +62,21 @@ def test_a_urn_is_alive_as_long_as_one_entity_stands_behind_it() -> None:
     "document",
     [
         {},
-        {"version": 2, "targets": {}},
-        {"version": 1, "targets": []},
-        {"version": 1, "targets": {"http://gms": {"head": 1}}},
-        {"version": 1, "targets": {"http://gms": "x"}},
+        {"version": 2, "dead": [], "targets": {}},
+        {"version": 1, "dead": [], "targets": []},
+        {"version": 1, "dead": [], "targets": {"http://gms": {"head": 1}}},
+        {"version": 1, "dead": [], "targets": {"http://gms": "x"}},
+        {"version": 1, "dead": [{"target": "http://gms"}], "targets": {}},
+        {
+            "version": 1,
+            "dead": [],
+            "targets": {
+                "http://gms": {"head": 1, "recipe": "", "mark": 0, "told": "abc", "stale": []}
+            },
+        },
     ],
 )
 def test_what_is_no_state_is_not_taken_for_an_empty_one(document: dict[str, Any]) -> None:
-    with pytest.raises(NotConfigured, match="can't be read"):
+    with pytest.raises(PushNeedsPerson, match="can't be read"):
         PushState.of(document, "http://gms")
-    with pytest.raises(NotConfigured, match="can't be read"):
-        dead_letters(document)
     assert PushState.of(None, "http://gms") == PushState()
-    assert dead_letters(None) == {}
