@@ -139,7 +139,9 @@ class Push:
         """Reads what there is that DataHub wasn't told."""
         state = self._state
         again = again and bool(state.dead)
-        since = state.head if state.recipe == self._recipe and not (again or whole) else None
+        # A reading by another recipe that came to no end may have told anything.
+        other = state.recipe != self._recipe or state.reading is not None
+        since = None if other or again or whole else state.head
         first = catalog.first(LARGE, since=since)
         if since is not None and first.head == since and not first.complete:
             return

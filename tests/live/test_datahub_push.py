@@ -366,6 +366,26 @@ def test_a_push_that_is_told_to_stop_stops_and_goes_on(pusher: Pusher) -> None:
     assert {URNS[ORDERS], URNS[TOTALS], FLOW, DOMAIN} <= pusher.gms.urns
 
 
+def test_what_was_begun_by_other_options_is_undone(pusher: Pusher) -> None:
+    gms = pusher.gms
+    pusher.push()
+    gms.forget()
+
+    def written(count: int) -> None:
+        if any(",DEV)" in urn for urn in gms.urns):
+            pusher.beats_left = 0
+
+    gms.written = written
+    assert not pusher.push(env="DEV").finished
+    begun = {urn for urn in gms.urns if urn.endswith(",DEV)")}
+    assert begun
+    gms.written = lambda count: None
+    pusher.beats_left = 1_000_000
+    assert pusher.push().finished
+    assert {urn: gms.removed(urn) for urn in begun} == dict.fromkeys(begun, True)
+    assert gms.removed(FLOW) is False
+
+
 def test_a_catalog_that_shrank_to_little_is_not_believed_at_once(
     pusher: Pusher, server: Server
 ) -> None:
