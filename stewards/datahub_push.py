@@ -66,7 +66,9 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """How a push tells that it lives, sees that it shall stop, and passes the time."""
+    """How a push tells that it lives, sees that it shall stop, and passes the time. Between two
+    beats lies one request at most, which may take ``Target.timeout`` to connect and once more to be
+    answered, or a page of the catalog."""
 
     heartbeat: Callable[[Mapping[str, Any]], None] = lambda details: None
     stopping: Callable[[], bool] = lambda: False

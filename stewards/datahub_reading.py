@@ -40,7 +40,8 @@ SAVED_EVERY = 10.0
 """Seconds of work that a killed push does again at most, beside the page in hand."""
 MOST_LOST, FEW = 0.75, 20
 """This part of the catalog isn't taken for gone at once, unless it is that few entities."""
-PAGE = 500
+PAGE, LONGEST_PAGE = 500, 45.0
+"""Entities of a page, and the seconds that it may take."""
 
 _PASSING = frozenset({408, 429})
 
@@ -79,6 +80,7 @@ class Push:
             target.token,
             target.timeout,
             secrets=(target.token or "", source.token),
+            alive=self._beat,
             wait=lambda seconds: life.rest(seconds, self._details()),
             random=life.random,
         )
@@ -97,7 +99,7 @@ class Push:
         finished = True
         with self._catalog() as catalog:
             try:
-                self._life.beat(self._details())
+                self._beat()
                 self._resume(catalog, whole)
                 self._begin(catalog, again, whole)
             except Stopped:
@@ -200,7 +202,7 @@ class Push:
                 self._state.reading = replace(reading, next=page.next)
                 if self._life.monotonic() - self._saved >= SAVED_EVERY:
                     self._keep()
-            self._life.beat(self._details())
+            self._beat()
 
     def _say(self, iri: str, basis: str, says: Callable[[], Iterable[MetadataWorkUnit]]) -> None:
         """Sends what there is to say of an entity, unless what it follows from is what it was."""
@@ -237,7 +239,6 @@ class Push:
         self._sending.append(_Sending(iri, digest, frozenset(proposals), frozenset(removable)))
 
     def _flush(self) -> None:
-        self._life.beat(self._details())
         self._delivery.flush()
         for sent in self._sending:
             before = self._state.told.get(sent.iri)
@@ -300,6 +301,9 @@ class Push:
             1 if before is None else before.attempts + 1,
         )
 
+    def _beat(self) -> None:
+        self._life.beat(self._details())
+
     def _details(self) -> dict[str, int]:
         return {"head": self._head, "emitted": len(self._emitted), "removed": len(self._removed)}
 
@@ -322,7 +326,9 @@ class Push:
             self._config.server,
             self._config.token.get_secret_value(),
             page_size=min(self._config.page_size, PAGE),
-            timeout=self._config.timeout,
+            # Nobody hears that the push lives meanwhile; the next push goes on from there.
+            timeout=min(self._config.timeout, LONGEST_PAGE),
+            retries=1,
         )
 
 

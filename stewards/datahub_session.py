@@ -60,7 +60,8 @@ class _Failed(Exception):
 class Session:
     """Speaks to the DataHub at ``url``; nothing is asked before it is used.
 
-    ``wait`` is called with the seconds until the next attempt, and may end the push.
+    ``alive`` is called before each attempt, and ``wait`` with the seconds until the next one; both
+    may end the push.
     """
 
     def __init__(
@@ -70,11 +71,13 @@ class Session:
         timeout: float,
         *,
         secrets: Sequence[str],
+        alive: Callable[[], None],
         wait: Callable[[float], None],
         random: Random,
     ) -> None:
         self._url = url
         self._secrets = [it for it in secrets if it]
+        self._alive = alive
         self._wait = wait
         self._random = random
         self._config: RestServiceConfig | None = None
@@ -166,6 +169,7 @@ class Session:
         ends the push. An error inside a success may pass, unless it is said that it doesn't."""
         attempt = 1
         while True:
+            self._alive()
             try:
                 return call()
             except (_Failed, OperationalError, GraphError, requests.RequestException) as error:

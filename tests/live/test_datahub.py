@@ -17,8 +17,10 @@ from pyoxigraph import RdfFormat, parse
 
 from ontology.dataset_names import DataName, Store
 from ontology.vocab import FO, Fo, Rdf, Rdfs, Skos
+from stewards.datahub_push import Source, Target, push
 from tests.live.datahub_executor import Executor, aspects, make_executor, removed
 from tests.live.datahub_server import serving_datahub
+from tests.live.pushing import kept_in
 
 if TYPE_CHECKING:
     from tests.live.conftest import Server, Serving
@@ -295,6 +297,17 @@ def test_the_rest_sink_keeps_what_people_edited(executor: Executor, server: Serv
         assert (URNS[ORDERS], "structuredProperties") in gms.patched
         lineage = gms.aspects[URNS[TOTALS], "upstreamLineage"]
         assert [it["dataset"] for it in lineage["upstreams"]] == [URNS[ORDERS]]
+
+        # A push says the very same.
+        with serving_datahub() as pushed:
+            load, save = kept_in(executor.folder / "push.json")
+            push(Source(server.url, server.token), Target(pushed.url), load=load, save=save)
+            assert (URNS[TOTALS], "upstreamLineage") in pushed.aspects
+            for key, value in pushed.aspects.items():
+                assert gms.aspects[key] == value, key
+            # A run of DataHub's tells of itself.
+            told = {urn for urn, _ in gms.aspects if not urn.startswith("urn:li:dataHub")}
+            assert told == {urn for urn, _ in pushed.aspects}
 
         (incident,) = {urn for urn, name in gms.aspects if name == "incidentInfo"}
         term = next(urn for urn, name in gms.aspects if name == "glossaryTermInfo")

@@ -355,12 +355,15 @@ def test_of_another_source_s_datasets_nothing_is_replaced_and_none_removed(
 
 
 def test_a_push_that_is_told_to_stop_stops_and_goes_on(pusher: Pusher) -> None:
-    pusher.beats_left = 6
+    def written(count: int) -> None:
+        pusher.beats_left = 0
+
+    pusher.gms.written = written
     outcome = pusher.push()
     assert not outcome.finished
     assert outcome.head == -1
-    before = pusher.gms.urns
-    assert before
+    assert pusher.gms.urns
+    pusher.gms.written = lambda count: None
     pusher.beats_left = 1_000_000
     assert pusher.push().finished
     assert {URNS[ORDERS], URNS[TOTALS], FLOW, DOMAIN} <= pusher.gms.urns

@@ -47,7 +47,9 @@ class Page:
 class Catalog:
     """A client of ``GET /catalog``; use it as a context manager."""
 
-    def __init__(self, server: str, token: str, *, page_size: int, timeout: float) -> None:
+    def __init__(
+        self, server: str, token: str, *, page_size: int, timeout: float, retries: int = RETRIES
+    ) -> None:
         self._server = server
         self._page_size = page_size
         self._timeout = timeout
@@ -55,7 +57,7 @@ class Catalog:
         self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.headers["Accept"] = "application/json"
         retry = Retry(
-            RETRIES,
+            retries,
             backoff_factor=0.5,
             status_forcelist=(429, 502, 503, 504),
             allowed_methods=("GET",),
