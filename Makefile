@@ -75,6 +75,6 @@ $(VENV)/.requirements: requirements.txt $(VENV)/.created
 	@touch $@
 
 # --no-build-isolation and --no-deps: everything needed is installed by now, so the network isn't.
-$(VENV)/.project: pyproject.toml $(VENV)/.requirements
-	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+$(VENV)/.project: pyproject.toml stewards/datahub/pyproject.toml $(VENV)/.requirements
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable . --editable stewards/datahub
 	@touch $@

@@ -55,6 +55,7 @@ TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its
 
 _READ_THEIR_OWN_BODIES = (
     *("/proposals", "/validate", "/sparql", "/facts", "/classify/explain"),
+    "/jobs/documents/{job}",
     *telemetry.OWN_BODIES,
 )
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from fastapi.exceptions import RequestValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from graph_api.problems import Problem
 from stewards.errors import JobInvalid
@@ -82,6 +83,16 @@ class DocumentBody(BaseModel):
 
     after: Annotated[int, Field(ge=0, le=2**53)]
     value: Json
+
+    @classmethod
+    def read(cls, body: bytes) -> Self:
+        """From the bytes of a request. Raises :class:`RequestValidationError`."""
+        try:
+            return cls.model_validate_json(body)
+        except ValidationError as error:
+            raise RequestValidationError(
+                [{**found, "loc": ("body", *found["loc"])} for found in error.errors()]
+            ) from error
 
 
 def plain(value: Json, what: str, longest: int = LONGEST_OUTCOME) -> Json:

@@ -28,7 +28,9 @@ from graph_api.job_json import (
     run_json,
 )
 from graph_api.job_watch import LONGEST_WAIT, JobWatch
-from graph_api.problems import Problem
+from graph_api.problems import Problem, of_ingest
+from ingest.bodies import read_body
+from ingest.errors import IngestError
 from proofs.governance import OPERATOR, Governance
 from stewards.errors import JobInvalid
 from stewards.job_store import LONGEST_DOCUMENT, Run
@@ -39,6 +41,12 @@ from stewards.wakes import News
 RunId = Annotated[str, Path(pattern=RUN_ID)]
 JobId = Annotated[str, Path(max_length=LONGEST_ID)]
 _NO_STORE = {"Cache-Control": "no-store"}
+_DOCUMENT_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": DocumentBody.model_json_schema()}},
+    }
+}
 
 
 def build_router(
@@ -134,9 +142,18 @@ def build_router(
         found = jobs.store.document(known(job))
         return {"version": found.version, "value": found.value}
 
-    @router.put("/jobs/documents/{job}")
-    def keep_document(job: JobId, body: DocumentBody, caller: Caller = operators) -> dict[str, Any]:
-        """Remember this in the place of version ``after``."""
+    @router.put("/jobs/documents/{job}", openapi_extra=_DOCUMENT_BODY)
+    async def keep_document(
+        job: JobId, request: Request, caller: Caller = operators
+    ) -> dict[str, Any]:
+        """Remember this in the place of version ``after``. It may be larger than other bodies."""
+        try:
+            given = await read_body(request.stream(), request.headers, LONGEST_DOCUMENT)
+        except IngestError as error:
+            raise of_ingest(error) from error
+        return await run_in_threadpool(kept_document, job, DocumentBody.read(given))
+
+    def kept_document(job: str, body: DocumentBody) -> dict[str, Any]:
         value = plain(body.value, "the value", LONGEST_DOCUMENT)
         try:
             version = jobs.store.keep_document(known(job), value, after=body.after)

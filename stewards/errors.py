@@ -7,8 +7,10 @@
     ├── NotConfigured        something that must be configured isn't, or can't be used
     ├── JobInvalid           there is no such job, or not with these arguments
     ├── JobFailed            a job couldn't be done: another attempt may succeed
-    │   ├── JobRefused       another attempt won't: a person has something to do first
-    │   └── JobStopped       it was told to stop, and goes on where it was
+    │   ├── JobStopped       it was told to stop, and goes on where it was
+    │   ├── PushLater        DataHub or the catalog didn't answer, or was too busy
+    │   └── JobRefused       another attempt won't: a person has something to do first
+    │       └── PushNeedsPerson  an address, a token, DataHub, or what is installed
     ├── GateUnreachable      no answer came: refused connection, time-out, broken transfer
     ├── GateRefused          the platform answered with a problem (RFC 9457)
     │   ├── NotAllowed       401, 403: the token or the grant is missing
@@ -58,6 +60,14 @@ class JobRefused(JobFailed):
 
 class JobStopped(JobFailed):
     """A job was told to stop before it was done; its next attempt goes on there."""
+
+
+class PushLater(JobFailed):
+    """A push to DataHub ended early; nothing that it had to tell is forgotten: push again later."""
+
+
+class PushNeedsPerson(JobRefused):
+    """A push to DataHub won't come further before somebody did what the message says."""
 
 
 class GateUnreachable(StewardError):

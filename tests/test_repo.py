@@ -160,7 +160,7 @@ def test_no_file_is_too_large_to_read(checkout: Path) -> None:
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        *((name, ("postgres",) if name == "stewards" else ()) for name in PACKAGES),
+        *((name, ("datahub", "postgres") if name == "stewards" else ()) for name in PACKAGES),
         ("examples", ("demo",)),
         ("tests", ("demo", "dev", "bench", "postgres")),
     ],

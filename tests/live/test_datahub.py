@@ -7,13 +7,8 @@ nothing of the platform can be imported.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
-import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +17,10 @@ from pyoxigraph import RdfFormat, parse
 
 from ontology.dataset_names import DataName, Store
 from ontology.vocab import FO, Fo, Rdf, Rdfs, Skos
+from stewards.datahub_push import Source, Target, push
+from tests.live.datahub_executor import Executor, aspects, make_executor, removed
+from tests.live.datahub_server import serving_datahub
+from tests.live.pushing import kept_in
 
 if TYPE_CHECKING:
     from tests.live.conftest import Server, Serving
@@ -47,111 +46,9 @@ URNS = {
 }
 
 
-@dataclass(frozen=True)
-class Executor:
-    """An environment with DataHub and the plugin, and a folder to run in."""
-
-    command: Path
-    folder: Path
-
-    def run(self, *arguments: str | Path) -> str:
-        """Runs ``datahub`` with these arguments; what it printed."""
-        done = subprocess.run(
-            [self.command, *map(str, arguments)],
-            cwd=self.folder,
-            env=_environment() | {"DATAHUB_TELEMETRY_ENABLED": "false", "HOME": str(self.folder)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        return done.stdout
-
-    def ingest(self, server: Server, name: str, sink: dict[str, Any], **config: Any) -> str:
-        """Runs a recipe of this name, whose state is kept from run to run."""
-        recipe = {
-            "pipeline_name": name,
-            "source": {
-                "type": "fractalops",
-                "config": {
-                    "server": server.url,
-                    "token": server.token,
-                    "page_size": 3,
-                    "stateful_ingestion": {
-                        "enabled": True,
-                        "state_provider": {
-                            "type": "file",
-                            "config": {"filename": str(self.folder / f"{name}-state.json")},
-                        },
-                    },
-                    **config,
-                },
-            },
-            "sink": sink,
-        }
-        path = self.folder / f"{name}.yml"
-        # JSON is YAML too.
-        path.write_text(json.dumps(recipe), encoding="utf-8")
-        said = self.run("ingest", "-c", path)
-        assert server.token not in said
-        return said
-
-    def to_file(self, server: Server, name: str, **config: Any) -> list[dict[str, Any]]:
-        """What a run emits."""
-        path = self.folder / f"{name}.json"
-        self.ingest(server, name, {"type": "file", "config": {"filename": str(path)}}, **config)
-        emitted: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
-        return emitted
-
-
-def _environment() -> dict[str, str]:
-    """Without what would lead to the platform, to a proxy or to an error tracker."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name not in ("PYTHONPATH", "SENTRY_DSN") and not name.lower().endswith("_proxy")
-    }
-
-
 @pytest.fixture(scope="module")
 def executor(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Executor:
-    folder = tmp_path_factory.mktemp("executor")
-    build: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        folder,
-    ]
-    subprocess.run(
-        [*build, checkout / "stewards" / "datahub"], check=True, capture_output=True, timeout=300
-    )
-    (wheel,) = folder.glob("*.whl")
-    environment = folder / "env"
-    venv: list[str | Path] = [sys.executable, "-m", "venv", "--without-pip", environment]
-    subprocess.run(venv, check=True, timeout=120)
-    python = environment / "bin" / "python"
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", str(python)]
-    subprocess.run(
-        [*pip, "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True, timeout=120
-    )
-    # As in tests/test_wheel.py: dependencies from here, the editable platform stays out.
-    (own,) = (environment / "lib").glob("python*/site-packages")
-    paths = dict.fromkeys(sysconfig.get_paths()[key] for key in ("purelib", "platlib"))
-    (own / "dependencies.pth").write_text("\n".join(paths) + "\n", encoding="utf-8")
-    probe = "import importlib.util as u, sys; sys.exit(u.find_spec('ontology') is not None)"
-    subprocess.run([python, "-c", probe], cwd=folder, env=_environment(), check=True, timeout=60)
-    command = environment / "bin" / "datahub"
-    command.write_text(
-        f"#!{python}\nimport sys\nfrom datahub.entrypoints import main\nsys.exit(main())\n",
-        encoding="utf-8",
-    )
-    command.chmod(0o755)
-    return Executor(command, folder)
+    return make_executor(checkout, tmp_path_factory.mktemp("executor"))
 
 
 @pytest.fixture(scope="module")
@@ -217,15 +114,6 @@ PREFIX rdfs: <http://www.w3.org/2000/01/rdf-schema#>
 <{issue}> a fo:ErrorIssue ; rdfs:label "ZeroDivisionError in rebate" ;
   fo:errorType "ZeroDivisionError" ; fo:affects <{buy}> ; fo:inProject <{ids.project("shop")}> .
 """
-
-
-def aspects(emitted: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    """The values of one aspect by the URNs they are of."""
-    return {it["entityUrn"]: it["aspect"]["json"] for it in emitted if it["aspectName"] == name}
-
-
-def removed(emitted: list[dict[str, Any]]) -> set[str]:
-    return {urn for urn, status in aspects(emitted, "status").items() if status["removed"]}
 
 
 def stated(server: Server) -> dict[str, tuple[str, str]]:
@@ -397,6 +285,57 @@ def test_a_second_run_asks_for_what_changed_and_a_third_removes_what_is_gone(
     assert URNS[ORDERS] in aspects(fourth, "datasetProperties")
     fifth = executor.to_file(server, "stateful")
     assert {it["entityType"] for it in fifth} == {"structuredProperty"}
+
+
+def test_the_rest_sink_keeps_what_people_edited(executor: Executor, server: Server) -> None:
+    domain = "urn:li:domain:fractalops.shop"
+    with serving_datahub() as gms:
+        gms.token = "dh-executor"
+        sink = {"type": "datahub-rest", "config": {"server": gms.url, "token": gms.token}}
+        executor.ingest(server, "rest", sink)
+        assert gms.aspects[URNS[ORDERS], "datasetProperties"]["name"] == "orders"
+        assert (URNS[ORDERS], "structuredProperties") in gms.patched
+        lineage = gms.aspects[URNS[TOTALS], "upstreamLineage"]
+        assert [it["dataset"] for it in lineage["upstreams"]] == [URNS[ORDERS]]
+
+        # A push says the very same.
+        with serving_datahub() as pushed:
+            load, save = kept_in(executor.folder / "push.json")
+            push(Source(server.url, server.token), Target(pushed.url), load=load, save=save)
+            assert (URNS[TOTALS], "upstreamLineage") in pushed.aspects
+            for key, value in pushed.aspects.items():
+                assert gms.aspects[key] == value, key
+            # A run of DataHub's tells of itself.
+            told = {urn for urn, _ in gms.aspects if not urn.startswith("urn:li:dataHub")}
+            assert told == {urn for urn, _ in pushed.aspects}
+
+        (incident,) = {urn for urn, name in gms.aspects if name == "incidentInfo"}
+        term = next(urn for urn, name in gms.aspects if name == "glossaryTermInfo")
+        theirs: dict[tuple[str, str], dict[str, Any]] = {
+            (domain, "domainProperties"): {"name": "Our shop", "description": "what we sell"},
+            (term, "glossaryTermInfo"): {"definition": "as we say it"},
+            (incident, "incidentInfo"): {
+                "title": "known",
+                "priority": 1,
+                "status": {
+                    "state": "RESOLVED",
+                    "lastUpdated": {"time": 1, "actor": "urn:li:corpuser:ann"},
+                },
+            },
+        }
+        for key, edited in theirs.items():
+            gms.aspects[key].update(edited)
+        # Another recipe reads everything again.
+        executor.ingest(server, "rest", sink, assertions=False)
+        for key, edited in theirs.items():
+            found = gms.aspects[key]
+            assert {name: found[name] for name in edited} == edited
+        assert gms.aspects[domain, "domainProperties"]["customProperties"]["iri"]
+        executor.ingest(server, "rest", sink, overwrite=True)
+        for key, edited in theirs.items():
+            assert all(gms.aspects[key].get(name) != value for name, value in edited.items())
+        assert gms.invalid == []
+        assert gms.unknown == []
 
 
 def test_lite_reads_it_back(executor: Executor, server: Server) -> None:

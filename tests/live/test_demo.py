@@ -1,7 +1,11 @@
-"""The demonstration, whole: a real platform, a real shop, and the graph between them."""
+"""The demonstration, whole: a real platform, a real shop, and the graph between them.
+
+What it kept is pulled by DataHub's own command too, into a file and into DataHub Lite.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,9 +13,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from ontology.vocab import FO, Fo, Rdf, Rdfs
+from tests.live.datahub_executor import Executor, aspects, make_executor, removed
 
 if TYPE_CHECKING:
     from tests.live.conftest import Server, Serving
@@ -183,3 +190,131 @@ def test_every_competency_question_is_answered_on_its_graph(reopened: Server, pa
     assert answer.is_success, answer.text
     rows = answer.json()["results"]["bindings"]
     assert rows or path.stem in MAY_BE_EMPTY
+
+
+@pytest.fixture(scope="module")
+def executor(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Executor:
+    return make_executor(checkout, tmp_path_factory.mktemp("executor"))
+
+
+@pytest.fixture(scope="module")
+def pulled(executor: Executor, reopened: Server) -> list[dict[str, Any]]:
+    """What DataHub is told of the graph, in the executor's folder as ``demo.json`` too."""
+    return executor.to_file(reopened, "demo", overwrite=True)
+
+
+def asked(server: Server, pattern: str, names: str) -> list[tuple[str, ...]]:
+    """The solutions of a pattern over the lineage graph of the shop."""
+    graph = server.ids.lineage_graph("shop")
+    return server.select(f"PREFIX fo: <{FO}> SELECT {names} {{ GRAPH <{graph}> {{ {pattern} }} }}")
+
+
+def by_iri(emitted: list[dict[str, Any]], name: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """URN and value of an aspect by the IRI that stands in it."""
+    return {
+        value["customProperties"]["iri"]: (urn, value)
+        for urn, value in aspects(emitted, name).items()
+    }
+
+
+def test_datahub_is_told_of_every_entity(pulled: list[dict[str, Any]], reopened: Server) -> None:
+    wanted = {
+        "datasetProperties": f"VALUES ?c {{ <{Fo.Dataset}> <{Fo.Topic}> }} ?e a ?c .",
+        "dataFlowInfo": "?e a fo:Service .",
+        "dataJobInfo": "?h fo:offers|fo:performs ?e .",
+    }
+    told: dict[str, tuple[str, dict[str, Any]]] = {}
+    for aspect, pattern in wanted.items():
+        found = by_iri(pulled, aspect)
+        rows = asked(reopened, f"{pattern} ?e <{Rdfs.label}> ?l .", "?e ?l")
+        labels = {iri: label for iri, label in rows}  # noqa: C416 - rows have any length
+        assert len(labels) >= 4, aspect
+        assert {iri: value["name"] for iri, (_, value) in found.items()} == labels
+        told |= found
+    incidents = {it["title"]: it["entities"] for it in aspects(pulled, "incidentInfo").values()}
+    issues = asked(reopened, f"?e a fo:ErrorIssue ; <{Rdfs.label}> ?l .", "?e ?l")
+    assert {label for _, label in issues} == incidents.keys()
+    for issue, label in issues:
+        affected = {iri for (iri,) in asked(reopened, f"<{issue}> fo:affects ?o .", "?o")}
+        # A feature is nothing that DataHub knows.
+        raised = {told[iri][0] for iri in affected & told.keys()}
+        assert raised == set(incidents[label]) != set()
+
+    # Literals, each under its name, and where each entity comes from.
+    for name in ("httpMethod", "route", "system"):
+        for iri, value in asked(reopened, f"?e fo:{name} ?v .", "?e ?v"):
+            if iri in told:
+                assert told[iri][1]["customProperties"][name] == value, iri
+    domains, proofs = aspects(pulled, "domains"), aspects(pulled, "structuredProperties")
+    owners = aspects(pulled, "ownership")
+    for urn, properties in told.values():
+        assert domains[urn]["domains"] == ["urn:li:domain:fractalops.shop"]
+        assert [it["owner"] for it in owners[urn]["owners"]] == ["urn:li:corpuser:steward-shop"]
+        assert {it["propertyUrn"].rpartition(".")[2] for it in proofs[urn]["properties"]} == {
+            *("proofEntry", "proofHead", "evidence", "proofChain")
+        }
+        assert properties["externalUrl"].startswith(f"{reopened.url}/proofs/explain?")
+
+
+def test_datahub_is_told_what_reads_and_writes_what(
+    pulled: list[dict[str, Any]], reopened: Server
+) -> None:
+    urns = {
+        iri: urn
+        for name in ("datasetProperties", "dataFlowInfo", "dataJobInfo")
+        for iri, (urn, _) in by_iri(pulled, name).items()
+    }
+    edges = aspects(pulled, "dataJobInputOutput")
+    for name, column in (("reads", "inputDatasets"), ("writes", "outputDatasets")):
+        rows = asked(reopened, f"?j fo:{name} ?d .", "?j ?d")
+        stated = {(urns[job], urns[data]) for job, data in rows}
+        assert {(job, data) for job, it in edges.items() for data in it[column]} == stated
+        assert len(stated) >= 4
+    rows = asked(reopened, "?f fo:offers|fo:performs ?j .", "?j ?f")
+    holders = {(urns[job], urns[flow]) for job, flow in rows}
+    infos = aspects(pulled, "dataJobInfo")
+    assert {(job, info["flowUrn"]) for job, info in infos.items()} == holders
+
+
+@pytest.mark.usefixtures("pulled")
+def test_datahub_finds_valid_what_it_is_told(executor: Executor) -> None:
+    executor.run("check", "metadata-file", executor.folder / "demo.json")
+
+
+def test_datahub_removes_what_was_retracted(
+    pulled: list[dict[str, Any]], executor: Executor, reopened: Server
+) -> None:
+    lite = {"type": "sqlite", "config": {"file": str(executor.folder / "lite.db")}}
+    sink = {"type": "datahub-lite", "config": lite}
+    executor.ingest(reopened, "lite", sink, overwrite=True)
+    (executor.folder / ".datahubenv").write_text(
+        json.dumps({"gms": {"server": "http://127.0.0.1:9"}, "lite": lite}), encoding="utf-8"
+    )
+    urns = {urn for name in ("datasetProperties", "dataJobInfo") for urn in aspects(pulled, name)}
+    known = executor.run("lite", "list-urns").splitlines()
+    assert urns <= set(known)
+
+    (gone,) = (urn for urn in urns if urn.endswith("fulfilment.db.shipments,PROD)"))
+    iri = aspects(pulled, "datasetProperties")[gone]["customProperties"]["iri"]
+    graph = reopened.ids.lineage_graph("shop")
+    with reopened.client() as client:
+        answer = client.post(
+            "/sparql",
+            content=f"CONSTRUCT {{ ?s ?p ?o }} {{ GRAPH <{graph}> {{ ?s ?p ?o"
+            f" FILTER (?s = <{iri}> || ?o = <{iri}>) }} }}",
+            headers={"Content-Type": "application/sparql-query", "Accept": "application/n-triples"},
+        )
+    lines = [line.removesuffix(" .") + f" <{graph}> ." for line in answer.text.splitlines()]
+    assert any(f"<{Rdf.type}>" in line for line in lines)
+    proposal = {"project": "shop", "rationale": "not ours", "removals": "\n".join(lines) + "\n"}
+    assert reopened.post("/proposals", proposal)["state"] == "applied"
+
+    again = executor.to_file(reopened, "demo", overwrite=True)
+    assert removed(again) & urns == {gone}
+    assert gone not in aspects(again, "datasetProperties")
+    assert all(
+        gone not in it["outputDatasets"] for it in aspects(again, "dataJobInputOutput").values()
+    )
+    executor.ingest(reopened, "lite", sink, overwrite=True)
+    found = executor.run("lite", "get", "--urn", gone)
+    assert re.search(r'"removed": true', found), found

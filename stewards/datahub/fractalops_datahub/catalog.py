@@ -23,7 +23,14 @@ RETRIES = 4
 
 
 class CatalogError(Exception):
-    """The catalog can't be read; the text says what to do."""
+    """The catalog can't be read; the text says what to do.
+
+    ``status`` is what the platform answered with, ``None`` where no answer came.
+    """
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.status = status
 
 
 @dataclass(frozen=True)
@@ -40,7 +47,9 @@ class Page:
 class Catalog:
     """A client of ``GET /catalog``; use it as a context manager."""
 
-    def __init__(self, server: str, token: str, *, page_size: int, timeout: float) -> None:
+    def __init__(
+        self, server: str, token: str, *, page_size: int, timeout: float, retries: int = RETRIES
+    ) -> None:
         self._server = server
         self._page_size = page_size
         self._timeout = timeout
@@ -48,7 +57,7 @@ class Catalog:
         self._session.headers["Authorization"] = f"Bearer {token}"
         self._session.headers["Accept"] = "application/json"
         retry = Retry(
-            RETRIES,
+            retries,
             backoff_factor=0.5,
             status_forcelist=(429, 502, 503, 504),
             allowed_methods=("GET",),
@@ -86,6 +95,10 @@ class Catalog:
                 page = following.result()
             yield page
 
+    def all(self, kinds: tuple[str, ...], at: int) -> list[Item]:
+        """All entities of a few kinds. Raises :class:`CatalogError`."""
+        return [item for page in self.pages(self.first(kinds, at=at)) for item in page.items]
+
     def _get(self, path: str, parameters: Mapping[str, Any]) -> Page:
         if not path.startswith("/"):
             raise CatalogError(f"the next page is at {path[:80]!r}, which is not of this server")
@@ -103,7 +116,10 @@ class Catalog:
                 " the platform runs"
             ) from error
         if answer.status_code != 200:
-            raise CatalogError(f"{self._server} answered {answer.status_code}: {_reason(answer)}")
+            raise CatalogError(
+                f"{self._server} answered {answer.status_code}: {_reason(answer)}",
+                answer.status_code,
+            )
         try:
             document = answer.json()
             return Page(
@@ -115,7 +131,8 @@ class Catalog:
             )
         except (ValueError, KeyError, TypeError) as error:
             raise CatalogError(
-                f"{self._server} answered with something else than a catalog: check 'server'"
+                f"{self._server} answered with something else than a catalog: check 'server'",
+                answer.status_code,
             ) from error
 
 

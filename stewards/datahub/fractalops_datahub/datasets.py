@@ -72,7 +72,7 @@ class Datasets:
             for upstream in upstreams:
                 builder.add_upstream_lineage(upstream)
             for column in columns:
-                builder.add_fine_grained_upstream_lineage(column)
+                builder.add_fine_grained_lineage(column)
             yield from as_workunits(builder.build(), primary=False)
         yield from self._common.carried(asset.urn, item, primary=asset.primary)
         if self._assertions:

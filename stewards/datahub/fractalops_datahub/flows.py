@@ -39,6 +39,10 @@ class Flows:
         self._env = env
         self._namespace = ""
 
+    def begin(self) -> None:
+        """No job has been told of, so the next one brings its flow."""
+        self._namespace = ""
+
     def service(self, item: Item) -> Iterator[MetadataWorkUnit]:
         """A service is a flow."""
         urn = self._names.flow(item["id"])
