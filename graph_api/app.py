@@ -31,6 +31,7 @@ from graph_api import (
     reading,
     schedules,
     steward_keys,
+    stewards,
     telemetry,
     upstreams,
     validation,
@@ -87,10 +88,10 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     settings = assembly.settings
     telemetry.add_routes(
         app,
-        assembly.inbox,
-        assembly.sender_of,
+        assembly.telemetry.inbox,
+        assembly.telemetry.sender_of,
         otlp_bytes=settings.otlp_bytes,
-        outbox=assembly.outbox,
+        outbox=assembly.telemetry.outbox,
         relay=relay,
     )
     short_cuts = reading.add_routes(app, assembly.reading, authenticator)
@@ -139,7 +140,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             governance=lambda: assembly.ledger.governance,
             folder=assembly.folder.log,
             published=published,
-            trace=assembly.trace,
+            trace=assembly.telemetry.trace,
             audit=assembly.audit,
             rebuild=assembly.audit,
             compare=lambda: assembly.publisher.compare(assembly.verifier),
@@ -149,8 +150,8 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(
         upstreams.build_router(
-            upstreams=assembly.upstreams,
-            forwarder=assembly.forwarder,
+            upstreams=assembly.telemetry.upstreams,
+            forwarder=assembly.telemetry.forwarder,
             access=assembly.access,
             authenticator=authenticator,
             ids=assembly.ids,
@@ -163,9 +164,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             access=assembly.access,
             authenticator=authenticator,
             ids=assembly.ids,
-            stewards=assembly.stewards,
-            steward_status=assembly.steward_status,
-            keys=assembly.steward_keys,
+            keys=assembly.roster.keys,
             status=status,
             url=lambda: assembly.url,
             log=str(assembly.verifier),
@@ -175,10 +174,17 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         )
     )
     app.include_router(
+        stewards.build_router(
+            stewards=assembly.stewards,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+        )
+    )
+    app.include_router(
         steward_keys.build_router(
             ledger=assembly.ledger,
             explainer=assembly.explainer,
-            keys=assembly.steward_keys,
+            keys=assembly.roster.keys,
             authenticator=authenticator,
             ids=assembly.ids,
             published=published,
@@ -187,10 +193,10 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(
         evidence.build_router(
-            inbox=assembly.inbox,
-            trace=assembly.trace,
-            eraser=assembly.eraser,
-            outbox=assembly.outbox,
+            inbox=assembly.telemetry.inbox,
+            trace=assembly.telemetry.trace,
+            eraser=assembly.telemetry.eraser,
+            outbox=assembly.telemetry.outbox,
             authenticator=authenticator,
             governance=lambda: assembly.ledger.governance,
         )
@@ -201,7 +207,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             watch=assembly.job_watch,
             authenticator=authenticator,
             governance=lambda: assembly.ledger.governance,
-            assignments=assembly.assignments,
+            assignments=assembly.roster.assignments,
             new_id=new_run_id,
         )
     )
@@ -214,13 +220,15 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(live.build_router(assembly.live, authenticator))
     app.include_router(
-        facts.build_router(assembly.warehouse, authenticator, seconds=settings.facts_seconds)
+        facts.build_router(
+            assembly.telemetry.warehouse, authenticator, seconds=settings.facts_seconds
+        )
     )
     app.include_router(
         classification.build_router(
-            classifier=assembly.classifier,
-            decoders=assembly.decoders,
-            reclassify=assembly.reclassify,
+            classifier=assembly.telemetry.classifier,
+            decoders=assembly.telemetry.decoders,
+            reclassify=assembly.telemetry.reclassify,
             authenticator=authenticator,
         )
     )
@@ -240,7 +248,10 @@ async def _otlp_grpc(assembly: Assembly, port: int | None) -> AsyncIterator[None
 
     limit = assembly.settings.otlp_bytes
     receivers = telemetry.otlp_receivers(
-        assembly.inbox, assembly.sender_of, otlp_bytes=limit, outbox=assembly.outbox
+        assembly.telemetry.inbox,
+        assembly.telemetry.sender_of,
+        otlp_bytes=limit,
+        outbox=assembly.telemetry.outbox,
     )
     async with serving(
         receivers,
@@ -288,5 +299,5 @@ def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
         WARNINGS.set(len(status.warnings()))
         FAILED_JOBS.set(len(status.jobs.failed()))
         DEAD_LETTERS.set(sum(status.jobs.dead_letters().values()))
-        assembly.forwarder.measure()
+        assembly.telemetry.forwarder.measure()
         return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

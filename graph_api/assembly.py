@@ -7,97 +7,63 @@ order, however the start ends.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
 import shutil
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pyoxigraph import NamedNode
 
 from graph_api.assembly_jobs import Jobs, Place
+from graph_api.assembly_stewards import Roster, Stewards, conduct_of
+from graph_api.assembly_telemetry import Telemetry, Truth
 from graph_api.auth import Authenticator
 from graph_api.decision_card import DecisionCards
-from graph_api.erasure import Eraser, check_evidence
-from graph_api.evidence_trace import EvidenceTrace
 from graph_api.job_watch import JobWatch
 from graph_api.live import Live
-from graph_api.problems import Problem
-from graph_api.proof_facts import ProofFacts
 from graph_api.query_service import QueryLimits, QueryService
 from graph_api.query_workers import QueryPool
 from graph_api.rebuilding import Rebuilder
 from graph_api.saved_queries import MEMORY, Preview
-from graph_api.sweep_facts import SweepFacts
-from ingest.classify import Classifier, rules_from_quads
-from ingest.decoders import decoders
-from ingest.errors import IngestError
-from ingest.fact_process import FactProcess
-from ingest.forward import Forwarder
 from ingest.glitchtip_projects import GlitchTipProjects
-from ingest.inbox import Inbox
-from ingest.marks import Marks
-from ingest.outbox import Outbox
 from ingest.patience import Peer
-from ingest.pseudonyms import Pseudonyms
-from ingest.pump import Pump
-from ingest.quotas import Quota, Quotas
-from ingest.reclassify import Reclassification, Reclassifier
-from ingest.reconcile import reconcile
-from ingest.redaction import Redactor
-from ingest.redaction_rules import redaction_rules
-from ingest.sender import Sender
-from ingest.upstreams import Upstreams
-from ingest.warehouse import Warehouse
 from ontology.entailment import VERSION
 from ontology.ids import Ids
 from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
-from proofs.audit import AuditCheck, AuditReport
+from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
-from proofs.checkpoint import SignerKey, VerifierKey
+from proofs.checkpoint import VerifierKey
 from proofs.errors import JournalCorrupt
 from proofs.explain import Explainer
-from proofs.genesis import genesis_delta, keys_delta, steward_slug
-from proofs.governance import OPERATOR, STEWARD
+from proofs.genesis import genesis_delta
+from proofs.governance import OPERATOR
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
-from proofs.policy import POLICY_PRINCIPAL, Policy
+from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
-from runtime.access import INGEST, Access
+from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
 from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
-from runtime.steward_keys import StewardKeys
 from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
-from stewards.new_things import HourlyCaps
-from stewards.pages import Pacing
-from stewards.reflection_model import Wording
-from stewards.reflection_model import load as load_model
-from stewards.runner import Assignment, StewardRunner
-from stewards.signer import ProposalSigner
-from stewards.watermark import WatermarkStore
+from stewards.wakes import Wakes
 
 LOGGER = logging.getLogger(__name__)
 
 USUAL_SHARE = 3
 """A query gets the longest time divided by this, unless it asks for more."""
-
-_CHANGED_FACTS = "facts changed under the stewards"
 
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
@@ -143,8 +109,6 @@ class Assembly:
         self.grpc_address = ""
         self._closing = ExitStack()
         self._committed: dict[str, int] = {}
-        self._steward_tokens: dict[str, str] = {}
-        self.runner: StewardRunner | None = None
 
     def __enter__(self) -> Assembly:
         try:
@@ -161,7 +125,8 @@ class Assembly:
 
     def _open(self) -> None:
         closing, folder, settings = self._closing, self.folder, self.settings
-        self.wording = self._model()
+        # A chat model that can't be had is told of before anything is opened.
+        self._conduct = conduct_of(settings)
         closing.callback(folder.open().close)
         shutil.rmtree(folder.scratch, ignore_errors=True)
         folder.scratch.mkdir()
@@ -199,15 +164,15 @@ class Assembly:
             clock=utc_now,
             new_id=new_proposal_id,
             canonicalise=canonicaliser,
-            untrusted=lambda evidence: self.inbox.evidence.untrusted(evidence),
+            untrusted=lambda evidence: self.telemetry.inbox.evidence.untrusted(evidence),
         )
         if self.ledger.head < 0:
             self._found()
         folder.write_format(self.ids.base)
-        self.steward_keys = StewardKeys(folder.keys, self.ids.base)
-        self._enrol_stewards()
         self.access = Access(folder.access, utc_now, secrets.token_bytes)
         closing.callback(self.access.close)
+        self.roster = Roster(folder, self.ids, self.ledger, self.verifier, self.access)
+        self._enrol_stewards()
         self.held_secrets = HeldSecrets(folder.access)
         closing.callback(self.held_secrets.close)
         self.authenticator = Authenticator(self.access, lambda: self.ledger.governance)
@@ -220,6 +185,7 @@ class Assembly:
         )
         self._open_readers()
         self._open_telemetry()
+        self._open_jobs()
         self._start_clock()
 
     def _base(self) -> str:
@@ -253,32 +219,12 @@ class Assembly:
         self.ledger.found(operator, delta, f"{settings.organisation} is founded")
 
     def _enrol_stewards(self) -> None:
-        """Proposes keys for stewards of whom the graph names none: those of an older version."""
-        governance = self.ledger.governance
-        named = {key.verifier.label for key in governance.keys}
-        delta = keys_delta(
-            self.ids,
-            [
-                (name, self.steward_keys.unnamed(name, named).verifier)
-                for name, _, principal in self.stewards_here()
-                if not governance.keys_of(principal)
-            ],
-        )
-        view = self.ledger.enrol(delta, "stewards sign what they propose") if delta else None
-        if view is not None:
+        proposal = self.roster.enrol()
+        if proposal is not None:
             self.announce(
                 "the stewards' signing keys await a person's approval: fractalops proposals"
-                f" approve {view.id}"
+                f" approve {proposal}"
             )
-
-    def steward_key(self, name: str) -> SignerKey | None:
-        """The key here that this steward signs with now; ``None`` where none holds."""
-        held = self.ledger.governance.keys_of(self.ids.principal(name))
-        return self.steward_keys.active(name, {k.verifier.label for k in held if not k.retired})
-
-    def _signer(self, name: str) -> ProposalSigner:
-        principal = self.ids.principal(name)
-        return ProposalSigner(principal, self.verifier.label, lambda: self.steward_key(name))
 
     def _operator_token(self) -> None:
         path = self.folder.operator_token
@@ -331,166 +277,72 @@ class Assembly:
         self.ledger.on_commit(self.live.notify)
 
     def _open_telemetry(self) -> None:
-        closing = self._closing
-        settings = self.settings
-        self.inbox = Inbox(
-            self.folder.inbox,
-            fatal=end_process,
-            quotas=Quotas(
-                Quota(settings.project_items, settings.project_bytes),
-                {slug: Quota(*quota) for slug, quota in settings.quota_of().items()},
+        self.wakes = Wakes(new_process_name())
+        self.telemetry = Telemetry(
+            self.folder,
+            self.settings,
+            Truth(
+                self.journal,
+                self.verifier,
+                self.ids,
+                self.store,
+                self.index,
+                self.projections,
+                self.ledger,
             ),
-            on_batch=self._note_use,
-        )
-        closing.callback(self.inbox.close)
-        self.inbox.keep_payloads(self.settings.evidence == "keep")
-        self.warehouse = Warehouse(
-            settings.facts.get_secret_value() if settings.facts else self.folder.facts,
-            days=self.settings.facts_days,
-            by_month=self.settings.facts_by_month,
-        )
-        closing.callback(self.warehouse.close)
-        self.sweep_facts = SweepFacts(self.warehouse, self.ids, utc_now)
-        self._open_jobs()
-        self._classifier: tuple[str | None, Classifier] | None = None
-        pseudonyms = Pseudonyms.kept_in(self.inbox, secrets.token_bytes)
-        self.decoders = decoders(pseudonyms)
-        self.marks = Marks.kept_in(self.inbox, secrets.token_bytes)
-        self.upstreams = Upstreams(self.held_secrets)
-        self.outbox = Outbox(
-            self.inbox.file,
-            self.upstreams.find,
-            secrets.token_bytes,
-            days=settings.outbox_days,
-        )
-        self.forwarder = Forwarder(self.outbox)
-        self.forwarder.start()
-        closing.callback(self.forwarder.stop)
-        self.pump = Pump(
-            self.inbox,
-            self.warehouse,
-            self.classifier,
-            self.decoders,
-            marks=self.marks,
-            process=FactProcess(pseudonyms, self.marks),
-            on_facts=self._has_facts,
-        )
-        self.pump.start()
-        closing.callback(self.pump.stop)
-        self.eraser = Eraser(
-            self.ledger,
-            self.journal,
-            self.index,
-            self.verifier,
-            self.inbox,
-            self.warehouse,
-            self.pump,
-            pseudonyms,
+            self.access,
+            self.held_secrets,
+            self.wakes,
+            self._closing,
+            fatal=end_process,
             clock=utc_now,
-            policy=self.ids.principal(POLICY_PRINCIPAL),
-            days=self.settings.evidence_days,
         )
-        self.eraser.start()
-        closing.callback(self.eraser.stop)
-        self.trace = EvidenceTrace(self.inbox, self.warehouse, self.eraser.told)
         # The process that what-if queries run in: those of shapes don't wait for them.
         runner = Runner(MEMORY)
-        closing.callback(runner.close)
+        self._closing.callback(runner.close)
         preview = Preview(self.store, self.folder.scratch, self.ledger.writer_lock, runner)
         self.cards = DecisionCards(
             ledger=self.ledger,
             store=self.store,
             ids=self.ids,
-            warehouse=self.warehouse,
-            trace=self.trace,
+            warehouse=self.telemetry.warehouse,
+            trace=self.telemetry.trace,
             preview=preview,
         )
-        self.reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
-        self._stopping = threading.Event()
-        closing.callback(self._stopping.set)
-        self.proof_facts = ProofFacts(self.journal, self.warehouse, self.verifier, self._is_steward)
-        self.proof_facts.start()
-        closing.callback(self.proof_facts.stop)
-        self.ledger.on_commit(self.proof_facts.notify)
 
     def _open_jobs(self) -> None:
         settings = self.settings
         self.jobs = Jobs(
             self.folder.jobs,
             Place(settings.steward_seconds, settings.mirror is not None, settings.temporal),
+            self.wakes,
             ids=self.ids,
             index=self.index,
             governance=lambda: self.ledger.governance,
             versions=lambda: self.projections.versions,
-            facts=self.sweep_facts,
+            facts=self.telemetry.outcomes,
             clock=time.time,
-            process=new_process_name(),
         )
         self._closing.callback(self.jobs.close)
-        self.job_watch = JobWatch(self.jobs.wakes)
+        self.job_watch = JobWatch(self.wakes)
         self.ledger.on_commit(self.jobs.committed)
+        self.stewards = Stewards(
+            self.folder,
+            settings,
+            self._conduct,
+            self.ids,
+            self.roster,
+            self.jobs,
+            self.telemetry.changed_facts,
+            clock=utc_now,
+            new_id=new_run_id,
+            busy=lambda: self.telemetry.pump.behind,
+        )
 
     def start_stewards(self, url: str) -> None:
-        """Lets the stewards begin; ``url`` is where this server answers. Where Temporal is
-        configured, workers let them."""
+        """Lets the stewards begin; ``url`` is where this server answers."""
         self.url = url
-        if self.settings.temporal is not None:
-            return
-        marks = WatermarkStore(self.folder.stewards)
-        dsn = self.settings.checkpoints
-        self.runner = StewardRunner(
-            self.assignments,
-            url,
-            self.ids,
-            marks,
-            utc_now,
-            checkpoints=dsn.get_secret_value() if dsn else None,
-            interval=self.settings.steward_seconds,
-            caps=HourlyCaps(**self.settings.caps()),
-            pacing=Pacing(hold_seconds=self.settings.hold_seconds),
-            dormant_after=self.settings.dormant_days(),
-            reflect_every=timedelta(seconds=self.settings.reflect_seconds),
-            wording=self.wording,
-            busy=lambda: self.pump.behind,
-            signer=self._signer,
-            swept=self.sweep_facts.swept,
-        )
-        self._read_again(self._changed_facts())
-        self.runner.start()
-        self._closing.callback(marks.close)
-        self._closing.callback(self.runner.stop)
-
-    def _model(self) -> Wording | None:
-        """The chat model that may word rules, where the settings name one."""
-        place = self.settings.reflect_model
-        if place is None:
-            return None
-        return Wording(load_model(place, self.settings.model_arguments()), place)
-
-    def steward_status(self) -> list[dict[str, Any]]:
-        """The stewards, how far each has read and what came of it, as far as is known here."""
-        return self.jobs.stewards() if self.runner is None else self.runner.status()
-
-    def stewards(self) -> StewardRunner:
-        """The stewards' runner; there is one from the moment the server answers, unless they are
-        at work in workers on Temporal."""
-        if self.settings.temporal is not None:
-            raise Problem(
-                409,
-                "stewards-elsewhere",
-                "The stewards are at work elsewhere",
-                "Jobs are executed on Temporal here: 'fractalops jobs run sweep --project SLUG"
-                " --wait' asks for a sweep, 'fractalops worker' executes it.",
-            )
-        if self.runner is None:
-            raise Problem(
-                503,
-                "starting",
-                "The server is starting",
-                "The stewards are not at work yet; try again in a moment.",
-                headers={"Retry-After": "1"},
-            )
-        return self.runner
+        self.stewards.start(url, self._closing)
 
     def let_go(self) -> None:
         """Ends what never ends by itself, or not soon; to be called in the event loop."""
@@ -514,13 +366,6 @@ class Assembly:
 
     # --- what the parts ask for
 
-    def sender_of(self, secret: str) -> Sender | None:
-        """Whose an ingest key is, ``None`` for a key that is not valid (any more)."""
-        key = self.access.ingest_key(secret)
-        if key is None or key.project is None:
-            return None
-        return Sender(key.project, key.id, trusted=key.role == INGEST)
-
     def glitchtip(self) -> GlitchTipProjects | None:
         """Where projects are made in GlitchTip too; ``None`` unless all of it is configured."""
         url, token = self.settings.glitchtip_url, self.settings.glitchtip_token
@@ -541,88 +386,6 @@ class Assembly:
             lambda slug, dsn: self.held_secrets.keep(f"glitchtip-dsn/{slug}", dsn),
         )
 
-    def _note_use(self, sender: Sender) -> None:
-        if sender.key:
-            self.access.note_use(sender.key, from_page=not sender.trusted)
-
-    def _is_steward(self, principal: str) -> bool:
-        return self.ledger.governance.has_role(principal, STEWARD)
-
-    def reclassify(self, project: str | None, since: int, *, dry_run: bool) -> Reclassification:
-        """Classifies stored facts again; the stewards read those that changed once more.
-
-        Which ones those are is noted before they are written, and the note stays until the stewards
-        will read them: a crash in between loses no change.
-        """
-        found = self.reclassifier.run(
-            project=project,
-            since=since,
-            dry_run=dry_run,
-            on_change=self._note_changed_facts,
-            stopping=self._stopping.is_set,
-        )
-        if not dry_run:
-            self._read_again(found.first_changed)
-        return found
-
-    def _note_changed_facts(self, changed: Mapping[str, int]) -> None:
-        noted = self._changed_facts()
-        for project, seq in changed.items():
-            noted[project] = min(seq, noted.get(project, seq))
-        if noted != self._changed_facts():
-            self.inbox.set_state(_CHANGED_FACTS, json.dumps(noted))
-
-    def _changed_facts(self) -> dict[str, int]:
-        noted: dict[str, int] = json.loads(self.inbox.state(_CHANGED_FACTS) or "{}")
-        return noted
-
-    def _read_again(self, changed: Mapping[str, int]) -> None:
-        if changed and self.runner is not None:
-            for project, seq in changed.items():
-                self.runner.read_again(project, seq)
-            self.inbox.set_state(_CHANGED_FACTS, "{}")
-
-    def _has_facts(self, projects: frozenset[str]) -> None:
-        self.jobs.wakes.wake(projects)
-        if self.runner is not None:
-            self.runner.wake()
-
-    def stewards_here(self) -> list[tuple[str, str, str]]:
-        """The stewards that run here: name, slug of the project, principal."""
-        named = [
-            (steward_slug(project.slug), project)
-            for project in self.ledger.governance.projects.values()
-        ]
-        return [
-            (name, project.slug, self.ids.principal(name))
-            for name, project in named
-            if self.ids.principal(name) in project.stewards
-        ]
-
-    def assignments(self) -> list[Assignment]:
-        """The stewards, with the tokens that they act with."""
-        found = []
-        for name, project, principal in self.stewards_here():
-            token = self._steward_tokens.get(name)
-            if token is None:
-                token = self.access.lend(name, STEWARD, principal, project)
-                self._steward_tokens[name] = token
-            found.append(Assignment(name, project, token))
-        return found
-
-    def classifier(self) -> Classifier:
-        """The classifier of the rules as they stand in the graph."""
-        version = self.projections.versions.get("rules")
-        held = self._classifier
-        if held is None or held[0] != version:
-            graph = NamedNode(self.ids.graph("rules"))
-            quads = list(self.store.match(graph=graph))
-            redactor = Redactor(redaction_rules(quads))
-            rules = rules_from_quads(quads)
-            classifier = Classifier(rules, self.ids, version or "", redactor)
-            held = self._classifier = (version, classifier)
-        return held[1]
-
     def committed(self, principal: str, head: int) -> None:
         """Remembers what a caller changed last, so that they read their own writes."""
         self._committed[principal] = max(head, self._committed.get(principal, -1))
@@ -641,27 +404,9 @@ class Assembly:
             return self.ledger.head
 
     def audit(self) -> AuditReport:
-        """Audits everything, the derived graphs against a store built anew, the evidence against
-        the erasures that the log tells of, the facts against what the inbox noted of each batch."""
+        """Audits everything: the derived graphs against a store built anew, and the telemetry."""
         report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
-        evidence = check_evidence(self.inbox, self.index)
-        return replace(report, checks=(*report.checks, evidence, self._audit_facts()))
-
-    def _audit_facts(self) -> AuditCheck:
-        check = AuditCheck("facts")
-        try:
-            found = reconcile(
-                self.inbox, self.warehouse, self.marks, time.time_ns(), self.settings.facts_days
-            )
-        except IngestError as error:
-            check.find(f"the facts could not be compared: {error.detail}")
-            return check
-        check.detail = f"{found.compared} facts of {found.batches} batches" + (
-            f", {found.unnoted} older batches not compared" if found.unnoted else ""
-        )
-        for finding in found.findings():
-            check.find(finding)
-        return check
+        return replace(report, checks=(*report.checks, *self.telemetry.audit()))
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

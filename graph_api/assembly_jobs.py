@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from graph_api.job_json import moment, run_json, schedule_json
-from graph_api.sweep_facts import SweepFacts
+from graph_api.run_facts import RunFacts
 from ontology.ids import Ids
 from proofs.errors import ProofError
 from proofs.genesis import steward_slug
@@ -46,24 +46,24 @@ class Place:
 
 class Jobs:
     """Any thread may call. ``versions`` are those of rules, ontology and shapes, ``clock`` gives
-    seconds since 1970, ``process`` tells this process from every other one."""
+    seconds since 1970; who has something to look at is told to ``wakes``."""
 
     def __init__(
         self,
         path: Path,
         place: Place,
+        wakes: Wakes,
         *,
         ids: Ids,
         index: Index,
         governance: Callable[[], Governance],
         versions: Callable[[], Mapping[str, str]],
-        facts: SweepFacts,
+        facts: RunFacts,
         clock: Callable[[], float],
-        process: str,
     ) -> None:
         self.place = place
         self.store = JobStore(path)
-        self.wakes = Wakes(process)
+        self.wakes = wakes
         self.clock = clock
         self._ids = ids
         self._index = index

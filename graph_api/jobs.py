@@ -33,7 +33,7 @@ from proofs.governance import OPERATOR, Governance
 from stewards.errors import JobInvalid
 from stewards.job_store import LONGEST_DOCUMENT, Run
 from stewards.jobs import KINDS, Job
-from stewards.runner import Assignment
+from stewards.staff import Assignment
 from stewards.wakes import News
 
 RunId = Annotated[str, Path(pattern=RUN_ID)]

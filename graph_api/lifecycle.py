@@ -16,17 +16,17 @@ from proofs.predicate import EvidenceDigest, Proof
 from proofs.projections import Entry
 from proofs.proposal import APPLIED, AWAITING, DRAFT, REVERTED, SUBMITTED
 from stewards.job_store import Run
-from stewards.outcome import Outcome
 
 PROPOSAL = "proposal"
 DECISION = "decision"
 SWEEP = "sweep"
 JOB = "job"
 
+_SWEPT = frozenset({"decided", "unchanged", "proposed", "refused", "failed"})
+"""What a sweep that isn't idle comes to, as :class:`stewards.outcome.Outcome` has it."""
+
 NO_ENTRY = -1
 LONGEST_DETAIL = 500
-_SWEPT = frozenset({"decided", "unchanged", "proposed"})
-"""What a sweep that was done came to, of which there is a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,25 +65,32 @@ def rows_of_entry(entry: Entry) -> list[LifecycleRow]:
     return [replace(row, step=step) for step, row in enumerate(_steps(entry))]
 
 
-def row_of_sweep(
-    steward: str, principal: str, project: str, outcome: Outcome, at: datetime
-) -> LifecycleRow:
-    """A sweep that came to something. ``steward`` is its name, ``principal`` its IRI."""
+def row_of_sweep(run: Run, steward: str, principal: str, at: datetime) -> LifecycleRow:
+    """A sweep that came to something, or failed. ``steward`` is its name, ``principal`` its IRI;
+    what it came to is as :meth:`stewards.outcome.Outcome.to_json` tells it."""
+    came_to = run.outcome or {}
+    proposals = came_to.get("proposals")
+    reached = "failed" if run.outcome is None else str(came_to.get("state"))
     return LifecycleRow(
         kind=SWEEP,
         subject=steward,
-        project=project,
+        project=run.job.project or "",
         time=at,
         entry=NO_ENTRY,
         step=0,
         former="",
-        state=outcome.state,
+        state=reached if reached in _SWEPT else run.state,
         principal=principal,
-        quads=outcome.quads,
-        evidence=outcome.facts,
-        proposals=outcome.proposals,
-        detail=str(outcome),
+        quads=_count(came_to.get("quads")),
+        evidence=_count(came_to.get("facts")),
+        proposals=tuple(map(str, proposals)) if isinstance(proposals, list | tuple) else (),
+        detail=str(came_to.get("said", run.error))[:LONGEST_DETAIL],
     )
+
+
+def _count(value: object) -> int:
+    """A number of an outcome, which another process told of."""
+    return min(max(value, 0), 2**32 - 1) if isinstance(value, int) else 0
 
 
 def row_of_run(run: Run, former: str, at: datetime) -> LifecycleRow:
@@ -100,28 +107,6 @@ def row_of_run(run: Run, former: str, at: datetime) -> LifecycleRow:
         principal=run.asked_by,
         detail=run.error[:LONGEST_DETAIL],
     )
-
-
-def sweep_of_run(run: Run) -> Outcome | None:
-    """What a sweep came to, of which an executor elsewhere tells; ``None`` where it doesn't."""
-    if run.state != "done":
-        return Outcome("failed", 0, reason=run.error[:LONGEST_DETAIL])
-    told = run.outcome or {}
-    state, proposals = told.get("state"), told.get("proposals")
-    if state not in _SWEPT:
-        return None
-    return Outcome(
-        state,
-        _count(told.get("watermark")),
-        facts=_count(told.get("facts")),
-        proposals=tuple(map(str, proposals)) if isinstance(proposals, list) else (),
-        awaiting=_count(told.get("awaiting")),
-        quads=_count(told.get("quads")),
-    )
-
-
-def _count(value: object) -> int:
-    return value if isinstance(value, int) and 0 <= value < 2**63 else 0
 
 
 def _steps(entry: Entry) -> Iterator[LifecycleRow]:

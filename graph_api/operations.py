@@ -1,4 +1,4 @@
-"""Running the platform over HTTP: status, projects, tokens, stewards.
+"""Running the platform over HTTP: status, projects, tokens.
 
 Invariant: creating a project or naming a principal is a proposal like any other and goes through
 the same gate; a secret is answered once and never again.
@@ -30,8 +30,6 @@ from proofs.proposal import ProposalView
 from proofs.submission import Request
 from runtime.access import BROWSER, INGEST, INGEST_ROLES, Access, Credential
 from runtime.steward_keys import StewardKeys
-from stewards.errors import UnknownSteward
-from stewards.runner import StewardRunner
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
 _NAMED = r"\bproject ([a-z0-9-]+)"
@@ -76,8 +74,6 @@ def build_router(
     access: Access,
     authenticator: Authenticator,
     ids: Ids,
-    stewards: Callable[[], StewardRunner],
-    steward_status: Callable[[], list[dict[str, Any]]],
     keys: StewardKeys,
     status: Callable[[], dict[str, Any]],
     url: Callable[[], str],
@@ -86,7 +82,7 @@ def build_router(
     published: Callable[[], int],
     committed: Callable[[str, int], None],
 ) -> APIRouter:
-    """Routes ``/status``, ``/projects``, ``/tokens`` and ``/stewards``; ``log`` is the verifier key
+    """Routes ``/status``, ``/projects`` and ``/tokens``; ``log`` is the verifier key
     of the proof log, by which no two servers are alike, ``keys`` those that stewards sign with,
     ``glitchtip`` where projects are made too."""
     router = APIRouter(tags=["operations"])
@@ -182,7 +178,7 @@ def build_router(
         """How the platform is."""
         found = status()
         if caller.hidden_graphs:
-            visible = {p["slug"] for p in _projects(ledger.governance, caller)}
+            visible = {p["slug"] for p in readable_projects(ledger.governance, caller)}
             found["projects"] = [p for p in found["projects"] if p["slug"] in visible]
             for place in (found, found["steward_keys"]):
                 place["stewards"] = [s for s in place["stewards"] if s.get("project") in visible]
@@ -195,9 +191,9 @@ def build_router(
         return found
 
     @router.get("/projects")
-    def list_projects(caller: Caller = anybody) -> dict[str, Any]:
+    def listreadable_projects(caller: Caller = anybody) -> dict[str, Any]:
         """The projects you may read."""
-        return {"items": _projects(ledger.governance, caller)}
+        return {"items": readable_projects(ledger.governance, caller)}
 
     @router.post("/projects", status_code=201)
     def create_project(body: ProjectBody, caller: Caller = operators) -> Response:
@@ -343,24 +339,10 @@ def build_router(
             )
         return Response(status_code=204)
 
-    @router.get("/stewards")
-    def list_stewards(caller: Caller = anybody) -> dict[str, Any]:
-        """The stewards at work here, and how far each has read."""
-        visible = {p["slug"] for p in _projects(ledger.governance, caller)}
-        return {"items": [s for s in steward_status() if s.get("project") in visible]}
-
-    @router.post("/stewards/{name}/run")
-    def run_steward(name: str, caller: Caller = operators) -> dict[str, Any]:
-        """Lets a steward look for new facts now; answers when it is done."""
-        try:
-            return stewards().trigger(name)
-        except UnknownSteward as error:
-            raise Problem(404, "unknown-steward", "There is no such steward", str(error)) from error
-
     return router
 
 
-def _projects(governance: Governance, caller: Caller) -> list[dict[str, Any]]:
+def readable_projects(governance: Governance, caller: Caller) -> list[dict[str, Any]]:
     return [
         {
             "slug": item.slug,

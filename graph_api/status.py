@@ -33,7 +33,7 @@ class Status:
 
     def __call__(self) -> dict[str, Any]:
         governance = self._assembly.ledger.governance
-        inbox = self._assembly.inbox.counts()
+        inbox = self._assembly.telemetry.inbox.counts()
         return {
             "version": version(),
             "base": self._assembly.ids.base,
@@ -64,9 +64,9 @@ class Status:
             },
             # Facts are whole up to the cursor; of the batch after it some may be there already.
             "facts": self._fact_counts(),
-            "stewards": self._assembly.steward_status(),
+            "stewards": self._assembly.stewards.status(),
             "jobs": self.jobs.status(),
-            "forwarding": self._assembly.forwarder.status(),
+            "forwarding": self._assembly.telemetry.forwarder.status(),
             "workers": self._assembly.workers.status(),
             "problems": self.problems(),
             "warnings": self.warnings(),
@@ -74,12 +74,12 @@ class Status:
 
     def _fact_counts(self) -> dict[str, int]:
         """Counting takes a scan: only where facts came in, were classified again or erased."""
-        cursor = self._assembly.inbox.cursor
-        moment = (cursor, self._assembly.warehouse.changes)
+        cursor = self._assembly.telemetry.inbox.cursor
+        moment = (cursor, self._assembly.telemetry.warehouse.changes)
         self._unreachable = ""
         if self._counted is None or self._counted[0] != moment:
             try:
-                self._counted = (moment, self._assembly.warehouse.counts())
+                self._counted = (moment, self._assembly.telemetry.warehouse.counts())
             except WarehouseError as error:
                 # How the rest is matters most while a part is away.
                 self._unreachable = error.detail
@@ -92,15 +92,15 @@ class Status:
             *self._exposed_keys(),
             *self._unsigned(),
             *self._held(),
-            *self._assembly.forwarder.warnings(),
+            *self._assembly.telemetry.forwarder.warnings(),
             *self.jobs.warnings(),
         ]
 
     def _steward_keys(self) -> list[dict[str, Any]]:
         """The key that each steward here signs with; ``None`` where none holds."""
         found = []
-        for name, project, _ in self._assembly.stewards_here():
-            key = self._assembly.steward_key(name)
+        for name, project, _ in self._assembly.roster.named():
+            key = self._assembly.roster.key(name)
             label = key.verifier.label if key else None
             found.append({"name": name, "project": project, "key": label})
         return found

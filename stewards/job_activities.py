@@ -53,15 +53,7 @@ def _swept(sweep: Sweeping, job: Job, pulse: Pulse) -> Outcome:
         raise JobRefused(str(error)) from error
     if found.state in ("failed", "refused"):
         raise JobFailed(found.reason)
-    return {
-        "state": found.state,
-        "said": str(found),
-        "watermark": found.watermark,
-        "facts": found.facts,
-        "quads": found.quads,
-        "proposals": list(found.proposals[:50]),
-        "awaiting": found.awaiting,
-    }
+    return found.to_json()
 
 
 class _Asking:

@@ -33,22 +33,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from typing import Any
 
-from ontology.ids import Ids
-from stewards.draft import Limits
 from stewards.errors import GateRefused, LimitReached, SignatureRefused, StewardError
-from stewards.gate_client import GateClient
-from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome, Tally
-from stewards.pages import Pacing
-from stewards.reflection_model import Wording
 from stewards.run_state import page_of
 from stewards.runs import Runs
-from stewards.submission import Clock
 from stewards.sweep import MAX_REFUSALS, Sweep
-from stewards.watermark import WatermarkStore
 
 LOGGER = logging.getLogger(__name__)
 
@@ -58,54 +49,21 @@ PASSED_OVER = "batches passed over after repeated refusals"
 
 
 class TelemetrySteward:
-    """One steward of one project. One cycle runs at a time; :meth:`run_once` may be called from any
-    thread. Things are dormant after so many days without a fact, never where that is 0. It reflects
-    at most once in ``reflect_every``, never where that is nothing; ``wording`` may word what it
-    proposes then."""
+    """The steward whose sweep this is. One cycle runs at a time; :meth:`run_once` may be called
+    from any thread."""
 
-    def __init__(
-        self,
-        name: str,
-        project: str,
-        client: GateClient,
-        ids: Ids,
-        store: WatermarkStore,
-        runs: Runs,
-        clock: Clock,
-        *,
-        limits: Limits | None = None,
-        pacing: Pacing | None = None,
-        caps: HourlyCaps | None = None,
-        dormant_after: int = 0,
-        reflect_every: timedelta = timedelta(0),
-        wording: Wording | None = None,
-    ) -> None:
-        self.name = name
-        self.project = project
-        self._client = client
+    def __init__(self, sweep: Sweep, runs: Runs) -> None:
+        self.name = sweep.name
+        self.project = sweep.project
         self._runs = runs
-        self._clock = clock
-        self._sweep = Sweep(
-            name,
-            project,
-            client,
-            ids,
-            store,
-            clock,
-            limits=limits,
-            pacing=pacing,
-            caps=caps,
-            dormant_after=dormant_after,
-            reflect_every=reflect_every,
-            wording=wording,
-        )
-        self._bookmark = self._sweep.bookmark
+        self._sweep = sweep
+        self._bookmark = sweep.bookmark
         self._cycle_lock = threading.Lock()
 
     def close(self) -> None:
         """Close the connection, once a running cycle has ended."""
         with self._cycle_lock:
-            self._client.close()
+            self._sweep.close()
 
     def status(self) -> dict[str, Any]:
         """The steward as ``GET /stewards`` shows it."""
@@ -138,7 +96,7 @@ class TelemetrySteward:
             except StewardError as error:
                 outcome = self._failed(error, {})
             record = self._bookmark.record
-            at = self._clock().isoformat(timespec="seconds")
+            at = self._sweep.clock().isoformat(timespec="seconds")
             if outcome.state == "idle" and record.last_outcome is not None:
                 # The last thing that happened says more than that nothing happened since, and isn't
                 # worth a write every few seconds.

@@ -11,6 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+MOST_NAMED = 50
+"""So many proposals of one cycle are named where it is told of."""
+
 State = Literal["idle", "decided", "unchanged", "proposed", "refused", "failed"]
 
 
@@ -34,6 +37,18 @@ class Outcome:
     set_aside: tuple[tuple[str, int], ...] = ()
     reason: str = ""
     decided: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """What is told of it as plain data; ``said`` is the sentence for people."""
+        return {
+            "state": self.state,
+            "said": str(self),
+            "watermark": self.watermark,
+            "facts": self.facts,
+            "quads": self.quads,
+            "proposals": list(self.proposals[:MOST_NAMED]),
+            "awaiting": self.awaiting,
+        }
 
     def __str__(self) -> str:
         if self.state == "idle":

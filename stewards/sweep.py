@@ -11,24 +11,23 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from http import HTTPStatus
 from typing import Any
 
 from ontology.ids import Ids
 from stewards import fact_queries, reflection
+from stewards.conduct import Conduct
 from stewards.dormancy import Dormancy
 from stewards.dormant_notes import DormantNotes
-from stewards.draft import Draft, Limits
+from stewards.draft import Draft
 from stewards.errors import GateRefused, OutdatedDraft
 from stewards.fact_queries import Page
 from stewards.gate_client import GateClient
-from stewards.new_things import UNTRUSTED, HourlyCaps, kinds_in
+from stewards.new_things import UNTRUSTED, kinds_in
 from stewards.outcome import Tally
-from stewards.pages import Pacing, Pages
+from stewards.pages import Pages
 from stewards.plan import Planner
 from stewards.readings import Readings
-from stewards.reflection_model import Wording
 from stewards.reflection_times import ReflectionTimes
 from stewards.review import Review
 from stewards.run_state import MAX_AWAITING, Reading, State, begun, page_of, written
@@ -60,27 +59,22 @@ class Sweep:
         ids: Ids,
         store: WatermarkStore,
         clock: Clock,
-        *,
-        limits: Limits | None = None,
-        pacing: Pacing | None = None,
-        caps: HourlyCaps | None = None,
-        dormant_after: int = 0,
-        reflect_every: timedelta = timedelta(0),
-        wording: Wording | None = None,
+        conduct: Conduct | None = None,
     ) -> None:
-        limits, self._pacing = limits or Limits(), pacing or Pacing()
+        conduct = conduct or Conduct()
+        limits, self._pacing = conduct.limits, conduct.pacing
+        self.name = name
         self.project = project
+        self.clock = clock
         self.bookmark = Bookmark(store, name, project)
         self.stopping: Callable[[], bool] = lambda: False
-        self._name = name
         self._client = client
-        self._clock = clock
         settled = Settled(client, ids, project, ids.principal(name))
         self._waiting = Waiting(store, name, project)
         self._pages = Pages(client, self.bookmark, self._pacing)
         self._submission = Submission(client, ids, self.bookmark, store, clock)
         self._planner = Planner(
-            name, client, settled, store, self._waiting, clock, limits, caps or HourlyCaps()
+            name, client, settled, store, self._waiting, clock, limits, conduct.caps
         )
         self._review = Review(
             name,
@@ -95,17 +89,28 @@ class Sweep:
         )
         self._dormancy = (
             Dormancy(
-                client, settled, DormantNotes(store, name), ids, project, dormant_after, limits
+                client,
+                settled,
+                DormantNotes(store, name),
+                ids,
+                project,
+                conduct.dormant_after,
+                limits,
             )
-            if dormant_after
+            if conduct.dormant_after
             else None
         )
-        self._times = ReflectionTimes(store, name, reflect_every) if reflect_every else None
-        self._wording = wording
+        every = conduct.reflect_every
+        self._times = ReflectionTimes(store, name, every) if every else None
+        self._wording = conduct.wording
         self._ids = ids
         self._readings = Readings(client, ids, project)
         self._read_all = False
         self._drafts: dict[str, Draft] = {}
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
 
     # --- before a run
 
@@ -115,7 +120,7 @@ class Sweep:
 
     def is_due(self) -> bool:
         """Whether there is something to do without new facts."""
-        now = self._clock()
+        now = self.clock()
         return (
             self._review.is_due()
             or (self._dormancy is not None and self._dormancy.is_due(now))
@@ -222,13 +227,13 @@ class Sweep:
             if not blamed or final:
                 raise refused.error from None
             LOGGER.warning(
-                "steward %s sets %d quads aside: %s", self._name, len(blamed), refused.error
+                "steward %s sets %d quads aside: %s", self.name, len(blamed), refused.error
             )
             self._submission.set_aside(blamed, tally)
             return {"drafts": [], "base": -1, "rounds": state["rounds"] + 1} | _said(tally, state)
         if answer.get("id") is not None:
             kinds = kinds_in(draft.quads, self._readings.all(page).claims)
-            self._waiting.note_admitted(kinds, self._clock().timestamp())
+            self._waiting.note_admitted(kinds, self.clock().timestamp())
         return {"drafts": left, "base": head_of(answer)} | _said(tally, state)
 
     def settle(self, state: State) -> Update:
@@ -241,7 +246,7 @@ class Sweep:
                 page,
                 self._readings.all(page).claims,
                 self._readings.is_mixed(page),
-                self._clock(),
+                self.clock(),
                 lambda draft: self._submission.hand_in_marks(draft, tally),
             )
         self.bookmark.keep(watermark=page.until, refusals=0)
@@ -258,11 +263,11 @@ class Sweep:
         if self._dormancy is not None and self._read_all:
             try:
                 self._dormancy.look(
-                    self._clock(), lambda draft: self._submission.hand_in_marks(draft, tally)
+                    self.clock(), lambda draft: self._submission.hand_in_marks(draft, tally)
                 )
             except GateRefused as error:
                 # What is read and proposed doesn't wait for it.
-                LOGGER.warning("steward %s: what is dormant isn't known: %s", self._name, error)
+                LOGGER.warning("steward %s: what is dormant isn't known: %s", self.name, error)
                 tally.set_aside[NOT_LOOKED] += 1
         return _said(tally, state)
 
@@ -283,7 +288,7 @@ class Sweep:
         """Tell what was decided; what is applied is in the graph, and its readers follow the
         head."""
         for identifier, became in state["decided"].items():
-            LOGGER.info("steward %s: proposal %s is %s", self._name, identifier, became)
+            LOGGER.info("steward %s: proposal %s is %s", self.name, identifier, became)
         return {"decided": {}}
 
     def reflect(self, state: State) -> Update:
@@ -295,7 +300,7 @@ class Sweep:
         return self._unclassified(state) | _said(tally, state)
 
     def _propose_rules(self, tally: Tally) -> None:
-        now = self._clock()
+        now = self.clock()
         if self._times is None or not self._times.is_due(now):
             return
         try:
@@ -304,7 +309,7 @@ class Sweep:
                 lambda sql: self._client.facts(sql).rows,
                 self._client,
                 self._ids,
-                self._ids.principal(self._name),
+                self._ids.principal(self.name),
                 now,
                 self._wording,
             )
@@ -313,7 +318,7 @@ class Sweep:
                 self._hand_in_rule(draft, tally)
         except GateRefused as error:
             # What is read and proposed doesn't wait for it.
-            LOGGER.warning("steward %s could not reflect: %s", self._name, error)
+            LOGGER.warning("steward %s could not reflect: %s", self.name, error)
             tally.set_aside[NOT_REFLECTED] += 1
 
     def _hand_in_rule(self, draft: Draft, tally: Tally) -> None:
@@ -321,7 +326,7 @@ class Sweep:
             self._submission.hand_in(draft, self._client.progress().head, tally, RULES_WAIT)
         except Refused as refused:
             # The gate remembers it as invalid, so that it isn't proposed again for a while.
-            LOGGER.warning("steward %s: a rule was refused: %s", self._name, refused.error)
+            LOGGER.warning("steward %s: a rule was refused: %s", self.name, refused.error)
             tally.set_aside[REFUSED] += len(draft.quads)
 
     def _unclassified(self, state: State) -> Update:
@@ -332,7 +337,7 @@ class Sweep:
             rows = self._client.facts(fact_queries.unclassified(self.project, first, last)).rows
         except GateRefused as error:
             # Nothing rests on it.
-            LOGGER.warning("steward %s: what is unclassified isn't known: %s", self._name, error)
+            LOGGER.warning("steward %s: what is unclassified isn't known: %s", self.name, error)
             return {"unclassified": {}}
         return {"unclassified": {str(source): int(count) for source, count in rows}}
 

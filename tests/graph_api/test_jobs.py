@@ -25,7 +25,7 @@ from graph_api.auth import Authenticator
 from graph_api.job_health import TOLD_DAYS, JobHealth
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
-from graph_api.sweep_facts import SweepFacts
+from graph_api.run_facts import RunFacts
 from ingest.warehouse import Warehouse
 from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
@@ -34,7 +34,8 @@ from runtime.access import Access
 from runtime.settings import Settings
 from stewards.job_store import KEPT_RUNS, Run
 from stewards.jobs import DAY, HOUR, KINDS, Job
-from stewards.runner import Assignment
+from stewards.staff import Assignment
+from stewards.wakes import Wakes
 from tests.proofs.conftest import Gate, founded, gate, signer
 
 __all__ = ["founded", "gate", "signer"]  # fixtures
@@ -182,13 +183,13 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
     jobs = Jobs(
         gate.folder / "jobs.sqlite",
         Place(sweep_every=5.0, mirrored=True),
+        Wakes("p1"),
         ids=gate.ids,
         index=gate.index,
         governance=lambda: gate.ledger.governance,
         versions=lambda: gate.projections.versions,
-        facts=SweepFacts(warehouse, gate.ids, lambda: next(moments)),
+        facts=RunFacts(warehouse, gate.ids, lambda: next(moments)),
         clock=lambda: clock[0],
-        process="p1",
     )
     gate.ledger.on_commit(jobs.committed)
     watch = JobWatch(jobs.wakes, most=3)
@@ -382,19 +383,19 @@ def test_a_run_is_noted_to_its_end_and_stays_so(desk: Desk) -> None:
 
 
 def test_a_run_by_schedule_begins_with_its_executor(desk: Desk) -> None:
-    sweep = {**RUNNING, "kind": "sweep", "project": "shop"}
-    path = "/jobs/runs/sweep:shop-2026-11-28T12:00:00Z"
-    failed = desk.ok("PUT", path, {**sweep, "state": "failed", "error": "no answer"})
+    again = {**RUNNING, "kind": "reclassify", "project": "shop"}
+    path = "/jobs/runs/reclassify:shop-2026-11-28T12:00:00Z"
+    failed = desk.ok("PUT", path, {**again, "state": "failed", "error": "no answer"})
     assert failed["ended"] == "2026-11-28T12:00:00.000+00:00"
-    assert desk.facts() == [("sweep:shop", "shop", "", "failed", 1, "no answer")]
+    assert desk.facts() == [("reclassify:shop", "shop", "", "failed", 1, "no answer")]
     detail = desk.refused(409, "run-of-another-job", "PUT", path, RUNNING)
-    assert "sweep:shop" in detail
-    desk.refused(404, "unknown-project", "PUT", "/jobs/runs/x", {**sweep, "project": "nowhere"})
+    assert "reclassify:shop" in detail
+    desk.refused(404, "unknown-project", "PUT", "/jobs/runs/x", {**again, "project": "nowhere"})
     assert desk.ok("GET", "/jobs/runs", params={"job": "audit"}) == {"items": []}
-    assert desk.ok("GET", "/jobs/runs", params={"job": "sweep:shop"})["items"] == [failed]
+    assert desk.ok("GET", "/jobs/runs", params={"job": "reclassify:shop"})["items"] == [failed]
 
 
-def test_a_sweep_elsewhere_is_told_of_as_one_in_here_is(desk: Desk) -> None:
+def test_a_sweep_is_told_of_whatever_its_executor_says(desk: Desk) -> None:
     sweep = {**RUNNING, "kind": "sweep", "project": "shop"}
     told = {"state": "proposed", "facts": 7, "quads": 12, "proposals": ["p4"], "awaiting": 0}
     steward = steward_slug("shop")
@@ -402,9 +403,7 @@ def test_a_sweep_elsewhere_is_told_of_as_one_in_here_is(desk: Desk) -> None:
         ("a", {"state": "done", "outcome": told}),
         ("b", {"state": "retrying", "error": "no answer"}),
         ("c", {"state": "done", "outcome": {**told, "facts": "many", "proposals": None}}),
-        # Nothing is made of what can't be one, nor told twice of what was executed in here.
-        ("d", {"state": "done", "outcome": {"state": "sung"}}),
-        ("e", {"state": "done", "outcome": told, "executor": "embedded"}),
+        ("d", {"state": "done", "outcome": {"state": ["sung"], "quads": -1}}),
     ):
         desk.ok("PUT", f"/jobs/runs/{identifier}", {**sweep, **body})
     rows = desk.warehouse.query(
@@ -415,8 +414,9 @@ def test_a_sweep_elsewhere_is_told_of_as_one_in_here_is(desk: Desk) -> None:
         [steward, "shop", "proposed", 7, 12, ["p4"], desk.gate.steward],
         [steward, "shop", "failed", 0, 0, [], desk.gate.steward],
         [steward, "shop", "proposed", 0, 12, [], desk.gate.steward],
+        [steward, "shop", "done", 0, 0, [], desk.gate.steward],
     ]
-    assert len(desk.facts()) == 5
+    assert desk.facts() == []
 
 
 def test_who_ask_for_the_same_at_once_get_the_same(desk: Desk) -> None:

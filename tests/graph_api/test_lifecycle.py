@@ -15,7 +15,7 @@ import pytest
 
 from graph_api.lifecycle import COLUMNS, rows_of_entry
 from graph_api.proof_facts import ProofFacts
-from graph_api.sweep_facts import SweepFacts
+from graph_api.run_facts import RunFacts
 from ingest.errors import WarehouseUnavailable
 from ingest.schema import migrations
 from ingest.warehouse import Warehouse
@@ -23,6 +23,8 @@ from proofs.checkpoint import SignerKey
 from proofs.erasure import Erasure
 from proofs.errors import Invalid
 from proofs.projections import load_entry
+from stewards.job_store import Run
+from stewards.jobs import Job
 from stewards.outcome import Outcome
 from tests.proofs.conftest import Clock, Gate, founded, gate, signer
 
@@ -180,6 +182,11 @@ def test_facts_from_before_there_was_this_table_are_completed(story: Story) -> N
     assert story.facts()._cursor() == story.gate.journal.head() + 1
 
 
+def swept(project: str, outcome: Outcome) -> Run:
+    """A sweep as its executor tells of it."""
+    return Run("r", Job("sweep", project), "done", 0.0, 1, outcome=outcome.to_json())
+
+
 def test_a_sweep_that_the_warehouse_did_not_take_is_written_with_the_next(
     story: Story, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,15 +194,16 @@ def test_a_sweep_that_the_warehouse_did_not_take_is_written_with_the_next(
         raise WarehouseUnavailable("away")
 
     clock = Clock(datetime(2026, 11, 25, tzinfo=UTC))
-    sweeps = SweepFacts(story.warehouse, story.gate.ids, clock)
+    sweeps = RunFacts(story.warehouse, story.gate.ids, clock)
     with monkeypatch.context() as patched:
         patched.setattr(story.warehouse, "insert_rows", away)
-        sweeps.swept("steward-late", "shop", Outcome("unchanged", 4, facts=2))
+        sweeps.ran(swept("late", Outcome("unchanged", 4, facts=2)), "")
     found = "SELECT time, evidence FROM lifecycle WHERE subject = 'steward-late'"
     assert story.rows(found) == []
     clock.move(hours=1)
-    sweeps.swept("steward-late", "shop", Outcome("idle", 4))
-    assert story.rows(found) == [["2026-11-25T00:00:00.000Z", 2]]
+    sweeps.ran(swept("late", Outcome("unchanged", 5, facts=3)), "")
+    rows = [["2026-11-25T00:00:00.000Z", 2], ["2026-11-25T01:00:00.000Z", 3]]
+    assert sorted(story.rows(found)) == rows
 
 
 def test_rows_of_a_hidden_project_are_not_shown(story: Story) -> None:
@@ -283,8 +291,8 @@ def test_what_was_taken_back(story: Story) -> None:
 
 
 def test_sweeps_of_a_day(story: Story) -> None:
-    sweeps = SweepFacts(story.warehouse, story.gate.ids, Clock(datetime(2026, 12, 1, tzinfo=UTC)))
-    sweeps.swept("steward-day", "shop", Outcome("proposed", 2, 7, ("p1", "p2"), quads=3))
+    sweeps = RunFacts(story.warehouse, story.gate.ids, Clock(datetime(2026, 12, 1, tzinfo=UTC)))
+    sweeps.ran(swept("day", Outcome("proposed", 2, 7, ("p1", "p2"), quads=3)), "")
     (row,) = [row for row in asked(story, "l08") if row["steward"] == "steward-day"]
     assert row == {
         **{"day": "2026-12-01", "steward": "steward-day", "sweeps": 1, "failed": 0},
@@ -294,12 +302,18 @@ def test_sweeps_of_a_day(story: Story) -> None:
 
 def test_stewards_in_trouble(story: Story) -> None:
     clock = Clock(datetime(2026, 12, 2, tzinfo=UTC))
-    sweeps = SweepFacts(story.warehouse, story.gate.ids, clock)
-    for state, reason in (("failed", "a"), ("unchanged", ""), ("failed", "b"), ("refused", "c")):
-        sweeps.swept("steward-sick", "shop", Outcome(state, 2, 7, reason=reason))  # type: ignore[arg-type]
+    sweeps = RunFacts(story.warehouse, story.gate.ids, clock)
+    sick = Job("sweep", "sick")
+    for run in (
+        Run("r1", sick, "retrying", 0.0, 1, error="a"),
+        swept("sick", Outcome("unchanged", 2, 7)),
+        Run("r3", sick, "retrying", 0.0, 1, error="b"),
+        Run("r3", sick, "retrying", 0.0, 2, error="read 7 facts; refused: c"),
+    ):
+        sweeps.ran(run, "")
         clock.move(minutes=1)
     (row,) = [row for row in asked(story, "l09") if row["steward"] == "steward-sick"]
-    assert (row["project"], row["failures"]) == ("shop", 2)
+    assert (row["project"], row["failures"]) == ("sick", 2)
     assert row["succeeded"].startswith("2026-12-02T00:01:00")
     assert row["detail"] == "read 7 facts; refused: c"
     assert "steward-day" not in {row["steward"] for row in asked(story, "l09")}

@@ -41,11 +41,11 @@ from ontology.terms import Delta, from_nquads, skolemise, to_nquads
 from ontology.vocab import Fo
 from shapes.library import shapes_turtle
 from shapes.validator import Validator
-from stewards.draft import Limits
+from stewards.conduct import Conduct
 from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
-from stewards.pages import Pacing
 from stewards.runs import Runs
+from stewards.sweep import Sweep
 from stewards.watermark import WatermarkStore
 
 TOKEN = "fot_" + "s" * 43
@@ -513,30 +513,21 @@ Hire = Callable[..., TelemetrySteward]
 def hire(
     gate: PlayedGate, ids: Ids, project: str, watermarks: WatermarkStore, clock: Clock
 ) -> Iterator[Hire]:
-    """Makes stewards of the project; keyword arguments are their limits and pacing."""
+    """Makes stewards of the project; keyword arguments are how they go about it."""
     hired: list[tuple[TelemetrySteward, Runs]] = []
 
-    def make(
-        limits: Limits | None = None,
-        pacing: Pacing | None = None,
-        dormant_after: int = 0,
-        store: WatermarkStore | None = None,
-        **reflection: Any,
-    ) -> TelemetrySteward:
+    def make(store: WatermarkStore | None = None, **conduct: Any) -> TelemetrySteward:
         runs = Runs(store or watermarks)
-        steward = TelemetrySteward(
+        sweep = Sweep(
             "shop-steward",
             project,
             GateClient.connect(gate.url, TOKEN, lambda seconds: None),
             ids,
             store or watermarks,
-            runs,
             clock,
-            limits=limits,
-            pacing=pacing,
-            dormant_after=dormant_after,
-            **reflection,
+            Conduct(**conduct),
         )
+        steward = TelemetrySteward(sweep, runs)
         hired.append((steward, runs))
         return steward
 

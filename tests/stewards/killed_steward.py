@@ -35,13 +35,15 @@ def main(url: str, token: str, file: str, project: str, step: str, moment: str) 
     graph.STEPS[step] = killing
     store = WatermarkStore(Path(file))
     TelemetrySteward(
-        "shop-steward",
-        project,
-        GateClient.connect(url, token),
-        Ids(),
-        store,
+        Sweep(
+            "shop-steward",
+            project,
+            GateClient.connect(url, token),
+            Ids(),
+            store,
+            lambda: datetime(2026, 11, 22, 12, tzinfo=UTC),
+        ),
         Runs(store),
-        lambda: datetime(2026, 11, 22, 12, tzinfo=UTC),
     ).run_once()
 
 

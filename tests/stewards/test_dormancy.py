@@ -427,9 +427,9 @@ def test_a_look_that_can_t_be_finished_marks_nothing_and_holds_nothing_up(
 
 
 def test_marks_beyond_a_proposal_follow_on_the_next_day(history: History, hire: Hire) -> None:
-    history.steward = hire(Limits(quads=60), dormant_after=DAYS)
+    history.steward = hire(limits=Limits(quads=60), dormant_after=DAYS)
     history.begin()
-    history.steward = hire(Limits(quads=5), dormant_after=DAYS)
+    history.steward = hire(limits=Limits(quads=5), dormant_after=DAYS)
     history.after(40)
     assert len(history.dormant()) == 5
     assert history.last()["rationale"].endswith("more follow in a day.")

@@ -64,13 +64,15 @@ class Place:
             closing(Runs(store, self.dsn)) as runs,
             closing(
                 TelemetrySteward(
-                    "shop-steward",
-                    self.traffic.project,
-                    GateClient.connect(self.gate.url, TOKEN, lambda seconds: None),
-                    Ids(),
-                    store,
+                    Sweep(
+                        "shop-steward",
+                        self.traffic.project,
+                        GateClient.connect(self.gate.url, TOKEN, lambda seconds: None),
+                        Ids(),
+                        store,
+                        self.clock,
+                    ),
                     runs,
-                    self.clock,
                 )
             ) as steward,
         ):
@@ -290,14 +292,17 @@ def test_nothing_new_writes_no_checkpoint_and_imports_no_langgraph(place: Place)
         "from pathlib import Path\n"
         "from ontology.ids import Ids\n"
         "from stewards.gate_client import GateClient\n"
-        "from stewards.runner import StewardRunner\n"
+        "from stewards.conduct import Conduct\n"
+        "from stewards.scheduler import Scheduler\n"
+        "from stewards.sweep import Sweep\n"
         "from stewards.loop import TelemetrySteward\n"
         "from stewards.runs import Runs\n"
         "from stewards.watermark import WatermarkStore\n"
         "url, token, file, project = sys.argv[1:]\n"
         "with closing(WatermarkStore(Path(file))) as store, closing(Runs(store)) as runs:\n"
-        "    steward = TelemetrySteward('shop-steward', project, GateClient.connect(url, token),\n"
-        "        Ids(), store, runs, lambda: datetime.now(UTC), dormant_after=30)\n"
+        "    client, conduct = GateClient.connect(url, token), Conduct(dormant_after=30)\n"
+        "    steward = TelemetrySteward(Sweep('shop-steward', project, client, Ids(), store,\n"
+        "        lambda: datetime.now(UTC), conduct), runs)\n"
         "    assert [steward.run_once().state for _ in range(3)] == ['idle'] * 3\n"
         "assert not [name for name in sys.modules if name.startswith(('langgraph', 'langchain'))]\n"
     )

@@ -13,6 +13,7 @@ from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
 from stewards.runs import Runs
 from stewards.staff import Assignment, Staff
+from stewards.sweep import Sweep
 
 if TYPE_CHECKING:
     from ontology.ids import Ids
@@ -39,9 +40,8 @@ def staff(
 
     def hire(assignment: Assignment) -> TelemetrySteward:
         client = GateClient.connect(gate.url, assignment.token, lambda seconds: None)
-        return TelemetrySteward(
-            assignment.name, assignment.project, client, ids, watermarks, runs, clock
-        )
+        sweep = Sweep(assignment.name, assignment.project, client, ids, watermarks, clock)
+        return TelemetrySteward(sweep, runs)
 
     made = Staff(lambda: list(assignments), hire)
     yield made

@@ -20,9 +20,11 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
+from stewards.conduct import Conduct
 from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
 from stewards.runs import Runs
+from stewards.sweep import Sweep
 from stewards.watermark import WatermarkStore
 from tests.stewards.conftest import Clock
 
@@ -220,8 +222,9 @@ def test_what_is_not_seen_for_a_month_is_marked_and_wakes(
         client,
     ):
         clock = Clock(datetime.now(UTC))
+        conduct = Conduct(dormant_after=30)
         steward = TelemetrySteward(
-            "steward-asleep", "asleep", client, Ids(), notes, runs, clock, dormant_after=30
+            Sweep("steward-asleep", "asleep", client, Ids(), notes, clock, conduct), runs
         )
         assert steward.run_once().state == "unchanged"
         clock.pass_by(timedelta(days=40))
