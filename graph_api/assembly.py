@@ -41,7 +41,7 @@ from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
 from proofs.checkpoint import VerifierKey
-from proofs.errors import JournalCorrupt
+from proofs.errors import JournalCorrupt, ProofError
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta
 from proofs.governance import OPERATOR
@@ -53,9 +53,11 @@ from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
+from runtime.errors import RuntimeFloorError
 from runtime.held_secrets import HeldSecrets
 from runtime.log_key import open_log_key
 from runtime.settings import Settings
+from shapes.errors import ValidationFailed
 from shapes.sparql_process import RUNNER, Runner
 from shapes.validator import Validator
 from stewards.wakes import Wakes
@@ -219,7 +221,12 @@ class Assembly:
         self.ledger.found(operator, delta, f"{settings.organisation} is founded")
 
     def _enrol_stewards(self) -> None:
-        proposal = self.roster.enrol()
+        """Where that can't be done now everything else goes on, and the next start tries again."""
+        try:
+            proposal = self.roster.enrol()
+        except (ProofError, RuntimeFloorError, ValidationFailed, OSError) as error:
+            LOGGER.warning("the stewards' signing keys could not be proposed: %s", error)
+            return
         if proposal is not None:
             self.announce(
                 "the stewards' signing keys await a person's approval: fractalops proposals"

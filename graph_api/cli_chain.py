@@ -48,7 +48,7 @@ def chain(found: Mapping[str, Any], triple: str) -> Tree:
 def _signature(signature: object) -> str:
     if not isinstance(signature, Mapping):
         return "none"
-    return f"with {short_iri(signature.get('key'))}, sha256:{signature.get('sha256')}"
+    return f"with {short_iri(str(signature.get('key')))}, sha256:{signature.get('sha256')}"
 
 
 def _draw_derivation(branch: Tree, inferred: Mapping[str, Any]) -> None:

@@ -78,7 +78,7 @@ def signature_text(proposal: Mapping[str, Any]) -> str:
     signature = proposal.get("signature")
     if not isinstance(signature, Mapping):
         return "unsigned"
-    return f"signed with {short_iri(signature.get('key'))}"
+    return f"signed with {short_iri(str(signature.get('key')))}"
 
 
 def show_outcome(proposal: Mapping[str, Any], output: Output) -> None:

@@ -37,6 +37,7 @@ _SHOWN_FACTS = (
     ("proposal", "proposal"),
     ("project", "project"),
     ("principal", "principal"),
+    ("author's key", "author_key"),
     ("time", "time"),
     ("graphs", "graphs"),
     ("log", "origin"),

@@ -22,11 +22,10 @@ DECISION = "decision"
 SWEEP = "sweep"
 JOB = "job"
 
-_SWEPT = frozenset({"decided", "unchanged", "proposed", "refused", "failed"})
-"""What a sweep that isn't idle comes to, as :class:`stewards.outcome.Outcome` has it."""
-
 NO_ENTRY = -1
 LONGEST_DETAIL = 500
+_SWEPT = frozenset({"decided", "unchanged", "proposed", "failed"})
+"""What a sweep comes to, of which there is a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +64,15 @@ def rows_of_entry(entry: Entry) -> list[LifecycleRow]:
     return [replace(row, step=step) for step, row in enumerate(_steps(entry))]
 
 
-def row_of_sweep(run: Run, steward: str, principal: str, at: datetime) -> LifecycleRow:
+def row_of_sweep(run: Run, steward: str, principal: str, at: datetime) -> LifecycleRow | None:
     """A sweep that came to something, or failed. ``steward`` is its name, ``principal`` its IRI;
-    what it came to is as :meth:`stewards.outcome.Outcome.to_json` tells it."""
+    what it came to is as :meth:`stewards.outcome.Outcome.to_json` tells it. Another process may
+    have told it: of what is no outcome of a sweep there is no row."""
     came_to = run.outcome or {}
+    state = str(came_to.get("state")) if run.state == "done" else "failed"
+    if state not in _SWEPT:
+        return None
     proposals = came_to.get("proposals")
-    reached = "failed" if run.outcome is None else str(came_to.get("state"))
     return LifecycleRow(
         kind=SWEEP,
         subject=steward,
@@ -79,11 +81,11 @@ def row_of_sweep(run: Run, steward: str, principal: str, at: datetime) -> Lifecy
         entry=NO_ENTRY,
         step=0,
         former="",
-        state=reached if reached in _SWEPT else run.state,
+        state=state,
         principal=principal,
         quads=_count(came_to.get("quads")),
         evidence=_count(came_to.get("facts")),
-        proposals=tuple(map(str, proposals)) if isinstance(proposals, list | tuple) else (),
+        proposals=tuple(map(str, proposals)) if isinstance(proposals, list) else (),
         detail=str(came_to.get("said", run.error))[:LONGEST_DETAIL],
     )
 

@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of, proposal_json
+from graph_api.steward_keys import next_key
 from ingest.errors import HistoryError
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.sentry_dsn import dsn
@@ -32,8 +33,8 @@ from runtime.access import BROWSER, INGEST, INGEST_ROLES, Access, Credential
 from runtime.steward_keys import StewardKeys
 
 SLUG = r"^[a-z0-9][a-z0-9-]{0,62}$"
-_NAMED = r"\bproject ([a-z0-9-]+)"
-"""A project that a warning is about."""
+_NAMED = r"\b(?:project |steward-)([a-z0-9-]+)"
+"""A project that a warning is about, or whose steward it is about."""
 _WHOLE = "of all projects"
 """What a warning says that may tell of each of them."""
 PROJECT_SLUG = r"^[a-z0-9][a-z0-9-]{0,54}$"
@@ -207,14 +208,13 @@ def build_router(
                 f"project {body.slug!r} is there; 'fractalops projects key {body.slug}' makes it"
                 " another ingest key",
             )
-        named = {key.verifier.label for key in governance.keys}
         delta = project_delta(
             ids,
             governance.organisation,
             body.slug,
             body.label or body.slug,
             restricted=body.restricted,
-            key=keys.unnamed(steward_slug(body.slug), named).verifier,
+            key=next_key(keys, steward_slug(body.slug), governance),
         )
         view = submit(
             caller,

@@ -40,9 +40,11 @@ class RunFacts:
         """A run of a job has ended, or an attempt at it failed; it was in state ``former``."""
         if run.job.kind == SWEEP and run.job.project:
             steward = steward_slug(run.job.project)
-            self._write(row_of_sweep(run, steward, self._ids.principal(steward), self._clock()))
+            row = row_of_sweep(run, steward, self._ids.principal(steward), self._clock())
         else:
-            self._write(row_of_run(run, former, self._clock()))
+            row = row_of_run(run, former, self._clock())
+        if row is not None:
+            self._write(row)
 
     def _write(self, *rows: LifecycleRow) -> None:
         with self._lock:

@@ -91,6 +91,7 @@ class Status:
         return [
             *self._exposed_keys(),
             *self._unsigned(),
+            *self._assembly.roster.keys.unreadable,
             *self._held(),
             *self._assembly.telemetry.forwarder.warnings(),
             *self.jobs.warnings(),

@@ -17,9 +17,10 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
 from graph_api.proposal_json import answered, proposal_json
 from ontology.ids import Ids
+from proofs.checkpoint import VerifierKey
 from proofs.explain import Explainer
 from proofs.genesis import keys_delta
-from proofs.governance import OPERATOR, STEWARD, SigningKey, read_key
+from proofs.governance import OPERATOR, STEWARD, Governance, SigningKey, read_key
 from proofs.ledger import Ledger
 from proofs.submission import Request
 from runtime.steward_keys import StewardKeys
@@ -31,6 +32,21 @@ class SigningKeyBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     public_key: str | None = Field(default=None, max_length=300)
+
+
+def next_key(keys: StewardKeys, name: str, governance: Governance) -> VerifierKey:
+    """The key of a steward that is enrolled next; its file is there. Raises :class:`Problem`."""
+    try:
+        return keys.unnamed(name, {item.verifier.label for item in governance.keys}).verifier
+    except OSError as error:
+        raise Problem(
+            507,
+            "disk-full",
+            "The key could not be kept",
+            f"the file of the key could not be written ({error.strerror}): free some space, or mend"
+            " the folder of keys, and ask again",
+            headers={"Retry-After": "60"},
+        ) from error
 
 
 def build_router(
@@ -66,7 +82,7 @@ def build_router(
         return {key.verifier.label for key in keys.held(name)}
 
     def propose(
-        caller: Caller, name: str, new: list[Any], retired: list[str], why: str
+        caller: Caller, name: str, new: list[VerifierKey], retired: list[str], why: str
     ) -> Response:
         delta = keys_delta(ids, [(name, key) for key in new], retired)
         request = Request(
@@ -98,6 +114,7 @@ def build_router(
             "items": [
                 {
                     "key": item.iri,
+                    "name": item.verifier.label,
                     "hash": item.verifier.key_id.hex(),
                     "public_key": str(item.verifier),
                     "active": not item.retired,
@@ -130,8 +147,7 @@ def build_router(
                     409, "key-enrolled", "The key is enrolled already", f"{key.label} is known"
                 )
             return propose(caller, name, [key], [], f"enrol another signing key of {name}")
-        named = {item.verifier.label for item in ledger.governance.keys}
-        new = keys.unnamed(name, named).verifier
+        new = next_key(keys, name, ledger.governance)
         held = here(name)
         old = [k.iri for k in found if not k.retired and k.verifier.label in held]
         return propose(caller, name, [new], old, f"rotate the signing key of {name}")

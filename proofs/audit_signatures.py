@@ -6,6 +6,9 @@ but the journal, and what an entry changes is at most what its author signed.
 
 from __future__ import annotations
 
+from pyoxigraph import NamedNode
+
+from ontology.vocab import Fo
 from proofs.errors import ProofError
 from proofs.governance import SigningKey, read_governance
 from proofs.journal import Journal
@@ -21,6 +24,7 @@ class SignatureAudit:
         self._governance = governance
         self._log = log
         self._keys: dict[str, SigningKey] = {}
+        self._retired: set[str] = set()
 
     def follow(self, entry: Entry) -> tuple[list[str], list[str]]:
         """What is wrong with the signature of an entry, and the blobs that it rests on."""
@@ -29,6 +33,11 @@ class SignatureAudit:
             stated = entry.delta.in_graph(self._governance).additions
             for key in read_governance(stated).keys if stated else ():
                 self._keys[key.verifier.label] = key
+            self._retired |= {
+                str(quad.subject.value)
+                for quad in stated
+                if isinstance(quad.subject, NamedNode) and quad.predicate.value == Fo.retired
+            }
         return findings, blobs
 
     def _check(self, entry: Entry) -> tuple[list[str], list[str]]:
@@ -44,6 +53,9 @@ class SignatureAudit:
         except ProofError as error:
             return [f"the signature of entry {entry.index}: {error}"], []
         findings = []
+        # What was signed in time may be decided later.
+        if entry.submission is not None and key.iri in self._retired:
+            findings.append(f"entry {entry.index} is signed with {label}, which was retired")
         if (signed.log, signed.project, signed.principal) != (
             self._log,
             entry.proof.project,

@@ -46,8 +46,8 @@ from proofs.governance import (
     STEWARD,
     Governance,
     Project,
-    read_key,
 )
+from proofs.key_policy import refuse_key_change, signing_key_iri
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
 REFLECTED_GRAPHS: Mapping[str, str] = {
@@ -65,7 +65,6 @@ MAX_ROUTINE = 64
 POLICY_PRINCIPAL = "policy"
 """The slug of the gate's own principal, which decides where no person has to."""
 
-_KEY_PROPERTIES = frozenset({Fo.keyHolder, Fo.publicKey, Fo.retired})
 _SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _Facts = dict[str, dict[str, set[str]]]
 """What a delta states in the governance graph: values by predicate by subject."""
@@ -339,15 +338,8 @@ class Policy:
             _states(about, {Fo.SigningKey}, stated)
             and holder in facts
             and self._is_steward(holder, facts)
-            and subject == self._key_iri(holder, _only(about, Fo.publicKey))
+            and subject == signing_key_iri(self._ids, holder, _only(about, Fo.publicKey))
         )
-
-    def _key_iri(self, holder: str, text: str) -> str:
-        """The IRI that the key in this text has, or nothing where it is none."""
-        key, slug = read_key(text), holder.rpartition("/")[2]
-        if key is None or holder != self._ids.principal(slug or "-"):
-            return ""
-        return self._ids.signing_key(slug, key.key_id.hex())
 
     def _is_reader(self, subject: str, facts: _Facts) -> bool:
         about = facts[subject]
@@ -367,43 +359,8 @@ class Policy:
         return iri in facts and self._is_project(iri, facts)
 
     def refuse_key_change(self, governance: Governance, principal: str, delta: Delta) -> None:
-        """Signing keys are enrolled whole and then at most retired, and not by their holders.
-
-        Raises :class:`Forbidden`.
-        """
-        known = {key.iri: key for key in governance.keys}
-        new: _Facts = {}
-        for quad in delta.quads:
-            subject, predicate, value = quad.subject, quad.predicate.value, quad.object
-            assert isinstance(subject, NamedNode)
-            assert isinstance(value, NamedNode | Literal)
-            about_keys = predicate in _KEY_PROPERTIES or (
-                predicate == Rdf.type and value.value == Fo.SigningKey
-            )
-            if graph_of(quad) != self._governance_graph or not (
-                about_keys or subject.value in known
-            ):
-                continue
-            if not governance.has_role(principal, OPERATOR) and principal != self._own:
-                raise Forbidden(
-                    f"signing keys are enrolled and retired by operators, not by <{principal}>:"
-                    " ask one for 'fractalops stewards rotate-key'"
-                )
-            if quad in delta.removals or (subject.value in known and predicate != Fo.retired):
-                raise Forbidden(
-                    f"what is stated of {subject} stays, for proofs rest on it: retire the key"
-                    " with fo:retired true, and enrol another"
-                )
-            about = new.setdefault(subject.value, {})
-            about.setdefault(predicate, set()).add(value.value)
-        for iri, about in new.items():
-            text, holder = _only(about, Fo.publicKey), _only(about, Fo.keyHolder)
-            if iri in known or iri == self._key_iri(holder, text):
-                continue
-            raise Forbidden(
-                f"<{iri}> is not the IRI of a signing key with this fo:publicKey and this"
-                " fo:keyHolder: 'fractalops stewards rotate-key' states one as it must be"
-            )
+        """As :func:`proofs.key_policy.refuse_key_change`. Raises :class:`Forbidden`."""
+        refuse_key_change(self._ids, governance, principal, delta, self._own)
 
     def refuse_restriction_change(self, delta: Delta, holds: Callable[[str], bool]) -> None:
         """A graph is restricted while it is empty or never: the merge may have its triples.

@@ -7,6 +7,7 @@ the next to be enrolled, so that a crash between file and proposal leaves nothin
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Collection
 from pathlib import Path
@@ -15,7 +16,8 @@ from urllib.parse import urlsplit
 from proofs.checkpoint import SignerKey
 from proofs.errors import MalformedKey
 from runtime.data_folder import write_whole
-from runtime.errors import FolderError
+
+LOGGER = logging.getLogger(__name__)
 
 CUSTODY = "files (0600): whoever can read them can sign as these stewards"
 
@@ -27,26 +29,20 @@ class StewardKeys:
     def __init__(self, folder: Path, base: str) -> None:
         self._folder = folder
         self._host = urlsplit(base).netloc
-        self._making = threading.Lock()
-        self._read: tuple[int, dict[str, list[SignerKey]]] = (-1, {})
+        self._making = threading.RLock()
+        self._changed = -1
+        self._read: dict[Path, SignerKey] = {}
+        self._unreadable: dict[Path, str] = {}
+
+    @property
+    def unreadable(self) -> list[str]:
+        """What is wrong with files that should hold keys, and what to do, in sentences."""
+        self._look()
+        return [text for _, text in sorted(self._unreadable.items())]
 
     def held(self, steward: str) -> list[SignerKey]:
-        """The keys of this steward that are here. Raises :class:`FolderError`."""
-        return list(self._all().get(steward, ()))
-
-    def _all(self) -> dict[str, list[SignerKey]]:
-        """Every key by steward, read anew where files came or went."""
-        try:
-            changed = self._folder.stat().st_mtime_ns
-        except FileNotFoundError:
-            return {}
-        known, found = self._read
-        if known != changed:
-            found = {}
-            for path in sorted(self._folder.glob("*.*.key")):
-                found.setdefault(path.name.partition(".")[0], []).append(_key(path))
-            self._read = (changed, found)
-        return found
+        """The keys of this steward that are here and can be read."""
+        return [key for path, key in self._look() if path.name.partition(".")[0] == steward]
 
     def active(self, steward: str, named: Collection[str]) -> SignerKey | None:
         """The key here that is among those that hold (their labels); ``None`` where none is."""
@@ -62,16 +58,34 @@ class StewardKeys:
             path = self._folder / f"{steward}.{made.verifier.key_id.hex()}.key"
             write_whole(path, made.export() + "\n", 0o600)
             # Two changes within one tick of the clock have one time.
-            self._read = (-1, {})
+            self._changed = -1
             return made
 
+    def _look(self) -> list[tuple[Path, SignerKey]]:
+        """Every key, by file; files are read once, and looked for anew where some came or went."""
+        with self._making:
+            try:
+                changed = self._folder.stat().st_mtime_ns
+            except FileNotFoundError:
+                return []
+            if changed != self._changed:
+                known, self._read, self._unreadable = self._read, {}, {}
+                for path in sorted(self._folder.glob("*.*.key")):
+                    key = known.get(path) or self._key(path)
+                    if key is not None:
+                        self._read[path] = key
+                self._changed = changed
+            return list(self._read.items())
 
-def _key(path: Path) -> SignerKey:
-    try:
-        path.chmod(0o600)
-        return SignerKey.parse(path.read_text().strip())
-    except (OSError, UnicodeError, MalformedKey) as error:
-        raise FolderError(
-            f"the steward's key {path} cannot be read ({error}): put it back from a backup, or move"
-            " it away and make another with 'fractalops stewards rotate-key'"
-        ) from error
+    def _key(self, path: Path) -> SignerKey | None:
+        try:
+            path.chmod(0o600)
+            return SignerKey.parse(path.read_text().strip())
+        except (OSError, UnicodeError, MalformedKey) as error:
+            self._unreadable[path] = (
+                f"the steward's key {self._folder.name}/{path.name} cannot be read"
+                f" ({type(error).__name__}): put it back from a backup, or move it away and make"
+                " another with 'fractalops stewards rotate-key'"
+            )
+            LOGGER.warning("%s", self._unreadable[path])
+            return None

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from pyoxigraph import RdfFormat, parse
 
 from ontology.terms import to_nquads
 from proofs.checkpoint import SignerKey
 from proofs.genesis import project_delta
+from runtime.steward_keys import StewardKeys
+from stewards.gate_client import GateClient
 from stewards.signer import ProposalSigner
 
 if TYPE_CHECKING:
@@ -71,7 +74,7 @@ def test_from_the_first_key_to_the_next(
     assert (key["active"], key["here"], key["until"]) == (True, True, None)
     assert key["since"] == server.get("/proposals", limit=1)["items"][0]["proof"]
     keys = server.get("/status")["steward_keys"]
-    assert keys["stewards"][0]["key"] == key["public_key"].rpartition("+")[0]
+    assert keys["stewards"][0]["key"] == key["name"]
     assert "0600" in keys["custody"]
 
     first = swept(server, ingest, make_spans("first", 3))
@@ -126,8 +129,6 @@ def test_what_the_gate_refuses(server: Server, second: str, turtle_of: ServiceTu
     graph = ids.lineage_graph("bank")
 
     def body(name: str) -> dict[str, Any]:
-        from pyoxigraph import RdfFormat, parse
-
         triples = parse(turtle_of(ids, "bank", name), format=RdfFormat.TURTLE)
         lines = [f"{t.subject} {t.predicate} {t.object} <{graph}> .\n" for t in triples]
         return {
@@ -190,6 +191,42 @@ def test_what_the_gate_refuses(server: Server, second: str, turtle_of: ServiceTu
         assert again.status_code == 409
 
 
+def test_a_steward_elsewhere_has_a_key_of_its_own(
+    server: Server, second: str, turtle_of: ServiceTurtle, tmp_path: Path
+) -> None:
+    """It knows the platform by its address and a token, and keeps its key where it runs."""
+    server.post("/projects", {"slug": "far"})
+    token, ids = server.token_of("far", "steward", "far"), server.ids
+    keys = StewardKeys(tmp_path / "keys", ids.base)
+    own = keys.unnamed("steward-far", ())
+    graph = ids.lineage_graph("far")
+
+    with GateClient.connect(server.url, token) as asking:
+        signer = ProposalSigner(
+            ids.principal("steward-far"),
+            asking.log(),
+            lambda: keys.active("steward-far", asking.signing_keys("steward-far")),
+        )
+        with GateClient.connect(server.url, token, signer=signer) as gate:
+
+            def propose(name: str) -> Any:
+                triples = parse(turtle_of(ids, "far", name), format=RdfFormat.TURTLE)
+                lines = [f"{t.subject} {t.predicate} {t.object} <{graph}> .\n" for t in triples]
+                return gate.propose("far", "seen", "".join(lines), "", [], server.head)["signature"]
+
+            assert propose("before") is None
+            key = {"public_key": str(own.verifier)}
+            enrolment = server.post("/stewards/steward-far/keys", key)["proposal"]
+            approve(server, second, enrolment["id"])
+            assert propose("after")["key"].endswith(own.verifier.key_id.hex())
+    # The platform's own is another, and each holds.
+    held = {
+        item["hash"]: item["here"] for item in server.get("/stewards/steward-far/keys")["items"]
+    }
+    assert sorted(held.values()) == [False, True]
+    assert held[own.verifier.key_id.hex()] is False
+
+
 def test_stewards_of_an_older_folder_are_enrolled_by_a_proposal(server: Server) -> None:
     """One that was founded without a key signs nothing until a person has approved it."""
     ids = server.ids
@@ -201,15 +238,20 @@ def test_stewards_of_an_older_folder_are_enrolled_by_a_proposal(server: Server) 
     )
     assert founded["state"] == "applied"
     assert "steward-older of project older has no key" in str(server.get("/status")["warnings"])
-    for _ in range(2):
-        # Killed after it proposed: the next start proposes nothing twice.
+
+    def restarted() -> list[str]:
+        """What the gate itself asks for after a kill -9 and a start."""
         server.kill()
         server.start()
         waiting = server.get("/proposals", state="awaiting decision")["items"]
-        (enrolment,) = [item for item in waiting if item["author"].endswith("/policy")]
-    assert f"proposals approve {enrolment['id']}" in server.text
+        return [item["id"] for item in waiting if item["author"].endswith("/policy")]
+
+    (enrolment,) = restarted()
+    # Killed after it was proposed: the next start proposes nothing twice.
+    assert restarted() == [enrolment]
+    assert f"proposals approve {enrolment}" in server.text
     assert server.get("/stewards/steward-older/keys")["items"] == []
-    approved = server.post(f"/proposals/{enrolment['id']}/decisions", {"outcome": "approve"})
+    approved = server.post(f"/proposals/{enrolment}/decisions", {"outcome": "approve"})
     assert approved["state"] == "applied"
     (key,) = server.get("/stewards/steward-older/keys")["items"]
     assert (key["here"], key["active"]) == (True, True)

@@ -9,6 +9,7 @@ from pyoxigraph import NamedNode, Quad, RdfFormat, parse
 
 from ontology.ids import Ids
 from ontology.terms import canonical_quad, in_named_graph
+from proofs.checkpoint import COSIGNATURE_V1, SignerKey
 from proofs.genesis import genesis_delta, project_delta
 from proofs.governance import (
     ANALYST,
@@ -86,6 +87,25 @@ def test_four_eyes_are_the_eyes_of_persons() -> None:
     assert view.single_operator
     assert view.has_role("http://example.org/bot", OPERATOR)
     assert not view.has_role("http://example.org/eve", OPERATOR)
+
+
+def test_keys_are_of_whom_they_are_stated_to_be() -> None:
+    """What is no Ed25519 key of a log's kind is nobody's, and does no harm."""
+    first, second = (SignerKey("bot", bytes([n] * 32)).verifier for n in (1, 2))
+    witness = SignerKey("bot", bytes([3] * 32), COSIGNATURE_V1).verifier
+    view = read(
+        f'ex:k1 a fo:SigningKey ; fo:keyHolder ex:bot ; fo:publicKey "{first}" .'
+        f'ex:k2 a fo:SigningKey ; fo:keyHolder ex:bot ; fo:publicKey "{second}" ; fo:retired true .'
+        f'ex:k3 a fo:SigningKey ; fo:keyHolder ex:bot ; fo:publicKey "{witness}" .'
+        'ex:k4 a fo:SigningKey ; fo:keyHolder ex:bot ; fo:publicKey "nonsense" .'
+        "ex:k5 a fo:SigningKey ; fo:keyHolder ex:bot ."
+        f'ex:k6 fo:keyHolder ex:bot ; fo:publicKey "{first}" .'
+    )
+    assert [(key.verifier, key.retired) for key in view.keys_of("http://example.org/bot")] == [
+        (first, False),
+        (second, True),
+    ]
+    assert view.keys_of("http://example.org/ann") == ()
 
 
 def test_the_widest_grant_counts() -> None:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
-from proofs.bundle import Delta, make_bundle
+from proofs.bundle import Delta, Enrolment, SignedProposal, make_bundle
 from proofs.checkpoint import Checkpoint, SignerKey, sign_checkpoint
 from proofs.merkle import inclusion_proof, leaf_hash, nodes_of, root_from_hashes
 from proofs.predicate import KINDS, Proof
+from proofs.signed_proposal import PREDICATE_TYPE as PROPOSAL_TYPE
+from proofs.signed_proposal import proposal_statement, sign_proposal
 from proofs.statement import (
     PREDICATE_TYPE,
     build,
@@ -24,6 +29,7 @@ from proofs.statement import (
     statement,
 )
 from proofs.verdict import Status
+from proofs.verify import verify_bundle
 
 LOG = SignerKey("log.example/shop", bytes(range(32)))
 INDEX = 4
@@ -74,6 +80,63 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+HOLDER = "http://fractalops.localhost/id/principal/steward-shop"
+KEY = "http://fractalops.localhost/id/signing-key/steward-shop"
+NS = "https://w3id.org/fractalops/ns#"
+GOVERNANCE = "http://fractalops.localhost/graph/governance"
+AUTHOR = SignerKey("fractalops.localhost/steward-shop", bytes(range(1, 33)))
+GOLDEN = Path(__file__).parent / "golden" / "signed.bundle.json"
+ENROLMENT = Delta(
+    f"<{KEY}/1> <{NS}keyHolder> <{HOLDER}> <{GOVERNANCE}> .\n"
+    f'<{KEY}/1> <{NS}publicKey> "{AUTHOR.verifier}" <{GOVERNANCE}> .\n',
+    "",
+)
+
+
+def signed_bundle() -> bytes:
+    """A bundle of an entry whose author signed it; the second entry states the key."""
+    signed = sign_proposal(
+        proposal_statement(
+            log=LOG.verifier.label,
+            project="shop",
+            principal=HOLDER,
+            base=3,
+            rationale="seen in traces",
+            hold="",
+            evidence=[],
+            additions=DELTA.added,
+            removals=DELTA.removed,
+        ),
+        AUTHOR,
+    )
+    stating = delta_digests(ENROLMENT.added, [])
+    leaves = []
+    for index in range(7):
+        made = replace(
+            proof(index), project="shop", principal=HOLDER, signature=sha256(signed).hexdigest()
+        )
+        subjects = delta_subjects(DELTA.added, DELTA.removed)
+        if index == 1:
+            made = replace(made, delta=stating, signature=None)
+            subjects = delta_subjects(ENROLMENT.added, [])
+        leaves.append(envelope(build(statement(subjects, made.to_dict())), LOG))
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    node = nodes_of(hashes.__getitem__)
+    return make_bundle(
+        log_key=LOG.verifier,
+        index=INDEX,
+        leaf=leaves[INDEX],
+        checkpoint=sign_checkpoint(Checkpoint(LOG.name, 7, root_from_hashes(hashes)), LOG),
+        inclusion=inclusion_proof(INDEX, 7, node),
+        delta=DELTA,
+        signature=SignedProposal(
+            signed,
+            None,
+            Enrolment(1, leaves[1], tuple(inclusion_proof(1, 7, node)), ENROLMENT.additions),
+        ),
+    )
+
+
 def block(page: str, language: str) -> str:
     [found] = re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     return str(found)
@@ -115,6 +178,32 @@ def test_the_shell_commands_notice_a_change(page: str, folder: Path, part: str) 
     assert done.returncode != 0 or "additions match" not in done.stdout
 
 
+def test_a_signed_bundle_is_golden() -> None:
+    """What was exported once is verified for ever."""
+    assert GOLDEN.read_bytes() == signed_bundle()
+    verdict = verify_bundle(GOLDEN.read_bytes(), LOG.verifier)
+    assert verdict.status is Status.UNANCHORED
+    assert [check.ok for check in verdict.checks if check.name.startswith("author")] == [True] * 2
+
+
+def test_the_shell_commands_verify_an_authors_signature(page: str, folder: Path) -> None:
+    (folder / "bundle.json").write_bytes(signed_bundle())
+    assert shell(page, folder).returncode == 0
+    done = run(["sh", "-ec", block(page, "bash")], folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Signature Verified Successfully") == 2
+    assert "the author signed this change\n" in done.stdout
+
+
+def test_the_shell_commands_notice_another_author(page: str, folder: Path) -> None:
+    document = json.loads(signed_bundle())
+    enrolment = document["signature"]["enrolment"]
+    enrolment["additions"] = enrolment["additions"].replace("steward-shop> <http", "olga> <http")
+    (folder / "bundle.json").write_text(json.dumps(document))
+    shell(page, folder)
+    assert run(["sh", "-ec", block(page, "bash")], folder).returncode != 0
+
+
 def test_the_python_program_follows_the_path(page: str, folder: Path) -> None:
     program = [sys.executable, "-Wignore", "-c", block(page, "python")]
     assert run(program, folder).stdout == "the entry is in the log\n"
@@ -127,15 +216,18 @@ def test_the_python_program_follows_the_path(page: str, folder: Path) -> None:
 
 def test_every_member_and_kind_is_described(page: str) -> None:
     rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
-    described = set(re.findall(r"`([A-Za-z_]+)`", rows))
-    assert set(proof(0).to_dict()) <= described
+    described = set(re.findall(r"`([A-Za-z_0-9]+)`", rows))
+    assert set(replace(proof(0), signature="0" * 64).to_dict()) <= described
+    signed = json.loads(base64.b64decode(json.loads(GOLDEN.read_bytes())["signature"]["envelope"]))
+    assert set(json.loads(base64.b64decode(signed["payload"]))["predicate"]) <= described
     members = json.loads(
         make_bundle(
             log_key=LOG.verifier, index=0, leaf=b"x", checkpoint="x", inclusion=[], delta=None
         )
     )
-    assert set(members) <= described
+    assert set(members) | set(json.loads(GOLDEN.read_bytes())) <= described
     assert {str(status) for status in Status} <= described
     for kind in KINDS:
         assert f"`{kind}`" in page
     assert PREDICATE_TYPE in page
+    assert PROPOSAL_TYPE in page

@@ -20,6 +20,7 @@ from proofs.errors import BadSubmission, Conflict, Forbidden, Invalid, Signature
 from proofs.genesis import keys_delta, project_delta, steward_slug
 from proofs.ledger import Ledger
 from proofs.proposal import ProposalView
+from proofs.signatures import Signature
 from proofs.signed_proposal import open_proposal, proposal_statement, sign_proposal
 from proofs.statement import canonical_json
 from proofs.submission import Request, read_submission
@@ -518,6 +519,42 @@ def test_the_audit_finds_a_signature_that_is_gone(keys: Keys) -> None:
     report = keys.gate.audit()
     assert not report.ok
     assert any(view.signature in text for check in report.checks for text in check.findings)
+
+
+def test_the_audit_knows_when_a_key_was_retired(
+    keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate that took what it must refuse is found out by its own log."""
+    late = keys.signed(keys.gate.service("web"))
+    keys.change(retired=[keys.key(FIRST)])
+    with monkeypatch.context() as broken:
+        good = Signature(keys.key(FIRST), sha256(late.signature))
+        broken.setattr("proofs.ledger.check_signature", lambda *given: good)
+        broken.setattr("proofs.ledger.check_key", lambda *given: None)
+        keys.submit(late)
+    findings = [text for check in keys.gate.audit().checks for text in check.findings]
+    assert [text for text in findings if "which was retired" in text]
+
+
+def test_what_waited_is_applied_after_its_key_ended(keys: Keys) -> None:
+    keys.ledger._untrusted = lambda evidence: True
+    waiting = keys.submit(keys.signed(keys.gate.service("web")))
+    keys.change(retired=[keys.key(FIRST)])
+    assert keys.ledger.approve(keys.second, waiting.id, "in time").state == "applied"
+    keys.gate.sound()
+
+
+def test_the_gate_asks_a_person_for_the_first_keys_once(keys: Keys) -> None:
+    """What it asked for and was refused, it does not ask for again."""
+    delta = keys_delta(keys.gate.ids, [("steward-shop", SECOND.verifier)])
+    asked = keys.ledger.enrol(delta, "first keys")
+    assert asked is not None
+    assert (asked.state, asked.author) == ("awaiting decision", keys.gate.ids.principal("policy"))
+    assert keys.ledger.enrol(delta, "first keys") is None
+    keys.ledger.reject(keys.second, asked.id, "no")
+    assert keys.ledger.enrol(delta, "first keys") is None
+    other = keys_delta(keys.gate.ids, [("steward-shop", STRANGER.verifier)])
+    assert keys.ledger.enrol(other, "others") is not None
 
 
 def test_lines_are_those_of_the_graph(keys: Keys) -> None:

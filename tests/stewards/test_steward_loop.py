@@ -412,11 +412,14 @@ def test_facts_that_cannot_be_read_are_passed_over_in_the_end_and_counted(
     assert (outcome.state, outcome.watermark) == ("proposed", 3)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 500])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [*((status, "refused") for status in (401, 403, 404, 500)), (422, "signature-refused")],
+)
 def test_what_is_no_fault_of_the_facts_holds_the_watermark(
-    gate: PlayedGate, traffic: Traffic, hire: Hire, status: int
+    gate: PlayedGate, traffic: Traffic, hire: Hire, status: int, kind: str
 ) -> None:
-    gate.rules.append(Once("POST", "/proposals", refuse(status), times=MAX_REFUSALS))
+    gate.rules.append(Once("POST", "/proposals", refuse(status, kind), times=MAX_REFUSALS))
     traffic.send(*traffic.order())
     steward = hire()
     for _ in range(MAX_REFUSALS):
