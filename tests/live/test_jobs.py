@@ -118,13 +118,13 @@ def test_a_mirror_is_completed_and_compared(server: Server, mirror: Path) -> Non
     assert found["size"] == size
     assert [(each["size"], each["problem"]) for each in found["folders"]] == [(size, "")] * 2
     assert tile.read_bytes() == kept
-    checkpoint = mirror / "checkpoint"
-    note = checkpoint.read_text()
-    checkpoint.write_text(note.replace(note.splitlines()[2], "A" * 43 + "="))
+    tile.unlink()
+    tile.write_bytes(bytes([kept[0] ^ 1]) + kept[1:])
     damaged = server.post("/proofs/mirror")["folders"][1]
     assert damaged["folder"] == str(mirror)
     assert damaged["problem"]
-    checkpoint.write_text(note)
+    tile.unlink()
+    tile.write_bytes(kept)
     assert server.post("/proofs/mirror")["folders"][1]["problem"] == ""
 
 
