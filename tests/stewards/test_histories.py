@@ -33,7 +33,7 @@ class HastyWorkflow:
     @workflow.run
     async def run(self, order: Order) -> dict[str, Any]:
         await asyncio.sleep(1)
-        performed = await workflow.execute_activity(
+        performed: Performed = await workflow.execute_activity(
             orders.PERFORM,
             Attempt(order, "run", 0.0),
             result_type=Performed,
