@@ -144,11 +144,11 @@ def access_rows(solutions: Iterable[Solution]) -> Iterator[AccessRow]:
 
 
 def known(graph: str, things: Iterable[str]) -> str:
-    """SPARQL. The ``thing`` and the ``name`` of each of these things that the graph introduces."""
+    """SPARQL. Each ``thing`` of these that the graph introduces."""
     values = " ".join(f"{NamedNode(thing)}" for thing in things)
     return (
-        f"SELECT ?thing ?name WHERE {{ VALUES ?thing {{ {values} }} GRAPH <{graph}>"
-        f" {{ ?thing a ?kind ; <{Rdfs.label}> ?name }} }}"
+        f"SELECT DISTINCT ?thing WHERE {{ VALUES ?thing {{ {values} }} GRAPH <{graph}>"
+        f" {{ ?thing a ?kind }} }}"
     )
 
 
