@@ -27,13 +27,15 @@ from runtime.access import Access
 from runtime.data_folder import DataFolder
 from runtime.settings import Settings
 from runtime.steward_keys import StewardKeys
+from stewards.activities import Activity
 from stewards.attempts import Attempts
 from stewards.backfill_job import Backfill
+from stewards.catalog_push_job import CatalogPush
 from stewards.conduct import Conduct
 from stewards.errors import UnknownSteward
 from stewards.hiring import Hiring
 from stewards.job_activities import job_activities
-from stewards.jobs import BACKFILL, SWEEP, Job
+from stewards.jobs import BACKFILL, CATALOG_PUSH, SWEEP, Job
 from stewards.new_things import HourlyCaps
 from stewards.outcome import Outcome
 from stewards.pages import Pacing
@@ -185,10 +187,15 @@ class Stewards:
         )
         staff = Staff(self._roster.assignments, hiring.hire)
         closing.callback(staff.close)
-        platform = PlatformClient.connect(url, self._roster.scheduler_token(), stopping.wait)
+        token = self._roster.scheduler_token()
+        platform = PlatformClient.connect(url, token, stopping.wait)
         closing.callback(platform.close)
-        backfill = Backfill(platform, url, os.environ.get, self._clock, stopping.wait)
-        activities = job_activities(platform, self._sweep, {BACKFILL: backfill})
+        secret, wait = os.environ.get, stopping.wait
+        beyond: dict[str, Activity] = {
+            BACKFILL: Backfill(platform, url, secret, self._clock, wait),
+            CATALOG_PUSH: CatalogPush(platform, url, token, secret, wait),
+        }
+        activities = job_activities(platform, self._sweep, beyond)
         scheduler = Scheduler(
             self._jobs.schedules,
             self._jobs.store.open_runs,

@@ -24,12 +24,14 @@ from ontology.ids import Ids
 from proofs.checkpoint import SignerKey
 from runtime.settings import Settings
 from runtime.steward_keys import StewardKeys
+from stewards.activities import Activity
 from stewards.backfill_job import Backfill
+from stewards.catalog_push_job import CatalogPush
 from stewards.deployment import build_id
 from stewards.errors import GateBusy, GateUnreachable, StewardError
 from stewards.hiring import Hiring
 from stewards.job_activities import job_activities
-from stewards.jobs import BACKFILL
+from stewards.jobs import BACKFILL, CATALOG_PUSH
 from stewards.lent_staff import LentStaff
 from stewards.performer import Performer
 from stewards.platform_client import Identity, PlatformClient
@@ -65,6 +67,7 @@ class WorkerAssembly:
     ) -> None:
         self._settings = settings
         self._url = url
+        self._token = token
         self._announce = announce
         self._closing = ExitStack()
         self._stopping = threading.Event()
@@ -126,8 +129,12 @@ class WorkerAssembly:
         )
         staff = LentStaff(self._platform, hiring.hire)
         closing.callback(staff.close)
-        backfill = Backfill(self._platform, self._url, os.environ.get, utc_now)
-        activities = job_activities(self._platform, staff.sweep, {BACKFILL: backfill})
+        platform, url, secret = self._platform, self._url, os.environ.get
+        beyond: dict[str, Activity] = {
+            BACKFILL: Backfill(platform, url, secret, utc_now),
+            CATALOG_PUSH: CatalogPush(platform, url, self._token, secret),
+        }
+        activities = job_activities(platform, staff.sweep, beyond)
         where = _temporal(settings)
         return Worker(
             where,

@@ -32,7 +32,7 @@ from proofs.genesis import steward_slug
 from proofs.submission import Request
 from runtime.access import Access
 from runtime.settings import Settings
-from stewards.job_store import KEPT_RUNS, Run
+from stewards.job_store import KEPT_RUNS, LONGEST_DOCUMENT, Run
 from stewards.jobs import DAY, HOUR, KINDS, Job
 from stewards.staff import Assignment
 from stewards.wakes import Wakes
@@ -444,8 +444,19 @@ def test_a_document_is_kept_by_whoever_read_the_newest(desk: Desk) -> None:
     assert desk.ok("GET", path) == {"version": 0, "value": {}}
     assert desk.ok("PUT", path, {"after": 0, "value": {"head": 4}}) == {"version": 1}
     desk.refused(409, "document-changed", "PUT", path, {"after": 0, "value": {}})
-    desk.refused(422, "job-invalid", "PUT", path, {"after": 1, "value": {"x": "y" * (1 << 20)}})
-    assert desk.ok("GET", path) == {"version": 1, "value": {"head": 4}}
+    # It may be larger than other bodies, within bounds of its own.
+    large = {"head": 4, "told": "y" * (2 << 20)}
+    assert desk.ok("PUT", path, {"after": 1, "value": large}) == {"version": 2}
+    assert desk.ok("GET", path) == {"version": 2, "value": large}
+    endless = {"after": 2, "value": {"x": "y" * LONGEST_DOCUMENT}}
+    desk.refused(413, "body-too-large", "PUT", path, endless)
+    nothings: tuple[dict[str, Any], ...] = (
+        {"after": -1, "value": {}},
+        {"value": {}},
+        {"after": 2, "value": [], "more": 1},
+    )
+    for wrong in nothings:
+        desk.refused(422, "invalid-request", "PUT", path, wrong)
     for unknown in ("dance", "catalog-push:nowhere"):
         desk.refused(404, "unknown-job", "GET", f"/jobs/documents/{unknown}", None)
 

@@ -28,7 +28,8 @@ evidence list, evidence show, evidence erase,
 stewards list, stewards keys, stewards rotate-key, stewards add-key, stewards retire-key,
 ingest, pull posthog, pull glitchtip, facts query, classify explain,
 classify rerun, schedules list, schedules set, schedules pause, schedules resume,
-schedules remove, jobs list, jobs show, jobs run, jobs again, jobs letters
+schedules remove, jobs list, jobs show, jobs run, jobs again, jobs letters,
+worker
 """
 
 
@@ -52,7 +53,7 @@ def test_help_has_an_example_that_the_command_takes(
     lines = example_lines(COMMANDS[path])
     assert lines
     for line in lines:
-        words = shlex.split(line)
+        words = [word for word in shlex.split(line) if not word.startswith("FRACTALOPS_")]
         assert words[: len(path) + 1] == ["fractalops", *path]
         # Parses the words as the command would, and stops before it runs.
         COMMANDS[path].make_context(" ".join(path), words[len(path) + 1 :])
@@ -71,7 +72,7 @@ def test_rows_may_be_had_in_every_format() -> None:
         if not any("--output" in getattr(parameter, "opts", ()) for parameter in command.params)
     }
     assert without == {
-        *(("up",), ("demo",), ("tokens", "revoke"), ("projects", "upstream")),
+        *(("up",), ("worker",), ("demo",), ("tokens", "revoke"), ("projects", "upstream")),
         ("proofs", "bundle"),
         *(("schedules", name) for name in ("pause", "resume", "remove")),
     }
