@@ -209,6 +209,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             governance=lambda: assembly.ledger.governance,
             assignments=assembly.roster.assignments,
+            changed=assembly.telemetry.changed_facts,
             new_id=new_run_id,
         )
     )

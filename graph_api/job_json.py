@@ -95,6 +95,14 @@ class DocumentBody(BaseModel):
             ) from error
 
 
+class RereadingBody(BaseModel):
+    """From which batch on facts will be read again."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    since: Annotated[int, Field(ge=0, le=2**53)]
+
+
 def plain(value: Json, what: str, longest: int = LONGEST_OUTCOME) -> Json:
     """The value, which can be written as JSON of at most so many bytes. Raises :class:`Problem`."""
     try:

@@ -10,18 +10,20 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import JSONResponse
 
 from graph_api.assembly_jobs import Jobs
 from graph_api.auth import Authenticator, Caller
+from graph_api.changed_facts import ChangedFacts
 from graph_api.endpoint import until_gone
 from graph_api.job_json import (
     LONGEST_ID,
     RUN_ID,
     DocumentBody,
     JobBody,
+    RereadingBody,
     RunBody,
     invalid,
     plain,
@@ -56,10 +58,12 @@ def build_router(
     authenticator: Authenticator,
     governance: Callable[[], Governance],
     assignments: Callable[[], Iterable[Assignment]],
+    changed: ChangedFacts,
     new_id: Callable[[], str],
 ) -> APIRouter:
-    """Routes below ``/jobs``, and the one that lends a steward's token to who executes its sweeps;
-    ``assignments`` are the stewards with their tokens, ``new_id`` makes the id of a run."""
+    """Routes below ``/jobs``, and those that who executes a steward's sweeps needs: its token, and
+    which facts it is to read again. ``assignments`` are the stewards with their tokens, ``new_id``
+    makes the id of a run."""
     router = APIRouter(tags=["jobs"])
     operator = authenticator.require(OPERATOR)
     operators = Depends(operator)
@@ -194,16 +198,28 @@ def build_router(
             "woken": None if news.projects is None else sorted(news.projects),
             "schedules": jobs.schedules_json(),
             "runs": [run_json(run) for run in jobs.store.open_runs()],
+            "changed": changed.to_read(),
         }
+
+    @router.post("/stewards/{name}/rereading", status_code=204)
+    def will_be_read(name: str, body: RereadingBody, caller: Caller = operators) -> Response:
+        """The steward will read its facts again from this batch on: ``/jobs/wanted`` needn't say so
+        any more."""
+        changed.will_be_read(assigned(name).project, body.since)
+        return Response(status_code=204)
 
     @router.post("/stewards/{name}/token")
     def lend(name: str, caller: Caller = operators) -> JSONResponse:
         """The token that a steward acts with, for who executes its sweeps; it ends with the
         server's process."""
+        found = assigned(name)
+        answer = {"token": found.token, "project": found.project}
+        return JSONResponse(answer, headers=_NO_STORE)
+
+    def assigned(name: str) -> Assignment:
         for assignment in assignments():
             if assignment.name == name:
-                answer = {"token": assignment.token, "project": assignment.project}
-                return JSONResponse(answer, headers=_NO_STORE)
+                return assignment
         raise Problem(
             404,
             "unknown-steward",

@@ -29,6 +29,7 @@ class LentStaff:
         self._process = ""
         self._projects: frozenset[str] = frozenset()
         self._tokens: dict[str, str] = {}
+        self._changed: dict[str, int] = {}
         self._staff = Staff(self._assignments, hire)
 
     def close(self) -> None:
@@ -40,6 +41,7 @@ class LentStaff:
         jobs = (each.schedule.job for each in wanted.schedules)
         projects = frozenset(job.project for job in jobs if job.kind == SWEEP and job.project)
         with self._lock:
+            self._changed.update(wanted.changed)
             if (process, projects) == (self._process, self._projects):
                 return
             if process != self._process:
@@ -51,7 +53,12 @@ class LentStaff:
             self._process = process
 
     def sweep(self, project: str, stopping: Callable[[], bool]) -> Outcome:
-        """As :meth:`Staff.sweep`."""
+        """As :meth:`Staff.sweep`, after what changed under the steward is to be read again."""
+        with self._lock:
+            since = self._changed.pop(project, None)
+        if since is not None:
+            self._staff.read_again(project, since)
+            self._platform.will_be_read(steward_slug(project), since)
         return self._staff.sweep(project, stopping)
 
     def _assignments(self) -> list[Assignment]:

@@ -12,7 +12,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
@@ -43,13 +43,15 @@ class WantedSchedule:
 @dataclass(frozen=True)
 class WantedJobs:
     """What is wanted of an executor: ``woken`` are the projects with something to look at, ``None``
-    for all of them; ``runs`` those that haven't ended, the oldest first; ``token`` to ask with
-    next. What this version doesn't know how to do is in ``unknown``, one sentence each."""
+    for all of them; ``runs`` those that haven't ended, the oldest first; ``changed`` says by
+    project from which batch on facts are to be read again; ``token`` is to ask with next. What this
+    version doesn't know how to do is in ``unknown``, one sentence each."""
 
     token: str
     woken: frozenset[str] | None
     schedules: tuple[WantedSchedule, ...]
     runs: tuple[Run, ...]
+    changed: Mapping[str, int] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
 
@@ -115,9 +117,10 @@ class PlatformClient:
                 None if woken is None else frozenset(map(str, woken)),
                 tuple(schedules),
                 tuple(runs),
+                {str(project): int(seq) for project, seq in body["changed"].items()},
                 (*strange, *stranger),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise unexpected(answer, f"not what is wanted ({error!r})") from error
 
     def steward_token(self, name: str) -> str:
@@ -137,6 +140,12 @@ class PlatformClient:
             )
         except (KeyError, TypeError, ProofError) as error:
             raise unexpected(answer, f"no keys ({error!r})") from error
+
+    def will_be_read(self, steward: str, since: int) -> None:
+        """Tell that this steward will read its facts again from this batch on."""
+        self._exchange.send(
+            "POST", f"/stewards/{_segment(steward)}/rereading", json={"since": since}
+        )
 
     # --- what became of it
 

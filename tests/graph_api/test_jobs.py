@@ -22,10 +22,12 @@ from graph_api import http_errors, schedules
 from graph_api import jobs as job_routes
 from graph_api.assembly_jobs import Jobs, Place
 from graph_api.auth import Authenticator
+from graph_api.changed_facts import ChangedFacts
 from graph_api.job_health import TOLD_DAYS, JobHealth
 from graph_api.job_json import LONGEST_ERROR, LONGEST_OUTCOME
 from graph_api.job_watch import JobWatch
 from graph_api.run_facts import RunFacts
+from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
 from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
@@ -84,6 +86,7 @@ class Desk:
     jobs: Jobs
     watch: JobWatch
     app: FastAPI
+    changed: ChangedFacts
     tokens: dict[str, str]
     clock: list[float] = field(default_factory=lambda: [NOW])
 
@@ -195,6 +198,8 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
     watch = JobWatch(jobs.wakes, most=3)
     authenticator = Authenticator(access, lambda: gate.ledger.governance)
     numbers = itertools.count(1)
+    inbox = Inbox(gate.folder / "inbox.sqlite", fatal=pytest.fail)
+    changed = ChangedFacts(inbox)
     app = FastAPI()
     http_errors.add_handlers(app)
     app.include_router(
@@ -204,6 +209,7 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
             authenticator=authenticator,
             governance=lambda: gate.ledger.governance,
             assignments=lambda: [Assignment(steward_slug("shop"), "shop", tokens["steward"])],
+            changed=changed,
             new_id=lambda: f"r{next(numbers)}",
         )
     )
@@ -213,9 +219,10 @@ def opened(gate: Gate, warehouse: Warehouse) -> Iterator[Desk]:
         )
     )
     try:
-        yield Desk(gate, warehouse, access, jobs, watch, app, tokens, clock)
+        yield Desk(gate, warehouse, access, jobs, watch, app, changed, tokens, clock)
     finally:
         jobs.close()
+        inbox.close()
         access.close()
 
 
@@ -469,6 +476,21 @@ def test_two_that_remember_at_once_don_t_overwrite_each_other(desk: Desk) -> Non
         return sorted(answer.status_code for answer in await asyncio.gather(*answers))
 
     assert asyncio.run(run()) == [200, *[409] * 7]
+
+
+def test_who_is_to_read_again_is_told_until_it_will(desk: Desk) -> None:
+    path = f"/stewards/{steward_slug('shop')}/rereading"
+    assert desk.ok("GET", "/jobs/wanted")["changed"] == {}
+    with desk.changed.writing() as note:
+        note({"shop": 7})
+        assert desk.ok("GET", "/jobs/wanted")["changed"] == {}
+    assert desk.ok("GET", "/jobs/wanted")["changed"] == {"shop": 7}
+    desk.send("POST", path, {"since": 8})
+    assert desk.ok("GET", "/jobs/wanted")["changed"] == {"shop": 7}
+    assert desk.send("POST", path, {"since": 7}).status_code == 204
+    assert desk.ok("GET", "/jobs/wanted")["changed"] == {}
+    desk.refused(422, "invalid-request", "POST", path, {"since": -1})
+    desk.refused(404, "unknown-steward", "POST", "/stewards/nobody/rereading", {"since": 1})
 
 
 def test_a_steward_s_token_is_lent(desk: Desk) -> None:
