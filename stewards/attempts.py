@@ -1,8 +1,8 @@
 """Attempts at runs, made in this process.
 
 Invariant: whatever an activity does, an attempt ends with where the run stands: done, to be tried
-again, or failed for good; and it is noted before anything else happens to the run. A sweep that
-found nothing is noted nowhere: that nothing happened is no news.
+again, or failed for good; and it is noted before anything else happens to the run. A sweep by
+schedule that found nothing is noted nowhere: that nothing happened is no news.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from stewards.activities import Activities, Pulse
 from stewards.errors import JobInvalid, JobRefused, StewardError
 from stewards.job_store import Run
 from stewards.jobs import SWEEP
+from stewards.outcome import is_no_news
 
 LOGGER = logging.getLogger(__name__)
 
 EMBEDDED = "embedded"
-IDLE = "idle"
 
 
 class Attempts:
@@ -50,7 +50,7 @@ class Attempts:
         )
         run = self._ended(run, pulse, stopping)
         if run.state == "done":
-            if run.job.kind == SWEEP and run.outcome and run.outcome.get("state") == IDLE:
+            if is_no_news(run.job, run.attempt, run.outcome or {}, run.asked_by):
                 return run, None
         else:
             LOGGER.warning("job %s, attempt %d: %s", run.job.id, run.attempt, run.error)

@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from stewards.jobs import SWEEP, Job
+
 MOST_NAMED = 50
 """So many proposals of one cycle are named where it is told of."""
 
+IDLE = "idle"
 State = Literal["idle", "decided", "unchanged", "proposed", "refused", "failed"]
 
 
@@ -67,6 +70,14 @@ class Outcome:
             parts.append(f"{self.state}: {self.reason}")
         parts += [f"set aside {count}: {reason}" for reason, count in self.set_aside]
         return "; ".join(parts)
+
+
+def is_no_news(job: Job, attempt: int, outcome: Mapping[str, Any], asked: str) -> bool:
+    """Whether a run that came to this is told of nowhere: a sweep that found nothing at its first
+    attempt, and that nobody ``asked`` for. Every other run was told of before, so its end is
+    waited for."""
+    idle = job.kind == SWEEP and outcome.get("state") == IDLE
+    return idle and attempt == 1 and not asked
 
 
 @dataclass

@@ -34,12 +34,12 @@ from stewards.errors import (
 from stewards.job_store import Run
 from stewards.jobs import SWEEP, Job
 from stewards.orders import Attempt, Ended, Order, Performed
+from stewards.outcome import is_no_news
 from stewards.platform_client import PlatformClient
 
 LOGGER = logging.getLogger(__name__)
 
 EXECUTOR = "temporal"
-IDLE = "idle"
 LONGEST_TEXT = 1_000
 AGAIN_SOON = timedelta(seconds=1)
 _LOOK = 2.0
@@ -89,7 +89,7 @@ class Performer:
                 times,
                 type="Fault",
             ) from None
-        return Performed(times, outcome, job.kind == SWEEP and outcome.get("state") == IDLE)
+        return Performed(times, outcome, is_no_news(job, times, outcome, attempt.order.run))
 
     @activity.defn(name=orders.NOTE, no_thread_cancel_exception=True)
     def note(self, ended: Ended) -> None:

@@ -262,6 +262,25 @@ def test_a_sweep_that_found_nothing_is_noted_nowhere(place: Place) -> None:
     assert (run.state, run.outcome) == ("done", {"state": "proposed", "quads": 4})
 
 
+def test_a_run_that_is_waited_for_ends_also_where_it_found_nothing(place: Place) -> None:
+    place.schedules = [Schedule(SWEEP, HOUR)]
+    place.answers["sweep:shop"] = lambda pulse: {"state": "idle"}
+    assert place.after(0) == 1
+    place.store.ask(Run("asked", SWEEP, "asked", place.now, asked_by="olga"))
+    assert place.after(1) == 1
+    assert place.after(1) == 0
+    ended = place.store.run("asked")
+    assert ended is not None
+    assert ended.state == "done"
+    # One that failed before was told of as well.
+    place.answers["sweep:shop"] = fails(JobFailed("away"))
+    assert place.after(HOUR) == 1
+    place.answers["sweep:shop"] = lambda pulse: {"state": "idle"}
+    assert place.after(60) == 1
+    assert place.store.open_runs() == []
+    assert place.store.newest()["sweep:shop"].attempt == 2
+
+
 def test_a_run_that_can_not_be_noted_is_run_all_the_same(
     place: Place, caplog: pytest.LogCaptureFixture
 ) -> None:
