@@ -160,6 +160,8 @@ class Worker:
                 workflow_task_executor=ThreadPoolExecutor(SWEEPS_AT_ONCE, "workflow"),
                 max_concurrent_activities=SWEEPS_AT_ONCE,
                 max_concurrent_workflow_tasks=SWEEPS_AT_ONCE,
+                # What a worker that died had in memory is soon another one's, who replays it.
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
                 deployment_config=versions,
                 graceful_shutdown_timeout=grace,
             ),

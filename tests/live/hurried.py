@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from graph_api import cli
-from stewards import graph, jobs, open_runs
+from stewards import graph, jobs
 from stewards.jobs import Patience
 from stewards.sweep import Sweep
 
@@ -25,7 +25,10 @@ HURRIED = Patience(first=0.3, longest=0.5, attempts=3, silence=3.0)
 
 
 def hurry() -> None:
-    open_runs.LOOK = 2.0
+    if "worker" in sys.argv:
+        from stewards import open_runs, worker
+
+        open_runs.LOOK = worker.WAIT = 2.0
     jobs.KINDS = MappingProxyType(
         {
             name: replace(kind, patience=replace(HURRIED, attempts=min(kind.patience.attempts, 3)))
