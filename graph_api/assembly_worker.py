@@ -131,8 +131,8 @@ class WorkerAssembly:
         closing.callback(staff.close)
         platform, url, secret = self._platform, self._url, os.environ.get
         beyond: dict[str, Activity] = {
-            BACKFILL: Backfill(platform, url, secret, utc_now),
-            CATALOG_PUSH: CatalogPush(platform, url, self._token, secret),
+            BACKFILL: Backfill(platform, url, secret, utc_now, self._stopping.wait),
+            CATALOG_PUSH: CatalogPush(platform, url, self._token, secret, self._stopping.wait),
         }
         activities = job_activities(platform, staff.sweep, beyond)
         where = _temporal(settings)
@@ -143,6 +143,7 @@ class WorkerAssembly:
             Performer(activities, self._platform),
             build=build_id(version("fractalops")),
             told=staff.told,
+            ending=self._stopping,
             ready=lambda: self._announce(
                 f"ready: executes the jobs of {self._url} on Temporal at {where.address}"
             ),

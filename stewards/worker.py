@@ -75,7 +75,8 @@ class Worker:
 
     ``platform`` says what is wanted, ``name`` tells it from the others of a namespace; ``told``
     hears what is wanted before it is acted upon, in a thread. ``build`` is this version's
-    (:func:`stewards.deployment.build_id`). ``ready`` is called once jobs are executed.
+    (:func:`stewards.deployment.build_id`). ``ready`` is called once jobs are executed;
+    ``ending`` is set when they won't be any more.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Worker:
         build: str,
         told: Callable[[WantedJobs], None],
         ready: Callable[[], None] = lambda: None,
+        ending: threading.Event | None = None,
     ) -> None:
         self._place = place
         self._platform = platform
@@ -96,8 +98,10 @@ class Worker:
         self._build = build
         self._told = told
         self._ready = ready
+        self._ending = ending or threading.Event()
         self._queue = f"{place.queue}.{name}"
         self._said = ""
+        self._unknown: set[str] = set()
 
     def run(self) -> None:
         """Execute jobs until the process is told to end, by SIGTERM or SIGINT."""
@@ -105,8 +109,14 @@ class Worker:
 
     async def _until_told(self) -> None:
         stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+        def end() -> None:
+            stop.set()
+            # Whoever waits for the platform's patience needn't any more.
+            self._ending.set()
+
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
+            loop.add_signal_handler(number, end)
         await self.serve(stop)
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -118,15 +128,24 @@ class Worker:
             tending = asyncio.create_task(self._tend(client, stop))
             stopped = asyncio.create_task(stop.wait())
             await asyncio.wait([*tasks, tending, stopped], return_when=asyncio.FIRST_COMPLETED)
-            for worker in workers:
-                with suppress(RuntimeError):
-                    await worker.shutdown()
             tending.cancel()
             stopped.cancel()
-            for ended in await asyncio.gather(*tasks, tending, return_exceptions=True):
-                if isinstance(ended, Exception):
-                    LOGGER.error("the worker met a fault and begins anew", exc_info=ended)
+            await self._shut_down(workers)
+            for task in (*tasks, tending):
+                if task.done() and not task.cancelled() and task.exception() is not None:
+                    LOGGER.error("the worker met a fault", exc_info=task.exception())
+                task.cancel()
             await _pause(stop, FIRST_WAIT)
+
+    async def _shut_down(self, workers: list[TemporalWorker]) -> None:
+        """Let what is at work come to a place from which it can be gone on with, within bounds."""
+        ending = asyncio.gather(
+            *(worker.shutdown() for worker in workers if worker.is_running), return_exceptions=True
+        )
+        try:
+            await asyncio.wait_for(ending, GRACE + LONGEST_WAIT)
+        except TimeoutError:
+            LOGGER.warning("not everything ended in time; another worker goes on with it")
 
     def _workers(self, client: Client) -> list[TemporalWorker]:
         versions = deployment(self._name, self._build)
@@ -141,6 +160,8 @@ class Worker:
                 workflow_task_executor=ThreadPoolExecutor(SWEEPS_AT_ONCE, "workflow"),
                 max_concurrent_activities=SWEEPS_AT_ONCE,
                 max_concurrent_workflow_tasks=SWEEPS_AT_ONCE,
+                # What a worker that died had in memory is soon another one's, who replays it.
+                sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
                 deployment_config=versions,
                 graceful_shutdown_timeout=grace,
             ),
@@ -182,8 +203,9 @@ class Worker:
                 continue
             self._say("")
             token, wait = wanted.token, FIRST_WAIT
-            for unknown in wanted.unknown:
+            for unknown in set(wanted.unknown) - self._unknown:
                 LOGGER.warning("not executed by this version: %s", unknown)
+            self._unknown = set(wanted.unknown)
 
     def _wanted(self, after: str | None) -> WantedJobs:
         wanted = self._platform.wanted(after, WAIT if after else 0)
@@ -199,7 +221,8 @@ class Worker:
                     place.address,
                     namespace=place.namespace,
                     api_key=place.api_key,
-                    tls=TLSConfig() if place.tls else False,
+                    # A key is for nobody to read on its way.
+                    tls=TLSConfig() if place.tls or place.api_key else False,
                     runtime=runtime,
                 )
             except (RuntimeError, RPCError) as error:

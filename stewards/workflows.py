@@ -29,7 +29,8 @@ LONGEST_REST = 60.0
 SHARE = 0.5
 """A project that is woken again and again is swept at most this part of the time. How many are
 swept at once is bounded by the worker."""
-_NOTE_ATTEMPT = timedelta(seconds=60)
+# A worker that ends in the middle of a note holds up the project's next sweep for as long.
+_NOTE_ATTEMPT = timedelta(seconds=10)
 _NOTE_PATIENCE = timedelta(days=1)
 _NOTE_RETRIES = RetryPolicy(maximum_interval=timedelta(seconds=30))
 

@@ -70,7 +70,7 @@ def standing_in() -> Iterator[StandIn]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET
+        do_POST = do_PUT = do_GET
 
         def log_message(self, *arguments: object) -> None:
             pass

@@ -25,6 +25,10 @@ HURRIED = Patience(first=0.3, longest=0.5, attempts=3, silence=3.0)
 
 
 def hurry() -> None:
+    if "worker" in sys.argv:
+        from stewards import open_runs, worker
+
+        open_runs.LOOK = worker.WAIT = 2.0
     jobs.KINDS = MappingProxyType(
         {
             name: replace(kind, patience=replace(HURRIED, attempts=min(kind.patience.attempts, 3)))

@@ -7,6 +7,7 @@ the one side, and the worker on the other.
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ import pytest
 from posthog import Posthog
 
 from ontology.vocab import Fo
+from tests.ingest.stand_in import Asked, Said, standing_in
 from tests.live.conftest import own_environment, spans, wait_until
 from tests.live.temporal_server import TemporalServer
 
@@ -30,6 +32,7 @@ pytestmark = pytest.mark.live
 
 HURRIED = (sys.executable, str(Path(__file__).with_name("hurried.py")))
 SECONDS = 60.0
+BACKFILL = {"source": "posthog", "of": "17", "since": "2026-01-01"}
 
 
 class Platform:
@@ -177,18 +180,34 @@ def test_a_run_that_is_asked_for_is_executed(platform: Platform, command: RunCom
     assert run["executor"] == platform.name
 
 
+def test_a_backfill_takes_in_what_posthog_holds(platform: Platform) -> None:
+    server = platform.server
+    server.post("/projects", {"slug": "old"})
+    row = ["01890000-0000-7000-8000-00000000000a", "order kept", "2026-03-01T10:00:00Z", "ann", {}]
+    with standing_in() as posthog:
+
+        def answer(asked: Asked) -> Said:
+            assert asked.headers["authorization"] == "Bearer secret"
+            said = json.loads(asked.body)["query"]["query"]
+            return Said(document={"results": [] if row[0] in said else [row]})
+
+        posthog.answer = answer
+        arguments = BACKFILL | {"url": posthog.url, "token_env": "A_TEST_TOKEN"}
+        asked = {"kind": "backfill", "project": "old", "label": "once", "arguments": arguments}
+        first = platform.ended(server.post("/jobs", asked)["id"])
+        assert (first["state"], first["outcome"]) == ("done", {"taken_in": 1, "not_taken_in": 0})
+        again = platform.ended(server.post("/jobs", asked)["id"])
+        assert again["outcome"] == {"taken_in": 0, "not_taken_in": 0}
+    types = f"SELECT ?t WHERE {{ ?t a <{Fo.ProductEventType}> }}"
+    wait_until(lambda: any("/old/" in iri for (iri,) in server.select(types)), "a sweep", SECONDS)
+
+
 def test_what_fails_is_tried_again_then_fails_and_is_shown(platform: Platform) -> None:
     server = platform.server
     with socket.socket() as picked:
         picked.bind(("127.0.0.1", 0))
         nobody = f"http://127.0.0.1:{picked.getsockname()[1]}"
-    arguments = {
-        "source": "posthog",
-        "url": nobody,
-        "of": "17",
-        "since": "2026-01-01",
-        "token_env": "A_TEST_TOKEN",
-    }
+    arguments = BACKFILL | {"url": nobody, "token_env": "A_TEST_TOKEN"}
     asked = {"kind": "backfill", "project": "shop", "label": "old", "arguments": arguments}
     run = platform.ended(server.post("/jobs", asked)["id"])
     assert (run["state"], run["attempt"]) == ("failed", 3)
@@ -310,6 +329,28 @@ def test_temporal_has_the_schedules_that_are_wanted(platform: Platform) -> None:
         wait_until(lambda: "catalog-push" in asyncio.run(held()), "one more")
         client.delete("/schedules/catalog-push")
         wait_until(lambda: "catalog-push" not in asyncio.run(held()), "one less")
+
+
+def test_what_is_ended_by_hand_in_temporal_is_noted(platform: Platform) -> None:
+    if platform.temporal is None:
+        pytest.skip("of Temporal alone")
+    temporal = platform.temporal
+    with standing_in() as posthog:
+        posthog.answer = lambda asked: Said(503)
+        arguments = BACKFILL | {"url": posthog.url, "token_env": "A_TEST_TOKEN"}
+        asked = {"kind": "backfill", "project": "shop", "label": "busy", "arguments": arguments}
+        run = platform.server.post("/jobs", asked)
+        wait_until(lambda: platform.run(run["id"])["state"] == "running", "its beginning", SECONDS)
+
+        async def terminate() -> None:
+            client = await temporal.client()
+            async for found in client.list_workflows("ExecutionStatus = 'Running'"):
+                if found.id.endswith(f".run:{run['id']}"):
+                    await client.get_workflow_handle(found.id).terminate()
+
+        asyncio.run(terminate())
+        ended = platform.ended(run["id"])
+    assert (ended["state"], ended["error"]) == ("failed", "its workflow is terminated in Temporal")
 
 
 def test_jobs_go_on_once_temporal_is_back(platform: Platform) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from stewards import orders
 from stewards.deployment import deployment, make_current
 from stewards.orders import JOBS_QUEUE, Attempt, Ended, Order, Performed
 from stewards.workflows import JobWorkflow
-from tests.live.temporal_server import TemporalServer
+from tests.live.temporal_server import PROGRAM, TemporalServer
 
 pytestmark = pytest.mark.live
 
@@ -280,3 +282,32 @@ def test_a_newer_version_takes_over_what_an_older_one_began(temporal: TemporalSe
 
     build, _ = asyncio.run(run())
     assert build == "0.2.0-new"
+
+
+def test_patience_lasts_for_hours(tmp_path: Path) -> None:
+    """Of the server that skips time: five attempts, an hour apart at last."""
+    tried: list[float] = []
+
+    async def run() -> None:
+        environment = await WorkflowEnvironment.start_time_skipping(
+            test_server_existing_path=str(PROGRAM.with_name("temporal-test-server"))
+        )
+        async with environment:
+
+            def fail(attempt: Attempt, times: int) -> Performed:
+                tried.append(activity.info().started_time.timestamp())
+                raise ApplicationError("busy", times, type="GateBusy")
+
+            played = Played(fail)
+            first, second = workers(environment.client, played, "hours")
+            order = replace(QUICK, first=1800, longest=3600, attempts=5)
+            async with first, second:
+                with pytest.raises(WorkflowFailureError):
+                    await environment.client.execute_workflow(
+                        orders.JOB_WORKFLOW, order, id="shop-test.hours", task_queue="hours"
+                    )
+            assert [noted.attempt for noted in played.notes] == [5]
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    waits = [round(after - before) for before, after in pairwise(tried)]
+    assert waits == [1800, 3600, 3600, 3600]
