@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from http import HTTPStatus
 
 from proofs.genesis import steward_slug
+from stewards.errors import GateRefused, UnknownSteward
 from stewards.jobs import SWEEP
 from stewards.loop import TelemetrySteward
 from stewards.outcome import Outcome
@@ -55,11 +57,27 @@ class LentStaff:
     def sweep(self, project: str, stopping: Callable[[], bool]) -> Outcome:
         """As :meth:`Staff.sweep`, after what changed under the steward is to be read again."""
         with self._lock:
+            known = project in self._projects
             since = self._changed.pop(project, None)
+        if not known:
+            self._borrow(project)
         if since is not None:
             self._staff.read_again(project, since)
             self._platform.will_be_read(steward_slug(project), since)
         return self._staff.sweep(project, stopping)
+
+    def _borrow(self, project: str) -> None:
+        """Hire the steward of a project that was swept before it was heard of here: another worker
+        may have been told first. Raises :class:`UnknownSteward` where there is none."""
+        try:
+            self._token(project)
+        except GateRefused as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            raise UnknownSteward(f"project {project} has no steward (any more)") from error
+        with self._lock:
+            self._projects |= {project}
+        self._staff.gather()
 
     def _assignments(self) -> list[Assignment]:
         with self._lock:

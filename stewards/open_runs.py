@@ -87,8 +87,10 @@ class OpenRuns:
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
             )
         except WorkflowAlreadyStartedError:
-            # A worker that was quicker, or an answer that got lost.
-            LOGGER.debug("run %s was begun already", run.id)
+            # A worker that was quicker, or an answer that got lost; or it has ended by now, and
+            # nobody could tell.
+            if run.began < self._clock() - LOOK:
+                await self._see_to(run)
 
     async def _wake(self, job: Job) -> None:
         """One workflow sweeps a woken project; what wakes it while it is at work lets it sweep once
@@ -124,6 +126,7 @@ class OpenRuns:
         )
         ended = replace(
             run,
+            executor=EXECUTOR,
             state="done" if went_well else "failed",
             ended=self._clock(),
             error=""
