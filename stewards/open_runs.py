@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
 
 from temporalio.client import (
     Client,
@@ -22,6 +21,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from stewards.at_once import each_of
 from stewards.errors import StewardError
 from stewards.job_store import Run
 from stewards.jobs import SWEEP, Job
@@ -32,7 +32,6 @@ from stewards.temporal_schedules import order_of
 
 LOGGER = logging.getLogger(__name__)
 
-AT_ONCE = 16
 LOOK = 60.0
 """Seconds between two looks for workflows that ended without a word."""
 
@@ -59,16 +58,16 @@ class OpenRuns:
         """Begin those that were asked for, and those that another executor has left; see to those
         of ours whose workflow may have ended. Raises :class:`RPCError`."""
         ours = [run for run in runs if run.executor == EXECUTOR]
-        await _each(self._begin(run) for run in runs if run.executor != EXECUTOR)
+        await each_of(self._begin(run) for run in runs if run.executor != EXECUTOR)
         now = self._clock()
         if abs(now - self._looked) < LOOK:
             return
         self._looked = now
-        await _each(self._see_to(run) for run in ours if run.began < now - LOOK)
+        await each_of(self._see_to(run) for run in ours if run.began < now - LOOK)
 
     async def wake(self, wanted: WantedJobs) -> None:
         """Let the projects that have something to look at be swept, soon."""
-        await _each(
+        await each_of(
             self._wake(each.schedule.job)
             for each in wanted.schedules
             if each.schedule.job.kind == SWEEP
@@ -142,16 +141,3 @@ class OpenRuns:
 
     def _workflow_of(self, run: Run) -> str:
         return f"{self._name}.run:{run.id}"
-
-
-async def _each(calls: Iterable[Coroutine[Any, Any, None]]) -> None:
-    """Await all of them, so many at a time; raises the first error once all are through."""
-    room = asyncio.Semaphore(AT_ONCE)
-
-    async def one(call: Coroutine[Any, Any, None]) -> None:
-        async with room:
-            await call
-
-    for ended in await asyncio.gather(*map(one, calls), return_exceptions=True):
-        if isinstance(ended, BaseException):
-            raise ended

@@ -33,6 +33,7 @@ from temporalio.client import (
 from temporalio.service import RPCError, RPCStatusCode
 
 from stewards import jobs
+from stewards.at_once import each_of
 from stewards.jobs import SWEEP, Job, usual_schedule
 from stewards.orders import JOB_WORKFLOW, Order
 from stewards.platform_client import WantedSchedule
@@ -83,18 +84,14 @@ class TemporalSchedules:
         """
         schedules = {self.id_of(each.schedule.job): self._schedule(each) for each in wanted}
         held = await self._held()
-        changed = 0
-        for identifier in held.keys() - schedules.keys():
-            await self._delete(identifier)
-            changed += 1
+        changes = [self._delete(identifier) for identifier in held.keys() - schedules.keys()]
         for identifier, schedule in sorted(schedules.items()):
             if identifier not in held:
-                await self._create(identifier, schedule)
+                changes.append(self._create(identifier, schedule))
             elif held[identifier] != (schedule.state.note, schedule.state.paused):
-                await self._update(identifier, schedule)
-            else:
-                continue
-            changed += 1
+                changes.append(self._update(identifier, schedule))
+        changed = len(changes)
+        await each_of(changes)
         if changed:
             LOGGER.info("%d of %d schedules were changed", changed, len(schedules))
         return changed

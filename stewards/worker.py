@@ -184,6 +184,9 @@ class Worker:
         runs = OpenRuns(client, self._platform, self._name, self._queue)
         token: str | None = None
         wait, current = FIRST_WAIT, False
+        # Beside the rest: to make hundreds of schedules takes its time, and nobody waits for them.
+        keeping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        keeping.set_result(None)
         while not stop.is_set():
             try:
                 if not current:
@@ -195,7 +198,9 @@ class Worker:
                 # Who waits for an answer comes first.
                 await runs.wake(wanted)
                 await runs.begin(wanted.runs)
-                await schedules.keep(wanted.schedules)
+                if keeping.done():
+                    kept, keeping = keeping, asyncio.ensure_future(schedules.keep(wanted.schedules))
+                    kept.result()
             except (StewardError, RPCError) as error:
                 self._say(f"jobs wait: {_who(error)}: {error}")
                 await _pause(stop, wait)
