@@ -116,6 +116,10 @@ class Platform:
         return [run["outcome"] for run in runs if run["outcome"]]
 
 
+on_temporal = pytest.mark.parametrize("platform", ["temporal"], indirect=True)
+"""Of a test that says what is Temporal's alone."""
+
+
 @pytest.fixture(scope="module", params=["embedded", "temporal"])
 def platform(
     request: pytest.FixtureRequest, serving_in: Serving, tmp_path_factory: pytest.TempPathFactory
@@ -294,10 +298,10 @@ def test_a_schedule_that_is_set_is_kept(platform: Platform, command: RunCommand)
     assert command("schedules", "remove", "retention", *data).code == 0
 
 
+@on_temporal
 def test_temporal_has_the_schedules_that_are_wanted(platform: Platform) -> None:
-    if platform.temporal is None:
-        pytest.skip("of Temporal alone")
     server, temporal = platform.server, platform.temporal
+    assert temporal is not None
 
     async def held() -> dict[str, tuple[bool, float]]:
         client = await temporal.client()
@@ -331,10 +335,10 @@ def test_temporal_has_the_schedules_that_are_wanted(platform: Platform) -> None:
         wait_until(lambda: "catalog-push" not in asyncio.run(held()), "one less")
 
 
+@on_temporal
 def test_what_is_ended_by_hand_in_temporal_is_noted(platform: Platform) -> None:
-    if platform.temporal is None:
-        pytest.skip("of Temporal alone")
     temporal = platform.temporal
+    assert temporal is not None
     with standing_in() as posthog:
         posthog.answer = lambda asked: Said(503)
         arguments = BACKFILL | {"url": posthog.url, "token_env": "A_TEST_TOKEN"}
@@ -353,10 +357,10 @@ def test_what_is_ended_by_hand_in_temporal_is_noted(platform: Platform) -> None:
     assert (ended["state"], ended["error"]) == ("failed", "its workflow is terminated in Temporal")
 
 
+@on_temporal
 def test_jobs_go_on_once_temporal_is_back(platform: Platform) -> None:
-    if platform.temporal is None:
-        pytest.skip("of Temporal alone")
     server = platform.server
+    assert platform.temporal is not None
     platform.temporal.kill()
     key = server.post("/projects", {"slug": "away"})["ingest_key"]
     server.send(key, spans("away", 3, "away"))
@@ -371,10 +375,9 @@ def test_jobs_go_on_once_temporal_is_back(platform: Platform) -> None:
     wait_until(lambda: "jobs go on: Temporal is back" in platform.said, "a line that says so")
 
 
+@on_temporal
 def test_jobs_go_on_once_the_platform_is_back(platform: Platform) -> None:
     """Its process is another one then, and no token that it lent is good any more."""
-    if platform.temporal is None:
-        pytest.skip("of Temporal alone")
     server = platform.server
     asked = server.post("/jobs", {"kind": "reclassify", "arguments": {}})
     server.kill()

@@ -222,7 +222,8 @@ def test_it_injects_markup_or_instructions_into_labels(platform: Platform) -> No
         platform,
         service(platform, "injected", label),
         rationale=label,
-        evidence=["sha256:" + "0e" * 32],
+        evidence=[FORGED],
+        hold="look at its words",
     ).json()
     # What a person reads of it can't act, nor turn the text around; a prompt sees no label at all
     # but what is plain (tests/stewards/test_reflection.py).
