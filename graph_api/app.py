@@ -223,7 +223,11 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     app.include_router(live.build_router(assembly.live, authenticator))
     app.include_router(
         facts.build_router(
-            assembly.telemetry.warehouse, authenticator, seconds=settings.facts_seconds
+            assembly.telemetry.warehouse,
+            authenticator,
+            assembly.telemetry.inbox,
+            lambda: assembly.ledger.head,
+            seconds=settings.facts_seconds,
         )
     )
     app.include_router(

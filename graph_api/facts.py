@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections.abc import Callable
 from typing import Annotated, Any
 from urllib.parse import unquote
 
@@ -23,6 +24,7 @@ from graph_api.negotiate import required
 from graph_api.problems import Problem, of_ingest
 from ingest.bodies import read_body
 from ingest.errors import IngestError
+from ingest.inbox import Inbox
 from ingest.warehouse import MAX_ROWS, MAX_SECONDS, Result, Warehouse
 
 JSON = "application/json"
@@ -52,11 +54,23 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
 
 
 def build_router(
-    warehouse: Warehouse, authenticator: Authenticator, *, seconds: float = MAX_SECONDS
+    warehouse: Warehouse,
+    authenticator: Authenticator,
+    inbox: Inbox,
+    head: Callable[[], int],
+    *,
+    seconds: float = MAX_SECONDS,
 ) -> APIRouter:
-    """The routes, for callers of every role; a query may take so many ``seconds``."""
+    """The routes, for callers of every role; a query may take so many ``seconds``. ``head`` is that
+    of the log."""
     router = APIRouter(tags=["facts"])
     reader = Depends(authenticator.require())
+
+    @router.get("/facts/progress")
+    def show_progress(caller: Caller = reader) -> dict[str, int]:
+        """How far the log and the facts have come. Facts are whole up to the batch ``cursor``; of
+        the batch after it some may be there already, and ``pending`` batches are still to come."""
+        return {"head": head(), "cursor": inbox.cursor, "pending": inbox.counts().pending}
 
     @router.get("/facts", summary="Ask the facts with SQL", responses=_ANSWERS)
     async def get_facts(

@@ -135,16 +135,12 @@ class GateClient:
 
     def progress(self) -> Progress:
         """How far the log and the facts have come."""
-        answer = self._exchange.send("GET", "/status")
+        answer = self._exchange.send("GET", "/facts/progress")
         body = object_in(answer)
         try:
-            return Progress(
-                int(body["head"]), int(body["facts"]["cursor"]), int(body["inbox"]["pending"])
-            )
+            return Progress(int(body["head"]), int(body["cursor"]), int(body["pending"]))
         except (KeyError, TypeError, ValueError) as error:
-            raise unexpected(
-                answer, f"no head, facts.cursor and inbox.pending ({error!r})"
-            ) from error
+            raise unexpected(answer, f"no head, cursor and pending ({error!r})") from error
 
     def query(self, sparql: str, min_head: int | None = None) -> tuple[Solution, ...]:
         """The solutions of a SPARQL SELECT, read from the graph at ``min_head`` or later."""

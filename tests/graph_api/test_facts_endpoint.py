@@ -21,6 +21,7 @@ from graph_api.auth import Authenticator
 from graph_api.facts import build_router
 from graph_api.problems import PROBLEM_JSON, Problem, handle_problem
 from ingest.events import Event
+from ingest.inbox import Inbox
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from proofs.governance import ANALYST, OPERATOR, Governance
@@ -85,9 +86,17 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Facts]:
     tokens = {role: access.lend(role, role, iri) for role, iri in principals.items()}
     app = FastAPI()
     app.add_exception_handler(Problem, handle_problem)
-    app.include_router(build_router(warehouse, Authenticator(access, lambda: governance)))
+    inbox = Inbox(folder / "inbox.sqlite", fatal=pytest.fail)
+    authenticator = Authenticator(access, lambda: governance)
+    app.include_router(build_router(warehouse, authenticator, inbox, lambda: 4))
     yield Facts(app, tokens)
+    inbox.close()
     warehouse.close()
+
+
+def test_how_far_log_and_facts_are(facts: Facts) -> None:
+    found = facts.send("GET", path="/facts/progress").json()
+    assert found == {"head": 4, "cursor": 0, "pending": 0}
 
 
 def test_rows_as_json(facts: Facts) -> None:

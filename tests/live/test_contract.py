@@ -65,6 +65,7 @@ CONTRACT = """
 /proofs/explain GET
 /proofs/bundle/{} GET
 /facts GET POST
+/facts/progress GET
 /v1/traces POST
 /v1/logs POST
 /v1/metrics POST

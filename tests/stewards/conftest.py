@@ -229,7 +229,7 @@ class PlayedGate:
             routes=[
                 Route("/facts", self._guarded(self._facts), methods=["POST"]),
                 Route("/sparql", self._guarded(self._sparql), methods=["POST"]),
-                Route("/status", self._guarded(self._status)),
+                Route("/facts/progress", self._guarded(self._progress)),
                 Route("/proposals", self._guarded(self._propose), methods=["POST"]),
                 Route("/proposals", self._guarded(self._list), methods=["GET"]),
                 Route("/proposals/{identifier}", self._guarded(self._show)),
@@ -324,16 +324,10 @@ class PlayedGate:
             media_type="application/sparql-results+json",
         )
 
-    def _status(self, request: Request, body: bytes) -> Response:
+    def _progress(self, request: Request, body: bytes) -> Response:
         newest = self.warehouse.query("SELECT max(seq) FROM events").rows[0][0]
         cursor = int(newest) if self.cursor is None else self.cursor
-        return JSONResponse(
-            {
-                "head": self.head,
-                "facts": {"cursor": cursor},
-                "inbox": {"pending": self.pending},
-            }
-        )
+        return JSONResponse({"head": self.head, "cursor": cursor, "pending": self.pending})
 
     def _propose(self, request: Request, body: bytes) -> Response:
         asked = json.loads(body)
