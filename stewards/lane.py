@@ -1,8 +1,8 @@
 """A lane of jobs, which run one after the other in a thread of their own.
 
-Invariant: each job that is scheduled, asked for or left behind has one post, so that no job runs
-twice at once; what is due longest runs first. A post that failed is due when its patience says, and
-isn't woken before.
+Invariant: each schedule has one post, and each run that was asked for or left behind; what is due
+longest runs first. A post that failed is due when its patience says, and isn't woken before. A run
+that has ended isn't begun again, also where that it ended can't be kept yet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -168,19 +168,31 @@ class Lane:
         source = self._source
         now = source.clock()
         wanted = {s.job.id: s for s in source.wanted() if self._mine(s.job) and not s.paused}
+        ended = self._attempts.keep_again()
         open_runs = [run for run in source.open_runs() if self._mine(run.job)]
         with self._lock:
             for name, post in list(self._posts.items()):
                 if post.schedule is not None and wanted.get(name) != post.schedule:
-                    del self._posts[name]
+                    self._change(name, post, wanted.get(name))
             for name, schedule in wanted.items():
                 if name not in self._posts:
                     self._posts[name] = _Post(schedule.job, schedule, self._first(schedule, now))
-                self._mind_the_clock(self._posts[name], schedule, now)
+            for post in self._posts.values():
+                self._mind_the_clock(post, now)
             held = {post.run.id for post in self._posts.values() if post.run}
             for run in open_runs:
-                if run.id not in held:
+                if run.id not in held and run.id not in ended:
                     self._take_run(run, now)
+
+    def _change(self, name: str, post: _Post, schedule: Schedule | None) -> None:
+        """The schedule is another one now, or none; a run that is to be tried again waits for that
+        as before."""
+        if post.run and schedule and schedule.job == post.job:
+            post.schedule = schedule
+            return
+        del self._posts[name]
+        if post.run:
+            self._posts[_name(post.run)] = replace(post, schedule=None)
 
     def _take_run(self, run: Run, now: float) -> None:
         """Go on with a run that was left, in the place of the job's next one; or begin one that was
@@ -189,7 +201,7 @@ class Lane:
         if run.state != "asked" and scheduled and scheduled.job == run.job and not scheduled.run:
             scheduled.run, scheduled.due = run, now
         else:
-            self._posts[f"run {run.id}"] = _Post(run.job, None, now, run)
+            self._posts[_name(run)] = _Post(run.job, None, now, run)
 
     def _first(self, schedule: Schedule, now: float) -> float:
         """When a schedule is due that is seen for the first time here."""
@@ -198,11 +210,13 @@ class Lane:
         began = self._source.last_began(schedule.job.id)
         return schedule.next_after(now if began is None else min(began, now))
 
-    def _mind_the_clock(self, post: _Post, schedule: Schedule, now: float) -> None:
+    def _mind_the_clock(self, post: _Post, now: float) -> None:
         """The clock was put back: what was due soon then would wait for long."""
-        longest = post.job.patience.longest * (1 + JITTER) if post.run else schedule.every
-        if post.due > now + longest:
-            post.due = now if post.run else schedule.next_after(now)
+        if post.schedule is None or post.run:
+            if post.due > now + post.job.patience.longest * (1 + JITTER):
+                post.due = now
+        elif post.due > now + post.schedule.every:
+            post.due = post.schedule.next_after(now)
 
     def _hear(self) -> None:
         """Let those that were woken be due at once, unless they have only just looked."""
@@ -220,3 +234,8 @@ class Lane:
             due = min((post.due for post in self._posts.values()), default=float("inf"))
         least = SHORTEST_REST if self._busy() else 0.05
         return max(least, min(due - self._source.clock(), LOOK))
+
+
+def _name(run: Run) -> str:
+    """The name of the post of a run that no schedule brings."""
+    return f"run {run.id}"
