@@ -354,6 +354,7 @@ class Assembly:
 
     def let_go(self) -> None:
         """Ends what never ends by itself, or not soon; to be called in the event loop."""
+        self.stewards.let_go()
         self.live.close()
         self.job_watch.close()
 
