@@ -25,14 +25,16 @@ from graph_api import (
     http_errors,
     jobs,
     live,
-    operations,
+    projects,
     proofs,
     proposals,
     reading,
     schedules,
+    status_answer,
     steward_keys,
     stewards,
     telemetry,
+    tokens,
     upstreams,
     validation,
 )
@@ -40,6 +42,8 @@ from graph_api.assembly import Assembly, new_run_id
 from graph_api.body_limit import BodyLimit
 from graph_api.catalog_journal import CatalogJournal
 from graph_api.endpoint import Direct
+from graph_api.ingest_keys import IngestKeys
+from graph_api.proposing import Proposing
 from graph_api.status import Status, version
 from ingest.relay import Relay
 
@@ -160,18 +164,32 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         )
     )
     app.include_router(
-        operations.build_router(
-            ledger=assembly.ledger,
-            access=assembly.access,
+        status_answer.build_router(
+            status=status,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+        )
+    )
+    proposing = Proposing(assembly.ledger, published, assembly.committed)
+    app.include_router(
+        projects.build_router(
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
+            ingest_keys=IngestKeys(assembly.access, assembly.ids, lambda: assembly.url),
             authenticator=authenticator,
             ids=assembly.ids,
             keys=assembly.roster.keys,
-            status=status,
-            url=lambda: assembly.url,
             log=str(assembly.verifier),
             glitchtip=assembly.glitchtip(),
-            published=published,
-            committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        tokens.build_router(
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
+            access=assembly.access,
+            authenticator=authenticator,
+            ids=assembly.ids,
         )
     )
     app.include_router(
@@ -183,13 +201,12 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(
         steward_keys.build_router(
-            ledger=assembly.ledger,
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
             explainer=assembly.explainer,
             keys=assembly.roster.keys,
             authenticator=authenticator,
             ids=assembly.ids,
-            published=published,
-            committed=assembly.committed,
         )
     )
     app.include_router(

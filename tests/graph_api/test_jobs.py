@@ -860,4 +860,4 @@ def until(look: Callable[[], Run | None], wanted: Callable[[Run], bool]) -> Run:
         if found is not None and wanted(found):
             return found
         time.sleep(0.05)
-    pytest.fail(f"left as it was: {found}")
+    pytest.fail("it stayed as it was")
