@@ -818,6 +818,18 @@ def test_the_page_says_how_patient_jobs_are(page: str) -> None:
     assert TOLD_DAYS == 7
 
 
+def test_a_full_disk_is_told_of_and_takes_nothing_that_was_kept(desk: Desk) -> None:
+    document = {"after": 0, "value": {"told": "x" * 100_000}}
+    # SQLite's own bound: a file that may not grow is refused as one on a full disk.
+    desk.jobs.store._database.execute("PRAGMA max_page_count = 1")
+    assert "free some space" in desk.refused(
+        507, "disk-full", "PUT", "/jobs/documents/audit", document
+    )
+    assert desk.ok("GET", "/jobs/documents/audit") == {"version": 0, "value": {}}
+    desk.jobs.store._database.execute("PRAGMA max_page_count = 1000000")
+    assert desk.ok("PUT", "/jobs/documents/audit", document) == {"version": 1}
+
+
 def test_what_is_in_hand_ends_as_soon_as_the_server_begins_to(desk: Desk) -> None:
     gate, folder, numbers = desk.gate, DataFolder(desk.gate.folder), itertools.count(1)
     stewards = Stewards(
