@@ -48,7 +48,8 @@ class Attempts:
             return self._given_up(run), None
         said = [left]
         run = replace(run, state="running", attempt=run.attempt + 1, executor=EMBEDDED, error="")
-        if run.job.kind != SWEEP:
+        # Who asks for a sweep that has begun wants another one: what is new by then it may not see.
+        if run.job.kind != SWEEP or run.asked_by:
             self._keep(run)
         pulse = Pulse(
             run.id,

@@ -282,6 +282,23 @@ def test_a_run_that_is_waited_for_ends_also_where_it_found_nothing(place: Place)
     assert place.store.newest()["sweep:shop"].attempt == 2
 
 
+def test_who_asks_while_a_sweep_is_at_work_gets_another_one(place: Place) -> None:
+    def ask(identifier: str) -> Run:
+        return place.store.ask(Run(identifier, SWEEP, "asked", place.now, asked_by="olga"))
+
+    def answer(pulse: Pulse) -> Mapping[str, Any]:
+        if pulse.run == "first":
+            assert ask("second").id == "second"
+            assert ask("third").id == "second"
+        return {"state": "idle"}
+
+    place.answers["sweep:shop"] = answer
+    ask("first")
+    assert place.after(0) == 1
+    assert place.after(1) == 1
+    assert {run.id: run.state for run in place.store.runs()} == {"first": "done", "second": "done"}
+
+
 def test_a_run_that_ended_is_not_run_again_while_that_can_not_be_noted(place: Place) -> None:
     full = [True]
 
