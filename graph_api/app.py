@@ -11,10 +11,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
-from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
-from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp
 
 from graph_api import (
@@ -22,36 +20,34 @@ from graph_api import (
     classification,
     evidence,
     facts,
+    health,
     http_errors,
     jobs,
     live,
-    operations,
+    projects,
     proofs,
     proposals,
     reading,
     schedules,
+    status_answer,
     steward_keys,
     stewards,
     telemetry,
+    tokens,
     upstreams,
     validation,
 )
-from graph_api.assembly import Assembly, new_run_id
+from graph_api.assembly import Assembly
 from graph_api.body_limit import BodyLimit
 from graph_api.catalog_journal import CatalogJournal
 from graph_api.endpoint import Direct
+from graph_api.ingest_keys import IngestKeys
+from graph_api.process import new_run_id
+from graph_api.proposing import Proposing
 from graph_api.status import Status, version
 from ingest.relay import Relay
 
 SHUTDOWN_SECONDS = 10
-HEAD = Gauge("fractalops_head", "Index of the newest journal entry.")
-PUBLISHED = Gauge("fractalops_published_entries", "Log entries that are published.")
-WARNINGS = Gauge("fractalops_warnings", "What a person should look at now.")
-FAILED_JOBS = Gauge("fractalops_failed_jobs", "Jobs whose newest run failed.")
-DEAD_LETTERS = Gauge(
-    "fractalops_catalog_dead_letters", "Entities of the catalog that DataHub refused for good."
-)
-TROUBLES = Gauge("fractalops_troubles", "What keeps the platform from all of its work now.")
 
 _READ_THEIR_OWN_BODIES = (
     *("/proposals", "/validate", "/sparql", "/facts", "/classify/explain"),
@@ -69,7 +65,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with (
-            reading.running(assembly.workers, assembly.reading),
+            reading.running(assembly.readers.workers, assembly.readers.queries),
             _otlp_grpc(assembly, grpc_port),
             relay,
         ):
@@ -95,10 +91,10 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         outbox=assembly.telemetry.outbox,
         relay=relay,
     )
-    short_cuts = reading.add_routes(app, assembly.reading, authenticator)
+    short_cuts = reading.add_routes(app, assembly.readers.queries, authenticator)
     app.router.routes.extend(
         catalog.build_routes(
-            assembly.reading,
+            assembly.readers.queries,
             authenticator,
             CatalogJournal(assembly.journal, assembly.index, assembly.verifier, assembly.ids),
         )
@@ -117,7 +113,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             assembly.store,
             body_limit=settings.proposal_bytes,
             published=published,
-            committed=assembly.committed,
+            committed=assembly.readers.committed,
             proposals=assembly.index.proposals,
             cards=assembly.cards,
         )
@@ -160,18 +156,32 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         )
     )
     app.include_router(
-        operations.build_router(
-            ledger=assembly.ledger,
-            access=assembly.access,
+        status_answer.build_router(
+            status=status,
+            authenticator=authenticator,
+            governance=lambda: assembly.ledger.governance,
+        )
+    )
+    proposing = Proposing(assembly.ledger, published, assembly.readers.committed)
+    app.include_router(
+        projects.build_router(
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
+            ingest_keys=IngestKeys(assembly.access, assembly.ids, lambda: assembly.url),
             authenticator=authenticator,
             ids=assembly.ids,
             keys=assembly.roster.keys,
-            status=status,
-            url=lambda: assembly.url,
             log=str(assembly.verifier),
             glitchtip=assembly.glitchtip(),
-            published=published,
-            committed=assembly.committed,
+        )
+    )
+    app.include_router(
+        tokens.build_router(
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
+            access=assembly.access,
+            authenticator=authenticator,
+            ids=assembly.ids,
         )
     )
     app.include_router(
@@ -183,13 +193,12 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
     app.include_router(
         steward_keys.build_router(
-            ledger=assembly.ledger,
+            proposing=proposing,
+            governance=lambda: assembly.ledger.governance,
             explainer=assembly.explainer,
             keys=assembly.roster.keys,
             authenticator=authenticator,
             ids=assembly.ids,
-            published=published,
-            committed=assembly.committed,
         )
     )
     app.include_router(
@@ -238,7 +247,15 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
         )
     )
-    _add_health(app, assembly, status)
+    app.include_router(
+        health.build_router(
+            status=status,
+            authenticator=authenticator,
+            head=lambda: assembly.ledger.head,
+            published=published,
+            measure=assembly.telemetry.forwarder.measure,
+        )
+    )
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
     return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
 
@@ -281,29 +298,3 @@ def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[s
         return schema
 
     return openapi
-
-
-def _add_health(app: FastAPI, assembly: Assembly, status: Status) -> None:
-    @app.get("/healthz", tags=["health"])
-    def healthy() -> dict[str, str]:
-        """Whether the process answers."""
-        return {"status": "ok"}
-
-    @app.get("/readyz", tags=["health"])
-    def ready() -> Response:
-        """Whether everything works; 503 says what does not."""
-        found = status.problems()
-        state = {"status": "not ready" if found else "ready", "problems": len(found)}
-        return JSONResponse(state, 503 if found else 200)
-
-    @app.get("/metrics", tags=["health"], dependencies=[Depends(assembly.authenticator.require())])
-    def metrics() -> Response:
-        """Prometheus metrics."""
-        HEAD.set(assembly.ledger.head)
-        PUBLISHED.set(assembly.publisher.size)
-        TROUBLES.set(len(status.problems()))
-        WARNINGS.set(len(status.warnings()))
-        FAILED_JOBS.set(len(status.jobs.failed()))
-        DEAD_LETTERS.set(sum(status.jobs.dead_letters().values()))
-        assembly.telemetry.forwarder.measure()
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -8,7 +8,6 @@ order, however the start ends.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import shutil
 import threading
@@ -16,11 +15,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import cached_property
-from pathlib import Path
 
 from graph_api.assembly_jobs import Jobs, Place
+from graph_api.assembly_readers import Readers
 from graph_api.assembly_stewards import Roster, Stewards, conduct_of
 from graph_api.assembly_telemetry import Telemetry, Truth
 from graph_api.auth import Authenticator
@@ -28,15 +27,18 @@ from graph_api.decision_card import DecisionCards
 from graph_api.evidence_trace import doubts
 from graph_api.job_watch import JobWatch
 from graph_api.live import Live
-from graph_api.query_service import QueryLimits, QueryService
-from graph_api.query_workers import QueryPool
+from graph_api.process import (
+    end_process,
+    new_process_name,
+    new_proposal_id,
+    new_run_id,
+    utc_now,
+)
 from graph_api.rebuilding import Rebuilder
 from graph_api.saved_queries import MEMORY, Preview
 from ingest.glitchtip_projects import GlitchTipProjects
 from ingest.patience import Peer
-from ontology.entailment import VERSION
 from ontology.ids import Ids
-from ontology.snapshots import Snapshots
 from ontology.store import GraphStore
 from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
@@ -65,40 +67,11 @@ from stewards.wakes import Wakes
 
 LOGGER = logging.getLogger(__name__)
 
-USUAL_SHARE = 3
-"""A query gets the longest time divided by this, unless it asks for more."""
-
 TICK = 1.0
 """Seconds between two looks for time locks that ran out."""
 
 # Seconds that making a project may wait for GlitchTip.
 _GLITCHTIP_PATIENCE = 5.0
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def new_proposal_id(moment: datetime) -> str:
-    """A short identifier that sorts by day: ``20261122-1cb8bef4a2``."""
-    return f"{moment:%Y%m%d}-{secrets.token_hex(5)}"
-
-
-def new_run_id() -> str:
-    """An identifier for a run of a job, of the same form."""
-    return new_proposal_id(utc_now())
-
-
-def new_process_name() -> str:
-    """What tells this process from those before it."""
-    return secrets.token_hex(6)
-
-
-def end_process(reason: str) -> None:
-    """Ends the process at once: what reached the disk is unknown, and the next start finds out."""
-    LOGGER.critical("stopping: %s", reason)
-    logging.shutdown()
-    os._exit(70)
 
 
 class Assembly:
@@ -111,7 +84,6 @@ class Assembly:
         self.url = ""
         self.grpc_address = ""
         self._closing = ExitStack()
-        self._committed: dict[str, int] = {}
 
     def __enter__(self) -> Assembly:
         try:
@@ -248,38 +220,20 @@ class Assembly:
 
     def _open_readers(self) -> None:
         closing, settings = self._closing, self.settings
-        self.snapshots = Snapshots(
-            self.folder.snapshots,
-            self._cut,
-            self.rebuilder.at,
-            settings.snapshot_bytes,
-            identity=self._identity,
-        )
-        self.snapshots.start()
-        closing.callback(self.snapshots.close)
-        # Started by the application, in the event loop that serves.
-        self.workers = QueryPool(
-            self.snapshots,
-            self.folder.scratch / "results",
-            settings.query_workers,
-            settings.query_memory,
-        )
-        self.reading = QueryService(
-            self.snapshots,
-            self.workers,
+        self.readers = Readers(
+            self.folder,
+            settings,
+            self.journal,
+            self.ledger,
+            self.store,
             self.ids,
-            QueryLimits(
-                seconds=settings.query_seconds / USUAL_SHARE,
-                most_seconds=settings.query_seconds,
-                result_bytes=settings.query_result_bytes,
-            ),
-            self.min_head_for,
-            self.store.recent,
+            self.rebuilder,
+            closing,
         )
         self.publisher = Publisher(self.journal, self.log_folders, lambda size: None)
         self.publisher.start()
         closing.callback(self.publisher.stop)
-        self.ledger.on_commit(self.snapshots.notify)
+        self.ledger.on_commit(self.readers.snapshots.notify)
         self.ledger.on_commit(self.publisher.notify)
         self.live = Live(self.index, lambda: self.ledger.governance)
         self.ledger.on_commit(self.live.notify)
@@ -354,6 +308,7 @@ class Assembly:
 
     def let_go(self) -> None:
         """Ends what never ends by itself, or not soon; to be called in the event loop."""
+        self.stewards.let_go()
         self.live.close()
         self.job_watch.close()
 
@@ -393,23 +348,6 @@ class Assembly:
             team,
             lambda slug, dsn: self.held_secrets.keep(f"glitchtip-dsn/{slug}", dsn),
         )
-
-    def committed(self, principal: str, head: int) -> None:
-        """Remembers what a caller changed last, so that they read their own writes."""
-        self._committed[principal] = max(head, self._committed.get(principal, -1))
-
-    def min_head_for(self, principal: str) -> int:
-        """The head this caller's reads must have reached, -1 for any."""
-        return self._committed.get(principal, -1)
-
-    def _identity(self, head: int) -> str:
-        # What a snapshot holds also depends on the rules that its inferred triples follow.
-        return f"{self.journal.leaf_hashes(head, head + 1)[0].hex()} {VERSION}"
-
-    def _cut(self, path: Path) -> int:
-        with self.ledger.writer_lock:
-            self.store.checkpoint(path)
-            return self.ledger.head
 
     def audit(self) -> AuditReport:
         """Audits everything: the derived graphs against a store built anew, and the telemetry."""

@@ -162,6 +162,7 @@ class Stewards:
         self._busy = busy
         self._conduct = conduct
         self._at_work: _AtWork | None = None
+        self._stopping = Event()
 
     def start(self, url: str, closing: ExitStack) -> None:
         """Let them begin; ``url`` is where this server answers. Where Temporal is configured,
@@ -169,7 +170,7 @@ class Stewards:
         settings = self._settings
         if settings.temporal is not None:
             return
-        stopping = Event()
+        stopping = self._stopping
         marks = WatermarkStore(self._folder.stewards)
         closing.callback(marks.close)
         dsn = settings.checkpoints
@@ -209,6 +210,11 @@ class Stewards:
         self._at_work = _AtWork(staff, scheduler)
         scheduler.start()
         closing.callback(scheduler.stop)
+
+    def let_go(self) -> None:
+        """Have what is in hand end where it may, while this server still answers it; returns at
+        once."""
+        self._stopping.set()
 
     def status(self) -> list[dict[str, Any]]:
         """The stewards, how far each has read and what came of it, as far as is known here."""

@@ -15,11 +15,11 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from graph_api.assembly_stewards import conduct_of
+from graph_api.process import utc_now
 from ontology.ids import Ids
 from proofs.checkpoint import SignerKey
 from runtime.settings import Settings
@@ -45,10 +45,6 @@ LOGGER = logging.getLogger(__name__)
 KEYS_KNOWN = 60.0
 """Seconds after which it is asked again which keys are enrolled."""
 _WAIT = 2.0
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class WorkerAssembly:

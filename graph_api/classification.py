@@ -15,8 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from graph_api.auth import Authenticator, Caller
-from graph_api.operations import PROJECT_SLUG
 from graph_api.problems import of_ingest
+from graph_api.projects import PROJECT_SLUG
 from ingest.bodies import read_body
 from ingest.classify import Classifier
 from ingest.decoders import Decoder

@@ -12,7 +12,8 @@ from graph_api.cli_session import DataOption, OutputOption, connect, output_form
 from graph_api.cli_verify import verifier_key
 
 if TYPE_CHECKING:
-    from graph_api.client import Client, Json
+    from graph_api.client import Client
+    from graph_api.client_connection import Json
 
 KEY_COLUMNS = (
     column("hash"),

@@ -26,7 +26,8 @@ from graph_api import demo_report as report
 from graph_api.cli_errors import CommandError
 from graph_api.cli_output import working
 from graph_api.cli_session import folder_token, running_server
-from graph_api.client import Client, Json
+from graph_api.client import Client
+from graph_api.client_connection import Json
 from graph_api.demo_page import show_page
 from runtime.errors import ProcessError
 from runtime.process_exec import Running, capture, spawn

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from graph_api.cli_errors import CommandError
 from graph_api.cli_output import visible
 from graph_api.cli_query import term_text, with_prefixes
-from graph_api.client import Client, Json
+from graph_api.client import Client
+from graph_api.client_connection import Json
 from ontology.vocab import Fo
 
 if TYPE_CHECKING:

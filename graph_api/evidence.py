@@ -18,6 +18,7 @@ from graph_api.auth import Authenticator, Caller
 from graph_api.erasure import Eraser
 from graph_api.evidence_trace import EvidenceTrace
 from graph_api.problems import Problem, of_ingest
+from graph_api.projects import known_project
 from graph_api.proposal_json import problem_of
 from ingest.errors import IngestError
 from ingest.inbox import Inbox
@@ -137,13 +138,7 @@ def build_router(
         if body.batches is not None:
             return eraser.of_batches(body.batches, facts=body.facts)
         assert body.project is not None
-        if body.project not in governance().projects:
-            raise Problem(
-                404,
-                "unknown-project",
-                "There is no such project",
-                f"there is no project {body.project!r}: 'fractalops projects list' shows them",
-            )
+        known_project(governance(), body.project)
         if body.person is not None:
             return eraser.of_person(body.project, body.person, facts=body.facts)
         assert body.before is not None

@@ -6,6 +6,7 @@ Invariant: what is not expected is logged here in full and told to the caller wi
 from __future__ import annotations
 
 import logging
+import sqlite3
 from http import HTTPStatus
 
 from fastapi import FastAPI
@@ -20,6 +21,7 @@ from shapes.errors import ValidationFailed
 
 LOGGER = logging.getLogger(__name__)
 
+_DISK = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR})
 _KINDS = {404: "not-found", 405: "method-not-allowed", 413: "body-too-large"}
 _HINTS = {
     404: "GET /docs lists what there is.",
@@ -34,6 +36,7 @@ def add_handlers(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(ClientDisconnect, _gone)
     app.add_exception_handler(ValidationFailed, _unvalidated)
+    app.add_exception_handler(sqlite3.OperationalError, _not_kept)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -79,6 +82,20 @@ async def _unvalidated(request: Request, error: Exception) -> Response:
     assert isinstance(error, ValidationFailed)
     LOGGER.error("%s %s: %s", request.method, request.url.path, error)
     return validation.unvalidated(error).response()
+
+
+async def _not_kept(request: Request, error: Exception) -> Response:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in _DISK:
+        return await _unexpected(request, error)
+    LOGGER.error("%s %s: a file of the data folder: %s", request.method, request.url.path, error)
+    return Problem(
+        507,
+        "disk-full",
+        "It could not be kept",
+        f"a file of the data folder could not be written ({error}): free some space, or mend the"
+        " disk, and ask again",
+        headers={"Retry-After": "60"},
+    ).response()
 
 
 async def _unexpected(request: Request, error: Exception) -> Response:

@@ -31,6 +31,7 @@ from graph_api.job_json import (
 )
 from graph_api.job_watch import LONGEST_WAIT, JobWatch
 from graph_api.problems import Problem, of_ingest
+from graph_api.projects import known_project
 from ingest.bodies import read_body
 from ingest.errors import IngestError
 from proofs.governance import OPERATOR, Governance
@@ -70,7 +71,8 @@ def build_router(
 
     def job_of(body: JobBody) -> Job:
         job = body.job()
-        known_project(job.project, governance())
+        if job.project is not None:
+            known_project(governance(), job.project)
         return job
 
     def known(job: str) -> str:
@@ -116,7 +118,8 @@ def build_router(
         run = body.run(identifier, jobs.clock())
         before = jobs.store.run(identifier)
         if before is None:
-            known_project(run.job.project, governance())
+            if run.job.project is not None:
+                known_project(governance(), run.job.project)
         elif before.job.id != run.job.id:
             raise Problem(
                 409,
@@ -228,14 +231,3 @@ def build_router(
         )
 
     return router
-
-
-def known_project(slug: str | None, governance: Governance) -> None:
-    """Raises :class:`Problem` for a project that isn't there."""
-    if slug is not None and slug not in governance.projects:
-        raise Problem(
-            404,
-            "unknown-project",
-            "There is no such project",
-            f"there is no project {slug!r}: 'fractalops projects list' shows them",
-        )

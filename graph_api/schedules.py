@@ -15,8 +15,8 @@ from pydantic import Field
 from graph_api.assembly_jobs import Jobs
 from graph_api.auth import Authenticator, Caller
 from graph_api.job_json import LONGEST_ID, JobBody, invalid, schedule_json
-from graph_api.jobs import known_project
 from graph_api.problems import Problem
+from graph_api.projects import known_project
 from proofs.governance import OPERATOR, Governance
 from stewards.errors import JobInvalid
 from stewards.jobs import Schedule, usual_schedule
@@ -60,7 +60,8 @@ def build_router(
     def set_schedule(body: ScheduleBody, caller: Caller = operators) -> dict[str, Any]:
         """Set when a job runs, in the place of what was set before, or of the usual."""
         schedule = body.schedule()
-        known_project(schedule.job.project, governance())
+        if schedule.job.project is not None:
+            known_project(governance(), schedule.job.project)
         try:
             jobs.set_schedule(schedule)
         except JobInvalid as error:

@@ -106,7 +106,7 @@ def _run(
     url = f"http://{shown}:{port}"
     config = uvicorn.Config(
         create_app(assembly, grpc_port),
-        http=query_protocol(SparqlEndpoint(assembly.reading, assembly.authenticator)),
+        http=query_protocol(SparqlEndpoint(assembly.readers.queries, assembly.authenticator)),
         log_config=None,
         access_log=False,
         proxy_headers=False,

@@ -42,7 +42,7 @@ class Status:
             "otlp_grpc": self._assembly.grpc_address or "off",
             "head": self._assembly.ledger.head,
             "published": self._assembly.publisher.size,
-            "snapshot": self._assembly.snapshots.current().head,
+            "snapshot": self._assembly.readers.snapshots.current().head,
             "quads": self._assembly.index.quads(),
             "state_digest": self._assembly.ledger.state_digest,
             "log_key": {
@@ -68,7 +68,7 @@ class Status:
             "stewards": self._assembly.stewards.status(),
             "jobs": self.jobs.status(),
             "forwarding": self._assembly.telemetry.forwarder.status(),
-            "workers": self._assembly.workers.status(),
+            "workers": self._assembly.readers.workers.status(),
             "problems": self.problems(),
             "warnings": self.warnings(),
         }

@@ -15,13 +15,12 @@ from starlette.responses import JSONResponse, Response
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem
-from graph_api.proposal_json import answered, proposal_json
+from graph_api.proposing import Proposing
 from ontology.ids import Ids
 from proofs.checkpoint import VerifierKey
 from proofs.explain import Explainer
 from proofs.genesis import keys_delta
 from proofs.governance import OPERATOR, STEWARD, Governance, SigningKey, read_key
-from proofs.ledger import Ledger
 from proofs.submission import Request
 from runtime.steward_keys import StewardKeys
 
@@ -51,23 +50,22 @@ def next_key(keys: StewardKeys, name: str, governance: Governance) -> VerifierKe
 
 def build_router(
     *,
-    ledger: Ledger,
+    proposing: Proposing,
+    governance: Callable[[], Governance],
     explainer: Explainer,
     keys: StewardKeys,
     authenticator: Authenticator,
     ids: Ids,
-    published: Callable[[], int],
-    committed: Callable[[str, int], None],
 ) -> APIRouter:
-    """Routes below ``/stewards/{name}/keys``; ``published`` and ``committed`` as for proposals."""
+    """Routes below ``/stewards/{name}/keys``."""
     router = APIRouter(prefix="/stewards/{name}/keys", tags=["operations"])
     anybody = Depends(authenticator.require())
     operators = Depends(authenticator.require(OPERATOR))
 
     def keys_of(name: str, caller: Caller) -> tuple[SigningKey, ...]:
-        governance, principal = ledger.governance, ids.principal(name)
-        theirs = [p for p in governance.projects.values() if principal in p.stewards]
-        if not governance.has_role(principal, STEWARD) or not any(
+        known, principal = governance(), ids.principal(name)
+        theirs = [p for p in known.projects.values() if principal in p.stewards]
+        if not known.has_role(principal, STEWARD) or not any(
             caller.may_read(project.graph) for project in theirs
         ):
             raise Problem(
@@ -76,7 +74,7 @@ def build_router(
                 "There is no such steward",
                 f"there is no steward {name!r}; 'fractalops stewards list' shows them",
             )
-        return governance.keys_of(principal)
+        return known.keys_of(principal)
 
     def here(name: str) -> set[str]:
         return {key.verifier.label for key in keys.held(name)}
@@ -92,16 +90,15 @@ def build_router(
             media_type="application/x-signing-keys",
             source=why.encode(),
         )
-        view = answered(ledger.submit, caller.principal, request)
+        view = proposing.submit(caller, request)
         if view is None:
             raise Problem(
                 409, "wrong-state", "The key is so already", f"{why}: the graph says so already"
             )
-        committed(caller.principal, view.head)
         answer = {
             "enrols": [str(key) for key in new],
             "retires": retired,
-            "proposal": proposal_json(view, published()),
+            "proposal": proposing.shown(view),
         }
         return JSONResponse(answer, 201, headers={"Location": f"/proposals/{view.id}"})
 
@@ -142,12 +139,12 @@ def build_router(
                     "That is no public key",
                     "public_key is an Ed25519 verifier key in one line: name+hash+base64.",
                 )
-            if any(item.verifier == key for item in ledger.governance.keys):
+            if any(item.verifier == key for item in governance().keys):
                 raise Problem(
                     409, "key-enrolled", "The key is enrolled already", f"{key.label} is known"
                 )
             return propose(caller, name, [key], [], f"enrol another signing key of {name}")
-        new = next_key(keys, name, ledger.governance)
+        new = next_key(keys, name, governance())
         held = here(name)
         old = [k.iri for k in found if not k.retired and k.verifier.label in held]
         return propose(caller, name, [new], old, f"rotate the signing key of {name}")

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 
 from graph_api.assembly_stewards import Stewards
 from graph_api.auth import Authenticator, Caller
-from graph_api.operations import readable_projects
 from graph_api.problems import Problem
+from graph_api.projects import readable_projects
 from proofs.governance import OPERATOR, Governance
 from stewards.errors import UnknownSteward
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.problems import Problem, of_ingest
+from graph_api.projects import known_project
 from ingest.errors import IngestError
 from ingest.forward import Forwarder
 from ingest.outbox_tally import OUTCOMES
@@ -48,21 +49,13 @@ def build_router(
     operators = Depends(authenticator.require(OPERATOR))
 
     def known(slug: str) -> str:
-        if slug not in governance().projects:
-            raise Problem(
-                404,
-                "unknown-project",
-                "There is no such project",
-                f"there is no project {slug!r}: 'fractalops projects create {slug}' makes it",
-            )
-        return slug
+        return known_project(governance(), slug).slug
 
     @router.get("/projects/{slug}/upstreams")
     def list_upstreams(slug: str, caller: Caller = operators) -> dict[str, Any]:
         """The products that what arrives for a project is forwarded to, and how that goes."""
-        lanes = {
-            lane["kind"]: lane for lane in forwarder.status() if lane["project"] == known(slug)
-        }
+        held = known(slug)
+        lanes = {lane["kind"]: lane for lane in forwarder.status() if lane["project"] == held}
         return {"items": [_shown(there, lanes.get(there.kind)) for there in upstreams.of(slug)]}
 
     @router.put("/projects/{slug}/upstreams/{kind}")

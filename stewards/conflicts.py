@@ -12,13 +12,13 @@ Source: https://openlineage.io/docs/spec/facets/dataset-facets/
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ontology.dataset_names import of_openlineage
 from ontology.ids import Ids
+from stewards.column_types import one_name
 from stewards.conflict_queries import AccessRow, StatementRow
 from stewards.fact_queries import SOURCE as SPAN_SOURCE
 from stewards.job_queries import SOURCE as RUN_SOURCE
@@ -31,31 +31,6 @@ MAX_COLUMNS = 10
 NOT_SEEN = "is not seen at it"
 
 ACCESS, DIRECTION, TYPE, OWNER, NAME = "access", "direction", "type", "owner", "name"
-
-_PARAMETERS = re.compile(r"\([^()]{0,100}\)|<[^<>]{0,100}>")
-_WORDS = re.compile(r"[\s_]+")
-# One type by the names that databases and engines give it.
-_SAME_TYPES = {
-    name: names[0]
-    for names in (
-        ("integer", "int", "int4", "int32", "serial", "mediumint"),
-        ("bigint", "long", "int8", "int64", "bigserial"),
-        ("smallint", "short", "int2", "int16", "tinyint", "byte"),
-        ("text", "string", "varchar", "character varying", "char", "character", "bpchar"),
-        ("text", "clob", "nvarchar", "nchar", "varchar2", "nvarchar2", "longtext", "mediumtext"),
-        ("double", "double precision", "float8", "float64"),
-        ("float", "real", "float4", "float32"),
-        ("decimal", "numeric", "number", "bignumeric"),
-        ("boolean", "bool", "bit"),
-        ("timestamp", "datetime", "datetime2", "timestamp without time zone", "timestamp ntz"),
-        ("timestamptz", "timestamp with time zone", "timestamp tz", "timestamp ltz"),
-        ("binary", "bytea", "bytes", "varbinary", "blob"),
-        ("json", "jsonb", "variant"),
-        ("array", "list", "repeated"),
-        ("struct", "record", "row", "object"),
-    )
-    for name in names
-}
 
 
 @dataclass(frozen=True, order=True)
@@ -121,7 +96,7 @@ class _Finder:
             for column, kind in _pairs(row.types):
                 says = f"{shown(column)} is {shown(kind)}"
                 claim = self._claim(row, says, row.types_batch)
-                told[asset, column].append((_type(kind), claim))
+                told[asset, column].append((one_name(kind), claim))
         columns: dict[str, int] = defaultdict(int)
         for (asset, column), claims in sorted(told.items()):
             if len({kind for kind, _ in claims}) > 1 and columns[asset] < MAX_COLUMNS:
@@ -276,12 +251,6 @@ def _access(row: AccessRow, shows: Mapping[str, str], says: str) -> Claim:
         row.party if row.source == SPAN_SOURCE else f"{row.party} {row.way} {row.asset}", ""
     )
     return Claim(row.source, row.party, shown(row.program), says, batch)
-
-
-def _type(said: str) -> str:
-    """A type by the one name that it has here: without its parameters, in lower case."""
-    plain = _WORDS.sub(" ", _PARAMETERS.sub("", said.lower())).strip()
-    return _SAME_TYPES.get(plain, plain)
 
 
 def _pairs(said: str) -> Iterator[tuple[str, str]]:

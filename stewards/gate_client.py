@@ -163,24 +163,6 @@ class GateClient:
             for solution in results
         )
 
-    def log(self) -> str:
-        """The label of the log's key, for which a signature is given."""
-        answer = self._exchange.send("GET", "/status")
-        try:
-            return str(object_in(answer)["log_key"]["name"])
-        except (KeyError, TypeError) as error:
-            raise unexpected(answer, f"no log_key.name ({error!r})") from error
-
-    def signing_keys(self, steward: str) -> frozenset[str]:
-        """The labels of the keys that this steward may sign with now."""
-        answer = self._exchange.send("GET", f"/stewards/{quote(steward, safe='')}/keys")
-        try:
-            return frozenset(
-                str(item["name"]) for item in object_in(answer)["items"] if item["active"]
-            )
-        except (KeyError, TypeError) as error:
-            raise unexpected(answer, f"no items with name and active ({error!r})") from error
-
     # --- proposing
 
     def propose(

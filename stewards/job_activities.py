@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from stewards.activities import Activities, Activity, Outcome, Pulse
-from stewards.errors import DraftRefused, JobFailed, JobRefused, UnknownSteward
+from stewards.errors import DraftRefused, JobFailed, JobRefused, JobStopped, UnknownSteward
 from stewards.heartbeat import while_alive
 from stewards.jobs import AUDIT, MIRROR, RECLASSIFY, RETENTION, SWEEP, Job
 from stewards.outcome import Outcome as Swept
@@ -51,6 +51,9 @@ def _swept(sweep: Sweeping, job: Job, pulse: Pulse) -> Outcome:
         found = while_alive(lambda: sweep(project, pulse.stopping), pulse, leave=False)
     except UnknownSteward as error:
         raise JobRefused(str(error)) from error
+    if found.state == "failed" and pulse.stopping():
+        # The platform may be ending, and be what is told to stop.
+        raise JobStopped(f"told to stop; the next sweep goes on there ({found.reason})")
     if found.state in ("failed", "refused"):
         raise JobFailed(found.reason)
     return found.to_json()

@@ -4,7 +4,9 @@ Invariant: what is asked for is on disk before it is answered, and stays until a
 ended; a run that was begun stays "running" until somebody says how it ended, so that one whose
 process was killed is known. Only what people set is kept here: the schedules that are there without
 being asked for follow from the projects. A lost file costs the schedules set and what is known of
-past runs; a damaged one is moved away, so that everything else goes on.
+past runs; a damaged one is moved away, so that everything else goes on, and a row that another
+version wrote is left alone. Which run ended last follows from the order in which they were noted,
+and from no clock.
 """
 
 from __future__ import annotations
@@ -13,17 +15,18 @@ import json
 import logging
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from stewards.errors import JobInvalid
 from stewards.jobs import Job, Schedule
 
 LOGGER = logging.getLogger(__name__)
 
+T = TypeVar("T")
 State = Literal["asked", "running", "retrying", "done", "failed"]
 OPEN: frozenset[str] = frozenset({"asked", "running", "retrying"})
 ENDED: frozenset[str] = frozenset({"done", "failed"})
@@ -36,6 +39,20 @@ MOST_TOLD = 1_000
 MOST_DOCUMENTS = 10_000
 LONGEST_DOCUMENT = 1 << 25
 """Characters; what a push told DataHub of 50,000 entities is 2 million."""
+
+_NOT_THE_FILE = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Errors that speak of the disk, of rights or of others, and not of what the file holds."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS schedule (
@@ -95,20 +112,25 @@ class Document:
 
 
 class JobStore:
-    """Any thread may call. Raises :class:`JobInvalid` where too much is asked for."""
+    """Any thread may call. Raises :class:`JobInvalid` where too much is asked for, and
+    :class:`OSError` where the file can't be opened as things are."""
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
         try:
             self._database = _open(path)
         except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _NOT_THE_FILE:
+                raise OSError(
+                    f"{path} can't be opened ({error}): see to the disk and its rights"
+                ) from error
             LOGGER.error("%s can't be read (%s): set the schedules again", path, error)
             for suffix in ("", "-wal", "-shm"):
                 damaged = path.with_name(path.name + suffix)
                 if damaged.exists():
                     damaged.replace(path.with_name(path.name + ".damaged" + suffix))
             self._database = _open(path)
-        self._newest = {run.job.id: run for run in map(_run, self._database.execute(_NEWEST))}
+        self._newest = {run.job.id: run for run in _readable(self._database.execute(_NEWEST), _run)}
 
     def close(self) -> None:
         with self._lock:
@@ -122,10 +144,7 @@ class JobStore:
             rows = self._database.execute(
                 "SELECT described, every, off, paused FROM schedule ORDER BY job"
             ).fetchall()
-        return [
-            Schedule(_job(described), every, offset, bool(paused))
-            for described, every, offset, paused in rows
-        ]
+        return _readable(rows, _schedule)
 
     def set_schedule(self, schedule: Schedule) -> None:
         """Keep this schedule for its job, whatever it had before."""
@@ -158,8 +177,7 @@ class JobStore:
         the same arguments, it is that one."""
         with self._transaction() as database:
             waiting = database.execute(_SELECT + " WHERE state = 'asked' ORDER BY began").fetchall()
-            for row in waiting:
-                found = _run(row)
+            for found in _readable(waiting, _run):
                 if found.job == run.job:
                     return found
             if len(waiting) >= MOST_ASKED:
@@ -171,10 +189,10 @@ class JobStore:
         """Keep where a run stands. One that has ended stays as it ended."""
         with self._transaction() as database:
             before = database.execute(
-                "SELECT state, asked_by, began FROM run WHERE id = ?", (run.id,)
+                "SELECT state, asked_by FROM run WHERE id = ?", (run.id,)
             ).fetchone()
             if before is not None:
-                state, asked_by, _ = before
+                state, asked_by = before
                 if state in ENDED:
                     return
                 run = replace(run, asked_by=run.asked_by or asked_by)
@@ -183,19 +201,16 @@ class JobStore:
                 database.execute(
                     "DELETE FROM run WHERE job = ? AND state IN ('done', 'failed') AND id NOT IN"
                     " (SELECT id FROM run WHERE job = ? AND state IN ('done', 'failed')"
-                    " ORDER BY began DESC, id LIMIT ?)",
+                    " ORDER BY rowid DESC LIMIT ?)",
                     (run.job.id, run.job.id, KEPT_RUNS),
                 )
-        if run.state in ENDED:
-            with self._lock:
-                newest = self._newest.get(run.job.id)
-                if newest is None or newest.began <= run.began:
-                    self._newest[run.job.id] = run
+                database.commit()
+                self._newest[run.job.id] = run
 
     def run(self, identifier: str) -> Run | None:
         with self._lock:
             row = self._database.execute(_SELECT + " WHERE id = ?", (identifier,)).fetchone()
-        return None if row is None else _run(row)
+        return next(iter(_readable([row] if row else [], _run)), None)
 
     def runs(self, job: str | None = None, limit: int = KEPT_RUNS) -> list[Run]:
         """The newest runs, of one job or of all, newest first."""
@@ -204,7 +219,7 @@ class JobStore:
             rows = self._database.execute(
                 f"{_SELECT}{where} ORDER BY began DESC, id LIMIT ?", (*given, limit)
             ).fetchall()
-        return [_run(row) for row in rows]
+        return _readable(rows, _run)
 
     def open_runs(self) -> list[Run]:
         """Those that haven't ended, the oldest first."""
@@ -214,10 +229,10 @@ class JobStore:
                 " LIMIT ?",
                 (MOST_TOLD,),
             ).fetchall()
-        return [_run(row) for row in rows]
+        return _readable(rows, _run)
 
     def newest(self) -> dict[str, Run]:
-        """The newest run of every job that has ended, by the job's id."""
+        """Of every job the run that ended last, by the job's id."""
         with self._lock:
             return dict(self._newest)
 
@@ -262,7 +277,7 @@ _SELECT = (
 # Of the columns beside max(), SQLite gives those of the row that has it.
 _NEWEST = (
     "SELECT id, described, state, attempt, executor, asked_by, began, ended, outcome, error"
-    " FROM (SELECT *, max(began) FROM run WHERE state IN ('done', 'failed') GROUP BY job)"
+    " FROM (SELECT *, max(rowid) FROM run WHERE state IN ('done', 'failed') GROUP BY job)"
 )
 
 
@@ -297,6 +312,21 @@ def _write(database: sqlite3.Connection, run: Run) -> None:
             run.error,
         ),
     )
+
+
+def _readable(rows: Iterable[tuple[Any, ...]], read: Callable[[tuple[Any, ...]], T]) -> list[T]:
+    found = []
+    for row in rows:
+        try:
+            found.append(read(row))
+        except (JobInvalid, TypeError, ValueError) as error:
+            LOGGER.warning("what another version kept of a job is left alone: %s", error)
+    return found
+
+
+def _schedule(row: tuple[Any, ...]) -> Schedule:
+    described, every, offset, paused = row
+    return Schedule(_job(described), every, offset, bool(paused))
 
 
 def _run(row: tuple[Any, ...]) -> Run:

@@ -45,8 +45,9 @@ class Patience:
     """How long an executor waits, in seconds.
 
     Between two attempts it waits ``first``, then twice as long each time, ``longest`` at most;
-    after ``attempts`` (0: no end) the run has failed, which ``status`` shows. One attempt may last
-    ``limit``; one that has said nothing for ``silence`` is taken for dead.
+    after ``attempts`` (0: no end) the run has failed, which ``status`` shows. An attempt inside the
+    platform ends with its process; of one elsewhere, which may be lost, it knows no more than that
+    it may last ``limit``, and is taken for dead when it has said nothing for ``silence``.
     """
 
     first: float = 5.0

@@ -1,8 +1,8 @@
 """A lane of jobs, which run one after the other in a thread of their own.
 
-Invariant: each job that is scheduled, asked for or left behind has one post, so that no job runs
-twice at once; what is due longest runs first. A post that failed is due when its patience says, and
-isn't woken before.
+Invariant: each schedule has one post, and each run that was asked for or left behind; what is due
+longest runs first. A post that failed is due when its patience says, and isn't woken before. A run
+that has ended isn't begun again, also where that it ended can't be kept yet.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -73,7 +73,7 @@ class _Post:
 
 class Lane:
     """Runs the jobs that are ``mine``, until ``stopping``. While it is ``busy()`` elsewhere, they
-    wait, ``LONGEST_DELAY`` seconds at most."""
+    wait, ``LONGEST_DELAY`` seconds at most. Its posts are its own thread's alone."""
 
     def __init__(
         self,
@@ -93,7 +93,6 @@ class Lane:
         self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._token: str | None = None
-        self._lock = threading.Lock()
         self._posts: dict[str, _Post] = {}
 
     def start(self) -> None:
@@ -108,11 +107,6 @@ class Lane:
         if self._thread.is_alive():
             self._thread.join(max(0.0, timeout))
         return not self._thread.is_alive()
-
-    def due(self) -> dict[str, float]:
-        """When each scheduled job is due, by its id."""
-        with self._lock:
-            return {name: post.due for name, post in self._posts.items() if post.schedule}
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -152,35 +146,45 @@ class Lane:
         run, left = self._attempts.make(run, post.left, self._stopping.is_set)
         ended, now = source.monotonic(), source.clock()
         post.rested = ended + max(SHORTEST_REST, (ended - began) * (1 / SHARE - 1))
-        with self._lock:
-            if run.state == "retrying":
-                post.run, post.left = run, left
-                wait = run.job.patience.wait(run.attempt)
-                post.due = now + wait * (1 + JITTER * source.random.random())
-            elif post.schedule is None:
-                del self._posts[name]
-            else:
-                post.run = post.left = None
-                post.due = post.schedule.next_after(now)
+        if run.state == "retrying":
+            post.run, post.left = run, left
+            wait = run.job.patience.wait(run.attempt)
+            post.due = now + wait * (1 + JITTER * source.random.random())
+        elif post.schedule is None:
+            del self._posts[name]
+        else:
+            post.run = post.left = None
+            post.due = post.schedule.next_after(now)
 
     def _take_posts(self) -> None:
         """Make the posts those of what is wanted now."""
         source = self._source
         now = source.clock()
         wanted = {s.job.id: s for s in source.wanted() if self._mine(s.job) and not s.paused}
+        ended = self._attempts.keep_again()
         open_runs = [run for run in source.open_runs() if self._mine(run.job)]
-        with self._lock:
-            for name, post in list(self._posts.items()):
-                if post.schedule is not None and wanted.get(name) != post.schedule:
-                    del self._posts[name]
-            for name, schedule in wanted.items():
-                if name not in self._posts:
-                    self._posts[name] = _Post(schedule.job, schedule, self._first(schedule, now))
-                self._mind_the_clock(self._posts[name], schedule, now)
-            held = {post.run.id for post in self._posts.values() if post.run}
-            for run in open_runs:
-                if run.id not in held:
-                    self._take_run(run, now)
+        for name, post in list(self._posts.items()):
+            if post.schedule is not None and wanted.get(name) != post.schedule:
+                self._change(name, post, wanted.get(name))
+        for name, schedule in wanted.items():
+            if name not in self._posts:
+                self._posts[name] = _Post(schedule.job, schedule, self._first(schedule, now))
+        for post in self._posts.values():
+            self._mind_the_clock(post, now)
+        held = {post.run.id for post in self._posts.values() if post.run}
+        for run in open_runs:
+            if run.id not in held and run.id not in ended:
+                self._take_run(run, now)
+
+    def _change(self, name: str, post: _Post, schedule: Schedule | None) -> None:
+        """The schedule is another one now, or none; a run that is to be tried again waits for that
+        as before."""
+        if post.run and schedule and schedule.job == post.job:
+            post.schedule = schedule
+            return
+        del self._posts[name]
+        if post.run:
+            self._posts[_name(post.run)] = replace(post, schedule=None)
 
     def _take_run(self, run: Run, now: float) -> None:
         """Go on with a run that was left, in the place of the job's next one; or begin one that was
@@ -189,7 +193,7 @@ class Lane:
         if run.state != "asked" and scheduled and scheduled.job == run.job and not scheduled.run:
             scheduled.run, scheduled.due = run, now
         else:
-            self._posts[f"run {run.id}"] = _Post(run.job, None, now, run)
+            self._posts[_name(run)] = _Post(run.job, None, now, run)
 
     def _first(self, schedule: Schedule, now: float) -> float:
         """When a schedule is due that is seen for the first time here."""
@@ -198,25 +202,30 @@ class Lane:
         began = self._source.last_began(schedule.job.id)
         return schedule.next_after(now if began is None else min(began, now))
 
-    def _mind_the_clock(self, post: _Post, schedule: Schedule, now: float) -> None:
+    def _mind_the_clock(self, post: _Post, now: float) -> None:
         """The clock was put back: what was due soon then would wait for long."""
-        longest = post.job.patience.longest * (1 + JITTER) if post.run else schedule.every
-        if post.due > now + longest:
-            post.due = now if post.run else schedule.next_after(now)
+        if post.schedule is None or post.run:
+            if post.due > now + post.job.patience.longest * (1 + JITTER):
+                post.due = now
+        elif post.due > now + post.schedule.every:
+            post.due = post.schedule.next_after(now)
 
     def _hear(self) -> None:
         """Let those that were woken be due at once, unless they have only just looked."""
         news = self._source.wakes.after(self._token)
         self._token = news.token
         now, rested = self._source.clock(), self._source.monotonic()
-        with self._lock:
-            for post in self._posts.values():
-                woken = news.projects is None or post.job.project in news.projects
-                if post.job.kind == SWEEP and woken and not post.run:
-                    post.due = min(post.due, now + max(0.0, post.rested - rested))
+        for post in self._posts.values():
+            woken = news.projects is None or post.job.project in news.projects
+            if post.job.kind == SWEEP and woken and not post.run:
+                post.due = min(post.due, now + max(0.0, post.rested - rested))
 
     def _rest(self) -> float:
-        with self._lock:
-            due = min((post.due for post in self._posts.values()), default=float("inf"))
+        due = min((post.due for post in self._posts.values()), default=float("inf"))
         least = SHORTEST_REST if self._busy() else 0.05
         return max(least, min(due - self._source.clock(), LOOK))
+
+
+def _name(run: Run) -> str:
+    """The name of the post of a run that no schedule brings."""
+    return f"run {run.id}"

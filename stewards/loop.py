@@ -9,7 +9,7 @@ What holds the watermark, and what doesn't:
 
 - The platform doesn't answer, is busy or fails (429, 5xx), or the token, the grant or the project
   is missing (401, 403, 404), or the steward's key was retired (422 of that kind): the watermark
-  stays, the runner waits longer each time, and the outcome says why. Nothing is lost.
+  stays, whoever lets it run waits longer each time, and the outcome says why. Nothing is lost.
 - A shape is broken (422): the things that the report names are set aside for a day, with whatever
   can't be said without them, and the rest is proposed.
 - A refusal that names nothing (400, 413, 422), of the draft or of the page's facts: tried again in

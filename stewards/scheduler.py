@@ -91,10 +91,6 @@ class Scheduler:
         run = Run(self._new_id(), job, "asked", self._clock())
         return self._attempts.make(run, None, self._stopping.is_set)[0]
 
-    def due(self) -> dict[str, float]:
-        """When each job is due that has a schedule, in seconds since 1970, by its id."""
-        return {job: moment for lane in self._lanes for job, moment in lane.due().items()}
-
     def _wake(self) -> None:
         for lane in self._lanes:
             lane.wake()

@@ -80,12 +80,9 @@ class Staff:
 
     def read_again(self, project: str, seq: int) -> None:
         """Let the project's steward read its facts again from this batch on; returns once it will,
-        also after a crash."""
+        also after a crash. Raises :class:`UnknownSteward`."""
         self.gather()
-        with self._lock:
-            found = [held for held in self._held.values() if held[0].project == project]
-        for _, steward in found:
-            steward.read_again(seq)
+        self._of(lambda assignment: assignment.project == project, project).read_again(seq)
 
     def status(self) -> list[dict[str, Any]]:
         """Every steward as ``GET /stewards`` shows it, by name."""

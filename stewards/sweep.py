@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ontology.ids import Ids
-from stewards import fact_queries, reflection
+from stewards import fact_queries
 from stewards.conduct import Conduct
 from stewards.conflict_watch import ConflictWatch
 from stewards.dormancy import Dormancy
@@ -31,9 +31,10 @@ from stewards.plan import Planner
 from stewards.readings import Readings
 from stewards.reflection_times import ReflectionTimes
 from stewards.review import Review
+from stewards.rule_proposals import RuleProposals
 from stewards.run_state import MAX_AWAITING, Reading, State, begun, page_of, written
 from stewards.settled import Settled
-from stewards.submission import AWAITING, MAX_ROUNDS, REFUSED, Clock, Refused, Submission, head_of
+from stewards.submission import AWAITING, MAX_ROUNDS, Clock, Refused, Submission, head_of
 from stewards.waiting import Waiting
 from stewards.watermark import Bookmark, WatermarkStore
 
@@ -41,8 +42,6 @@ LOGGER = logging.getLogger(__name__)
 
 MAX_REFUSALS = 3
 """How often in a row the same batches may be refused before the rest goes on without them."""
-RULES_WAIT = "a steward's rule is decided by a person"
-NOT_REFLECTED = "reflections that could not be finished"
 NOT_LOOKED = "looks for dormant things that could not be finished"
 NOT_COMPARED = "looks for conflicts between sources that could not be finished"
 
@@ -104,9 +103,19 @@ class Sweep:
         )
         self._conflicts = ConflictWatch(client, settled, ids, project, limits)
         every = conduct.reflect_every
-        self._times = ReflectionTimes(store, name, every) if every else None
-        self._wording = conduct.wording
-        self._ids = ids
+        self._rules = (
+            RuleProposals(
+                name,
+                project,
+                client,
+                ids,
+                self._submission,
+                ReflectionTimes(store, name, every),
+                conduct.wording,
+            )
+            if every
+            else None
+        )
         self._readings = Readings(client, ids, project)
         self._read_all = False
         self._drafts: dict[str, Draft] = {}
@@ -128,7 +137,7 @@ class Sweep:
             self._review.is_due()
             or (self._dormancy is not None and self._dormancy.is_due(now))
             or self._conflicts.is_due(now)
-            or (self._times is not None and self._times.is_over(now))
+            or (self._rules is not None and self._rules.is_due(now))
         )
 
     def decided(self, awaiting: Sequence[str]) -> dict[str, str]:
@@ -318,39 +327,9 @@ class Sweep:
         """Count what no rule fitted in what the cycle read; from time to time, propose rules for
         what stayed unknown, once every fact is read."""
         tally = _tally(state)
-        if self._read_all:
-            self._propose_rules(tally)
+        if self._read_all and self._rules is not None:
+            self._rules.propose(self.clock(), tally)
         return self._unclassified(state) | _said(tally, state)
-
-    def _propose_rules(self, tally: Tally) -> None:
-        now = self.clock()
-        if self._times is None or not self._times.is_due(now):
-            return
-        try:
-            found = reflection.reflect(
-                self.project,
-                lambda sql: self._client.facts(sql).rows,
-                self._client,
-                self._ids,
-                self._ids.principal(self.name),
-                now,
-                self._wording,
-            )
-            tally.set_aside.update(found.set_aside)
-            for draft in found.drafts:
-                self._hand_in_rule(draft, tally)
-        except GateRefused as error:
-            # What is read and proposed doesn't wait for it.
-            LOGGER.warning("steward %s could not reflect: %s", self.name, error)
-            tally.set_aside[NOT_REFLECTED] += 1
-
-    def _hand_in_rule(self, draft: Draft, tally: Tally) -> None:
-        try:
-            self._submission.hand_in(draft, self._client.progress().head, tally, RULES_WAIT)
-        except Refused as refused:
-            # The gate remembers it as invalid, so that it isn't proposed again for a while.
-            LOGGER.warning("steward %s: a rule was refused: %s", self.name, refused.error)
-            tally.set_aside[REFUSED] += len(draft.quads)
 
     def _unclassified(self, state: State) -> Update:
         first, last = state["since"], self.bookmark.record.watermark

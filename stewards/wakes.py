@@ -42,10 +42,6 @@ class Wakes:
         with self._lock:
             self._listeners.append(listener)
 
-    def leave(self, listener: Callable[[], None]) -> None:
-        with self._lock:
-            self._listeners.remove(listener)
-
     def wake(self, projects: Iterable[str], *, changed: bool = False) -> None:
         """These projects have something to look at; the schedules have ``changed`` as well."""
         with self._lock:

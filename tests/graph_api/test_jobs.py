@@ -7,8 +7,10 @@ import itertools
 import json
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +23,7 @@ from fastapi import FastAPI
 from graph_api import http_errors, schedules
 from graph_api import jobs as job_routes
 from graph_api.assembly_jobs import Jobs, Place
+from graph_api.assembly_stewards import Roster, Stewards
 from graph_api.auth import Authenticator
 from graph_api.changed_facts import ChangedFacts
 from graph_api.job_health import TOLD_DAYS, JobHealth
@@ -33,9 +36,11 @@ from proofs.checkpoint import SignerKey
 from proofs.genesis import steward_slug
 from proofs.submission import Request
 from runtime.access import Access
+from runtime.data_folder import DataFolder
 from runtime.settings import Settings
+from stewards.conduct import Conduct
 from stewards.job_store import KEPT_RUNS, LONGEST_DOCUMENT, Run
-from stewards.jobs import DAY, HOUR, KINDS, Job
+from stewards.jobs import DAY, HOUR, KINDS, SWEEP, Job
 from stewards.staff import Assignment
 from stewards.wakes import Wakes
 from tests.proofs.conftest import Gate, founded, gate, signer
@@ -811,3 +816,60 @@ def test_the_page_says_how_patient_jobs_are(page: str) -> None:
     assert {KINDS[name].patience.longest for name in (*attempts, "backfill")} == {HOUR}
     assert f"The newest {KEPT_RUNS} runs" in page
     assert TOLD_DAYS == 7
+
+
+def test_a_full_disk_is_told_of_and_takes_nothing_that_was_kept(desk: Desk) -> None:
+    document = {"after": 0, "value": {"told": "x" * 100_000}}
+    # SQLite's own bound: a file that may not grow is refused as one on a full disk.
+    desk.jobs.store._database.execute("PRAGMA max_page_count = 1")
+    assert "free some space" in desk.refused(
+        507, "disk-full", "PUT", "/jobs/documents/audit", document
+    )
+    assert desk.ok("GET", "/jobs/documents/audit") == {"version": 0, "value": {}}
+    desk.jobs.store._database.execute("PRAGMA max_page_count = 1000000")
+    assert desk.ok("PUT", "/jobs/documents/audit", document) == {"version": 1}
+
+
+def test_what_is_in_hand_ends_as_soon_as_the_server_begins_to(desk: Desk) -> None:
+    gate, folder, numbers = desk.gate, DataFolder(desk.gate.folder), itertools.count(1)
+    stewards = Stewards(
+        folder,
+        Settings(),
+        Conduct(),
+        gate.ids,
+        Roster(folder, gate.ids, gate.ledger, gate.key.verifier, desk.access),
+        desk.jobs,
+        desk.changed,
+        clock=lambda: datetime.now(UTC),
+        new_id=lambda: f"s{next(numbers)}",
+        busy=lambda: False,
+    )
+    asked = desk.jobs.ask(Run("asked", Job("audit"), "asked", NOW, asked_by="olga"))
+    with ExitStack() as closing, socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(30)
+        stewards.start(f"http://127.0.0.1:{silent.getsockname()[1]}", closing)
+        # The audit and a sweep: each waits for an answer that doesn't come.
+        waiting = [silent.accept()[0] for _ in range(2)]
+        stewards.let_go()
+        left = until(lambda: desk.jobs.store.run(asked.id), lambda run: run.state == "retrying")
+        assert left.error == "told to stop while the platform was waited for"
+        for connection in waiting:
+            connection.close()
+        swept = until(
+            lambda: next(iter(open_sweeps(desk)), None), lambda run: run.state == "retrying"
+        )
+        assert swept.error.startswith("told to stop; the next sweep goes on there")
+
+
+def open_sweeps(desk: Desk) -> list[Run]:
+    return [run for run in desk.jobs.store.open_runs() if run.job.kind == SWEEP]
+
+
+def until(look: Callable[[], Run | None], wanted: Callable[[Run], bool]) -> Run:
+    """The run once it is as wanted."""
+    for _ in range(600):
+        found = look()
+        if found is not None and wanted(found):
+            return found
+        time.sleep(0.05)
+    pytest.fail("it stayed as it was")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from proofs.checkpoint import SignerKey
 from proofs.genesis import project_delta
 from runtime.steward_keys import StewardKeys
 from stewards.gate_client import GateClient
+from stewards.platform_client import PlatformClient
 from stewards.signer import ProposalSigner
 
 if TYPE_CHECKING:
@@ -201,11 +203,11 @@ def test_a_steward_elsewhere_has_a_key_of_its_own(
     own = keys.unnamed("steward-far", ())
     graph = ids.lineage_graph("far")
 
-    with GateClient.connect(server.url, token) as asking:
+    with closing(PlatformClient.connect(server.url, token)) as asking:
         signer = ProposalSigner(
             ids.principal("steward-far"),
-            asking.log(),
-            lambda: keys.active("steward-far", asking.signing_keys("steward-far")),
+            asking.identity().label,
+            lambda: keys.active("steward-far", asking.enrolled_keys("steward-far")),
         )
         with GateClient.connect(server.url, token, signer=signer) as gate:
 

@@ -13,7 +13,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from starlette.responses import JSONResponse, Response
 from ontology.ids import Ids
 from stewards import graph
 from stewards.checkpoints import serializer
+from stewards.conduct import Conduct
 from stewards.draft import Limits
 from stewards.gate_client import GateClient
 from stewards.loop import TelemetrySteward
@@ -56,6 +57,7 @@ class Place:
     clock: Clock
     folder: Path
     dsn: str | None = None
+    conduct: Conduct = field(default_factory=Conduct)
 
     @contextmanager
     def steward(self, file: str = FILE) -> Iterator[TelemetrySteward]:
@@ -71,6 +73,7 @@ class Place:
                         Ids(),
                         store,
                         self.clock,
+                        self.conduct,
                     ),
                     runs,
                 )
@@ -177,7 +180,7 @@ def test_a_run_is_stopped_between_two_of_its_drafts(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first of several is answered for, and the others aren't."""
-    monkeypatch.setattr("stewards.sweep.Limits", lambda: Limits(quads=30))
+    place.conduct = Conduct(limits=Limits(quads=30))
     place.traffic.send(*place.traffic.order())
     usual = Submission.hand_in
     calls: list[str] = []

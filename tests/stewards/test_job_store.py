@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +108,57 @@ def test_a_job_remembers_and_loses_no_change_of_another(
         store.keep_document("catalog-push", {"head": "0123456789"}, after=2)
 
 
+def test_a_run_that_begins_after_the_clock_was_put_back_is_kept(
+    store: JobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_store, "KEPT_RUNS", 3)
+    for n in range(4):
+        store.note(Run(f"r{n}", AUDIT, "failed", DAY + n, ended=DAY + n))
+    store.note(Run("later", AUDIT, "done", 5.0, ended=6.0))
+    assert store.run("later") is not None
+    assert store.newest()["audit"].id == "later"
+
+
+def test_what_another_version_wrote_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "jobs.sqlite"
+    store = JobStore(path)
+    store.set_schedule(Schedule(AUDIT, DAY))
+    store.set_schedule(Schedule(RECLASSIFY, DAY))
+    store.ask(Run("r1", AUDIT, "asked", 1.0))
+    store.note(Run("r2", RECLASSIFY, "done", 2.0, ended=3.0))
+    store.ask(Run("r3", RECLASSIFY, "asked", 4.0))
+    store.close()
+    with closing(sqlite3.connect(path)) as other, other:
+        for table in ("schedule", "run"):
+            other.execute(f"UPDATE {table} SET described = replace(described, 'audit', 'dance')")
+    store = JobStore(path)
+    assert store.schedules() == [Schedule(RECLASSIFY, DAY)]
+    assert [run.id for run in store.open_runs()] == ["r3"]
+    assert [run.id for run in store.runs()] == ["r3", "r2"]
+    assert store.run("r1") is None
+    assert list(store.newest()) == ["reclassify:shop"]
+    assert store.ask(Run("r4", RECLASSIFY, "asked", 5.0)).id == "r3"
+    assert "there is no job 'dance'" in caplog.text
+    store.close()
+
+
+def test_a_file_that_can_not_be_opened_now_is_left_where_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.sqlite"
+    store = JobStore(path)
+    store.set_schedule(Schedule(AUDIT, DAY))
+    store.close()
+    in_the_way = tmp_path / "jobs.sqlite-wal"
+    in_the_way.mkdir()
+    with pytest.raises(OSError, match="see to the disk"):
+        JobStore(path)
+    in_the_way.rmdir()
+    store = JobStore(path)
+    assert store.schedules() == [Schedule(AUDIT, DAY)]
+    store.close()
+
+
 def test_a_damaged_file_is_moved_away(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
     path.write_bytes(b"no database" * 1000)
@@ -118,15 +171,15 @@ def test_a_damaged_file_is_moved_away(tmp_path: Path) -> None:
     store.close()
 
 
-def test_the_newest_run_that_ended_is_known_by_job(tmp_path: Path) -> None:
+def test_the_run_that_ended_last_is_known_by_job_whatever_the_clock_says(tmp_path: Path) -> None:
     path = tmp_path / "jobs.sqlite"
     store = JobStore(path)
     sweep = Job("sweep", "shop")
     for number, (job, state, began) in enumerate(
         (
             (AUDIT, "failed", 1.0),
-            (AUDIT, "done", 3.0),
-            (AUDIT, "failed", 2.0),
+            (AUDIT, "failed", 3.0),
+            (AUDIT, "done", 2.0),
             (AUDIT, "running", 4.0),
             (sweep, "done", 5.0),
             (RECLASSIFY, "running", 6.0),
@@ -134,7 +187,7 @@ def test_the_newest_run_that_ended_is_known_by_job(tmp_path: Path) -> None:
     ):
         store.note(Run(f"r{number}", job, state, began, outcome={"at": began}))  # type: ignore[arg-type]
     newest = store.newest()
-    assert {job: run.id for job, run in newest.items()} == {"audit": "r1", "sweep:shop": "r4"}
+    assert {job: run.id for job, run in newest.items()} == {"audit": "r2", "sweep:shop": "r4"}
     store.close()
     store = JobStore(path)
     assert store.newest() == newest

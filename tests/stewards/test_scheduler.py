@@ -235,7 +235,8 @@ def test_paused_and_changed_schedules(place: Place) -> None:
     place.schedules = [replace(NIGHTLY, every=HOUR, offset=0)]
     assert place.after(0) == 0
     assert place.after(HOUR) == 1
-    assert place.lane.due() == {"audit": place.now + HOUR}
+    assert place.after(HOUR - 1) == 0
+    assert place.after(1) == 1
     place.schedules = []
     assert place.after(DAY) == 0
 
@@ -279,6 +280,80 @@ def test_a_run_that_is_waited_for_ends_also_where_it_found_nothing(place: Place)
     assert place.after(60) == 1
     assert place.store.open_runs() == []
     assert place.store.newest()["sweep:shop"].attempt == 2
+
+
+def test_who_asks_while_a_sweep_is_at_work_gets_another_one(place: Place) -> None:
+    def ask(identifier: str) -> Run:
+        return place.store.ask(Run(identifier, SWEEP, "asked", place.now, asked_by="olga"))
+
+    def answer(pulse: Pulse) -> Mapping[str, Any]:
+        if pulse.run == "first":
+            assert ask("second").id == "second"
+            assert ask("third").id == "second"
+        return {"state": "idle"}
+
+    place.answers["sweep:shop"] = answer
+    ask("first")
+    assert place.after(0) == 1
+    assert place.after(1) == 1
+    assert {run.id: run.state for run in place.store.runs()} == {"first": "done", "second": "done"}
+
+
+def test_a_run_that_ended_is_not_run_again_while_that_can_not_be_noted(place: Place) -> None:
+    full = [True]
+
+    def note(run: Run) -> None:
+        if full[0]:
+            raise OSError("no space left on device")
+        place.store.note(run)
+
+    place.attempts = Attempts(Activities({"reclassify": place.activity}), note, lambda: place.now)
+    place.lane = Lane("all", place.source, place.attempts, lambda job: True, place.stopping)
+    place.store.ask(Run("asked", Job("reclassify"), "asked", place.now))
+    assert [place.after(5) for _ in range(3)] == [1, 0, 0]
+    full[0] = False
+    assert place.after(5) == 0
+    assert place.store.newest()["reclassify"].id == "asked"
+    assert place.store.open_runs() == []
+
+
+def test_what_ends_the_process_each_time_is_given_up(place: Place) -> None:
+    place.store.note(Run("deadly", AUDIT, "running", place.now - 60, 5, "embedded"))
+    assert place.after(0) == 0
+    (run,) = place.store.runs()
+    assert (run.state, run.attempt) == ("failed", 5)
+    assert run.error.startswith("the process ended during attempt 5, the last one")
+    assert place.after(0) == 0
+
+
+def test_a_clock_that_is_put_back_delays_no_run_that_was_asked_for(place: Place) -> None:
+    place.answers["reclassify"] = fails(JobFailed("once"))
+    place.store.ask(Run("asked", Job("reclassify"), "asked", place.now))
+    assert place.after(0) == 1
+    place.answers.clear()
+    assert place.after(-400 * DAY) == 1
+    assert place.store.newest()["reclassify"].state == "done"
+
+
+@pytest.mark.parametrize("change", [{"paused": True}, {"every": HOUR, "offset": 0}])
+def test_a_run_that_is_to_be_tried_again_is_so_whatever_becomes_of_its_schedule(
+    place: Place, change: Mapping[str, Any]
+) -> None:
+    def answer(pulse: Pulse) -> Mapping[str, Any]:
+        pulse.beat("half")
+        if pulse.left is None:
+            raise JobFailed("cut off")
+        return {}
+
+    place.schedules = [NIGHTLY]
+    place.answers["audit"] = answer
+    place.after(0)
+    assert place.after(3 * HOUR) == 1
+    place.schedules = [replace(NIGHTLY, **change)]
+    assert place.after(AUDIT.patience.first - 1) == 0
+    assert place.after(AUDIT.patience.first) == 1
+    assert place.ran[-1] == ("audit", 2, "half")
+    assert place.store.newest()["audit"].attempt == 2
 
 
 def test_a_run_that_can_not_be_noted_is_run_all_the_same(

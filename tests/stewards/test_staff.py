@@ -111,11 +111,13 @@ def test_what_is_to_be_read_again_is_read_again(
     assert staff.sweep(project).state == "unchanged"
 
 
-def test_after_the_end_nobody_is_hired(staff: Staff) -> None:
+def test_after_the_end_nobody_is_hired_and_nobody_reads_again(staff: Staff, project: str) -> None:
     staff.gather()
     staff.close()
     staff.gather()
     assert staff.status() == []
+    with pytest.raises(UnknownSteward):
+        staff.read_again(project, 1)
 
 
 def test_no_token_is_shown(project: str) -> None:
