@@ -101,6 +101,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             assembly.reading,
             authenticator,
             CatalogJournal(assembly.journal, assembly.index, assembly.verifier, assembly.ids),
+            lambda: assembly.ledger.governance.restricted,
         )
     )
 
