@@ -233,8 +233,13 @@ class _Graphs:
             }
         )
 
-    def _assets(self, column: str) -> set[str]:
-        return {_text(quad) for quad in self._about(NamedNode(column), _COLUMN_OF)}
+    def _assets(self, part: str) -> set[str]:
+        """The data assets that tell of a column, or of a conflict."""
+        return {
+            _text(quad)
+            for predicate in (_COLUMN_OF, _DISPUTES)
+            for quad in self._about(NamedNode(part), predicate)
+        }
 
     def _about(self, subject: NamedNode, predicate: NamedNode | None = None) -> Iterator[Quad]:
         for quad in self._store.quads_for_pattern(subject, predicate, None, None):
