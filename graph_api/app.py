@@ -97,6 +97,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             assembly.readers.queries,
             authenticator,
             CatalogJournal(assembly.journal, assembly.index, assembly.verifier, assembly.ids),
+            lambda: assembly.ledger.governance.restricted,
         )
     )
 

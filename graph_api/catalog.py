@@ -2,7 +2,8 @@
 
 Invariant: all pages of one reading are of one head, which the cursor names; a page holds nothing
 that the caller could not read by SPARQL at that head. With ``since`` come the entities that changed
-after that head alone, or all of them where that can't be told: ``complete`` says which.
+after that head alone, or all of them where that can't be told: ``complete`` says which. With
+``unrestricted`` it is what everybody in the organisation may read, whoever asks.
 Specification: https://www.w3.org/TR/vocab-dcat-3/, https://www.rfc-editor.org/rfc/rfc8288
 """
 
@@ -12,7 +13,8 @@ import asyncio
 import base64
 import binascii
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.datastructures import Headers
@@ -50,9 +52,11 @@ class _Place:
     at: int | None = None
     since: int | None = None
     after: tuple[str, str] | None = None
+    unrestricted: bool = False
 
     def cursor(self) -> str:
-        text = json.dumps([self.kinds, self.at, self.since, self.after], separators=(",", ":"))
+        members = [self.kinds, self.at, self.since, self.after, self.unrestricted]
+        text = json.dumps(members, separators=(",", ":"))
         return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
 
     @staticmethod
@@ -60,7 +64,7 @@ class _Place:
         """Reads a cursor. Raises :class:`graph_api.problems.Problem`."""
         try:
             text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
-            kinds, at, since, (kind, iri) = json.loads(text)
+            kinds, at, since, (kind, iri), unrestricted = json.loads(text)
             if not set(kinds) <= set(KINDS) or kind not in kinds or not isinstance(iri, str):
                 raise ValueError("it names no kind of this catalog")
             if not _is_head(at) or not (since is None or _is_head(since)):
@@ -69,17 +73,30 @@ class _Place:
             raise bad_parameter(
                 "cursor", "it was not made here; take it from 'next', or begin without one"
             ) from error
-        return _Place(tuple(kinds), at, since, (kind, iri))
+        return _Place(tuple(kinds), at, since, (kind, iri), bool(unrestricted))
+
+
+@dataclass(frozen=True, slots=True)
+class _Anybody:
+    """A caller who reads no restricted graph, whatever they may read."""
+
+    principal: str
+    hidden_graphs: frozenset[str]
 
 
 class CatalogEndpoint(Endpoint):
-    """Pages of the catalog as JSON or as RDF."""
+    """Pages of the catalog as JSON or as RDF; ``restricted`` gives the graphs that are."""
 
     def __init__(
-        self, service: QueryService, authenticator: Authenticates, journal: CatalogJournal
+        self,
+        service: QueryService,
+        authenticator: Authenticates,
+        journal: CatalogJournal,
+        restricted: Callable[[], frozenset[str]],
     ) -> None:
         super().__init__(service, authenticator)
         self._journal = journal
+        self._restricted = restricted
 
     async def handle(
         self, scope: Scope, receive: Receive, send: Send, headers: Headers, caller: Reader
@@ -91,8 +108,10 @@ class CatalogEndpoint(Endpoint):
         limit = USUAL_LIMIT if limit is None else limit
         if not 1 <= limit <= MOST_LIMIT:
             raise bad_parameter("limit", f"a page has 1 to {MOST_LIMIT} entities")
+        if place.unrestricted:
+            caller = _Anybody(caller.principal, caller.hidden_graphs | self._restricted())
         if place.at is None and place.since is not None:
-            place = _Place(place.kinds, await self._head(caller, receive), place.since)
+            place = replace(place, at=await self._head(caller, receive))
         only = gone = None
         if place.since is not None and place.at is not None:
             touched = await asyncio.to_thread(
@@ -132,7 +151,7 @@ class CatalogEndpoint(Endpoint):
         following = None
         if page["next"] is not None:
             kind, iri = page["next"]
-            cursor = _Place(place.kinds, answer.head, place.since, (kind, iri)).cursor()
+            cursor = replace(place, at=answer.head, after=(kind, iri)).cursor()
             following = f"{PATH}?limit={limit}&cursor={cursor}"
         links = {} if following is None else {"Link": f'<{following}>; rel="next"'}
         if media_type != "application/json":
@@ -154,8 +173,10 @@ def _place(parameters: list[tuple[str, str]], media_type: str) -> _Place:
     offered = tuple(KINDS) if media_type == "application/json" else catalog_dcat.KINDS
     cursor = single(parameters, "cursor")
     if cursor is not None:
-        if any(name in ("kind", "since", "at") for name, _ in parameters):
-            raise bad_parameter("cursor", "it stands for kind, since and at, which go without it")
+        if any(name in ("kind", "since", "at", "unrestricted") for name, _ in parameters):
+            raise bad_parameter(
+                "cursor", "it stands for kind, since, at and unrestricted, which go without it"
+            )
         place = _Place.of(cursor)
         if not set(place.kinds) <= set(offered):
             raise bad_parameter("cursor", "it is of pages in another format")
@@ -165,7 +186,10 @@ def _place(parameters: list[tuple[str, str]], media_type: str) -> _Place:
         if kind not in offered:
             raise bad_parameter("kind", f"{kind[:40]!r} is none of {', '.join(offered)}")
     since, at = head_parameter(parameters, "since"), head_parameter(parameters, "at")
-    return _Place(kinds or offered, at, since)
+    unrestricted = single(parameters, "unrestricted")
+    if unrestricted not in (None, "true", "false"):
+        raise bad_parameter("unrestricted", f"{unrestricted[:40]!r} is neither true nor false")
+    return _Place(kinds or offered, at, since, unrestricted=unrestricted == "true")
 
 
 def _wanted(
@@ -189,7 +213,10 @@ def _is_head(value: object) -> bool:
 
 
 def build_routes(
-    service: QueryService, authenticator: Authenticates, journal: CatalogJournal
+    service: QueryService,
+    authenticator: Authenticates,
+    journal: CatalogJournal,
+    restricted: Callable[[], frozenset[str]],
 ) -> list[BaseRoute]:
-    """The route of the catalog."""
-    return [Route(PATH, CatalogEndpoint(service, authenticator, journal))]
+    """The route of the catalog; ``restricted`` gives the graphs that are."""
+    return [Route(PATH, CatalogEndpoint(service, authenticator, journal, restricted))]

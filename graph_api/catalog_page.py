@@ -2,7 +2,8 @@
 
 Invariant: a page is a pure function of the snapshot, of what the caller may read and of where the
 page begins. Entities come kind by kind and within a kind by IRI, so a page goes on exactly where
-the one before it ended. What a restricted graph states is seen by those alone who may read it.
+the one before it ended. What a restricted graph states is seen by those alone who may read it, and
+so are its project and who is steward of that alone.
 Source: https://www.w3.org/TR/vocab-dcat-3/
 """
 
@@ -51,9 +52,11 @@ _ELSEWHERE = {
     "term": "ontology",
     "shape": "shapes",
 }
+_OF_PROJECTS = frozenset({"project", "principal"})
 _KIND_OF = {name: kind for kind, names in KINDS.items() if kind not in _ELSEWHERE for name in names}
 _TYPE, _LABEL = NamedNode(Rdf.type), NamedNode(Rdfs.label)
 _DISPUTES = NamedNode(Fo.disputes)
+_LINEAGE_GRAPH, _STEWARD_OF = NamedNode(Fo.lineageGraph), NamedNode(Fo.stewardOf)
 _COLUMN_OF, _DERIVED = NamedNode(Fo.columnOf), NamedNode(Fo.derivedFromColumn)
 _HOLDERS = (NamedNode(Fo.offers), NamedNode(Fo.performs))
 MOST_COLUMNS = 2000
@@ -111,6 +114,11 @@ class _Graphs:
             if graph.startswith(self._lineage)
         }
         self._lineage_graphs = [NamedNode(graph) for graph in self._projects]
+        self._hidden_projects = {
+            quad.subject
+            for graph in task.hidden
+            for quad in store.quads_for_pattern(None, _LINEAGE_GRAPH, NamedNode(graph), None)
+        }
 
     def listed(self, kind: str) -> Iterator[str]:
         """The IRIs of a kind; one may come more than once."""
@@ -120,6 +128,8 @@ class _Graphs:
                     subject = quad.subject
                     # What was a blank node has no name that a catalog could know it by.
                     if isinstance(subject, NamedNode) and not self._nameless(subject):
+                        if self._hidden_projects and kind in _OF_PROJECTS and self._hides(subject):
+                            continue
                         yield subject.value
 
     def entities(self, changed: Iterable[str]) -> set[tuple[str, str]]:
@@ -223,8 +233,13 @@ class _Graphs:
             }
         )
 
-    def _assets(self, column: str) -> set[str]:
-        return {_text(quad) for quad in self._about(NamedNode(column), _COLUMN_OF)}
+    def _assets(self, part: str) -> set[str]:
+        """The data assets that tell of a column, or of a conflict."""
+        return {
+            _text(quad)
+            for predicate in (_COLUMN_OF, _DISPUTES)
+            for quad in self._about(NamedNode(part), predicate)
+        }
 
     def _about(self, subject: NamedNode, predicate: NamedNode | None = None) -> Iterator[Quad]:
         for quad in self._store.quads_for_pattern(subject, predicate, None, None):
@@ -234,6 +249,12 @@ class _Graphs:
 
     def _nameless(self, subject: NamedNode) -> bool:
         return subject.value.startswith(self._skolem)
+
+    def _hides(self, subject: NamedNode) -> bool:
+        """Whether it is a project that isn't seen, or a steward of such alone."""
+        own = self._store.quads_for_pattern(subject, _STEWARD_OF, None, None)
+        projects = {quad.object for quad in own} or {subject}
+        return projects <= self._hidden_projects
 
     def _of(self, kind: str) -> list[NamedNode]:
         name = _ELSEWHERE.get(kind)

@@ -49,8 +49,19 @@ Env = Annotated[
 PlatformInstance = Annotated[
     str | None, typer.Option("--platform-instance", help="Of catalog-push: as DataHub names it.")
 ]
+PublicUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--public-url", help="Of catalog-push: where people reach the platform, for links."
+    ),
+]
 Again = Annotated[
-    bool, typer.Option("--again", help="Of catalog-push: send what was refused once more.")
+    bool | None,
+    typer.Option("--again/--no-again", help="Of catalog-push: send what was refused once more."),
+]
+Whole = Annotated[
+    bool | None,
+    typer.Option("--whole/--no-whole", help="Of catalog-push: send everything once more."),
 ]
 
 
@@ -69,7 +80,12 @@ def job_id(job: dict[str, Any]) -> str:
 
 def arguments(kind: str, **given: str | bool | None) -> dict[str, Any]:
     """A job's arguments, of the options that were given."""
-    found: dict[str, Any] = {name: value for name, value in given.items() if value}
+    found: dict[str, Any] = {
+        # That something isn't wanted any more is said, too.
+        name: value
+        for name, value in given.items()
+        if value or value is False
+    }
     since = found.get("since", "")
     if kind == "reclassify" and since.isascii() and since.isdigit():
         found["since"] = int(since)

@@ -19,7 +19,9 @@ COLUMNS = (
     *(column("id"), column("job"), column("state"), column("attempt"), column("executor")),
     *(column("began"), column("ended"), column("error")),
 )
-LETTER_COLUMNS = (column("urn"), column("status"), column("attempts"), column("error"))
+LETTER_COLUMNS = (
+    *(column("urn"), column("target"), column("status"), column("attempts"), column("error")),
+)
 PAUSE = 0.5
 """Seconds between two looks at a run that is waited for."""
 UNTOUCHED = 10.0
@@ -91,7 +93,9 @@ def run(
     server: options.Server = None,
     env: options.Env = None,
     platform_instance: options.PlatformInstance = None,
-    again: options.Again = False,
+    public_url: options.PublicUrl = None,
+    again: options.Again = None,
+    whole: options.Whole = None,
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -115,7 +119,9 @@ def run(
         server=server,
         env=env,
         platform_instance=platform_instance,
+        public_url=public_url,
         again=again,
+        whole=whole,
     )
     with connect(context, data) as client:
         job = options.job_id(document)

@@ -78,7 +78,9 @@ def set_schedule(
     server: options.Server = None,
     env: options.Env = None,
     platform_instance: options.PlatformInstance = None,
-    again: options.Again = False,
+    public_url: options.PublicUrl = None,
+    again: options.Again = None,
+    whole: options.Whole = None,
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -103,7 +105,9 @@ def set_schedule(
         server=server,
         env=env,
         platform_instance=platform_instance,
+        public_url=public_url,
         again=again,
+        whole=whole,
     )
     with connect(context, data) as client:
         job = options.job_id(document)

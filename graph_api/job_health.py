@@ -44,16 +44,24 @@ class JobHealth:
 
     def dead_letters(self) -> dict[str, int]:
         """By the id of the catalog push, how many entities DataHub refused for good."""
-        jobs = {s.job.id for s in self._jobs.schedules() if s.job.kind == CATALOG_PUSH}
-        jobs |= {
-            job for job, run in self._jobs.store.newest().items() if run.job.kind == CATALOG_PUSH
-        }
+        pushes = {job: run.job for job, run in self._jobs.store.newest().items()}
+        pushes |= {schedule.job.id: schedule.job for schedule in self._jobs.schedules()}
         found = {}
-        for job in sorted(jobs):
-            dead = self._jobs.store.document(job).value.get("dead")
-            if isinstance(dead, list) and dead:
-                found[job] = len(dead)
+        for name, job in sorted(pushes.items()):
+            if job.kind == CATALOG_PUSH:
+                count = self._dead(name, job.arguments["server"].rstrip("/"))
+                if count:
+                    found[name] = count
         return found
+
+    def _dead(self, job: str, server: str) -> int:
+        """How many that DataHub refused, and not another one that the job was for earlier."""
+        dead = self._jobs.store.document(job).value.get("dead")
+        return (
+            sum(isinstance(item, dict) and item.get("target") == server for item in dead)
+            if isinstance(dead, list)
+            else 0
+        )
 
     def warnings(self) -> list[str]:
         """What a person should look at, in sentences; each names the project that it is about, or

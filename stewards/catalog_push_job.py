@@ -2,7 +2,8 @@
 
 Invariant: what a push remembers is kept by the platform, as what the job remembers, so that another
 attempt goes on where this one ended, in another process too. The token of DataHub is looked up
-where the job is executed, and is sent to the named server alone.
+where the job is executed, and is sent to the named server alone. DataHub is told what everybody in
+the organisation may read, never what a restricted project says.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from stewards.heartbeat import while_alive
 from stewards.jobs import Job
 from stewards.platform_client import PlatformClient
 
-_OPTIONS = ("env", "platform_instance")
+_OPTIONS = ("env", "platform_instance", "public_url")
 
 
 class CatalogPush:
-    """Pushes what the operator of ``token`` may read of the platform at ``url``. ``secret(name)``
-    is the value of a variable, ``None`` where it isn't set."""
+    """Pushes the catalog of the platform at ``url``, which ``token`` reads. ``secret(name)`` is the
+    value of a variable, ``None`` where it isn't set."""
 
     def __init__(
         self,
@@ -48,10 +49,12 @@ class CatalogPush:
 
     def _push(self, job: Job, pulse: Pulse) -> Pushed:
         target = Target(job.arguments["server"], self._datahub_token(job))
-        options = {name: job.arguments[name] for name in _OPTIONS if name in job.arguments}
-        if job.project is not None:
-            options["projects"] = {"allow": [f"^{job.project}$"]}
         remembered = _Remembered(self._platform, job.id)
+        options = {name: job.arguments[name] for name in _OPTIONS if name in job.arguments}
+        options["restricted"] = False
+        if job.project is not None:
+            self._must_be_open(job.project)
+            options["projects"] = {"allow": [f"^{job.project}$"]}
         return push(
             Source(self._url, self._token, options),
             target,
@@ -59,7 +62,16 @@ class CatalogPush:
             save=remembered.save,
             life=Life(stopping=pulse.stopping, sleep=self._sleep),
             again=bool(job.arguments.get("again")),
+            whole=bool(job.arguments.get("whole")),
         )
+
+    def _must_be_open(self, project: str) -> None:
+        """Raises :class:`JobRefused` for a restricted project."""
+        if project in self._platform.restricted_projects():
+            raise JobRefused(
+                f"the project {project} is restricted, and DataHub is told of none that is: remove"
+                f" the schedule, if there is one ('fractalops schedules list')"
+            )
 
     def _datahub_token(self, job: Job) -> str | None:
         name = job.arguments.get("token_env")
@@ -85,7 +97,8 @@ class _Remembered:
     def load(self) -> Mapping[str, Any] | None:
         found = self._platform.document(self._job)
         self._version = found.version
-        return found.value if found.version else None
+        # One that was emptied by hand is none.
+        return found.value or None
 
     def save(self, document: Mapping[str, Any]) -> None:
         self._version = self._platform.keep_document(self._job, document, after=self._version)

@@ -260,8 +260,8 @@ class Push:
             self._state.reading = None
             raise PushNeedsPerson(
                 f"{len(lost)} of {len(told)} entities that DataHub was told of are not in the"
-                " catalog any more: see that the token may still read what it read, and push"
-                " everything (whole) if they are gone indeed"
+                " catalog any more: see that the token may still read what it read, and that the"
+                " projects are the right ones; if they are gone indeed, push everything (--whole)"
             )
         for iri in lost:
             self._state.forget(iri)
@@ -328,6 +328,7 @@ class Push:
             page_size=min(self._config.page_size, PAGE),
             # Nobody hears that the push lives meanwhile; the next push goes on from there.
             timeout=min(self._config.timeout, LONGEST_PAGE),
+            restricted=self._config.restricted,
             retries=1,
         )
 

@@ -98,6 +98,16 @@ class PlatformClient:
         except (KeyError, TypeError) as error:
             raise unexpected(answer, f"no base and log_key ({error!r})") from error
 
+    def restricted_projects(self) -> frozenset[str]:
+        """The slugs of the projects that not everybody may read."""
+        answer = self._exchange.send("GET", "/status")
+        try:
+            return frozenset(
+                str(item["slug"]) for item in object_in(answer)["projects"] if item["restricted"]
+            )
+        except (KeyError, TypeError) as error:
+            raise unexpected(answer, f"no projects ({error!r})") from error
+
     def wanted(self, after: str | None, wait: float) -> WantedJobs:
         """What is wanted, once something changed after the token, or in ``wait`` seconds."""
         parameters = {"wait": f"{wait:g}"} | ({"after": after} if after else {})

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import bench_push
 from bench_context import PART, Context, say
 from bench_figures import Baseline, Figure
 from bench_server import Server
@@ -54,6 +55,8 @@ def measure(context: Context) -> list[Figure]:
             ours_done.append(_run(folder, source))
             theirs_done.append(_run(folder, theirs))
             idle.append(_run(folder, source)["seconds"])
+        url, rounds = f"http://127.0.0.1:{server.port}", context.sizes.rounds
+        pushes = bench_push.measure(url, server.token, metadata, folder, entities, rounds)
     records = ours_done[-1]["records"]
     return [
         Figure(
@@ -88,6 +91,7 @@ def measure(context: Context) -> list[Figure]:
             (Baseline("the first run", tuple(done["seconds"] for done in ours_done)),),
             aim="aim: seconds",
         ),
+        *pushes,
     ]
 
 

@@ -43,6 +43,8 @@ FIGURES = {
     "datahub ingest",
     "datahub ingest, memory",
     "datahub ingest with nothing new",
+    "push to DataHub",
+    "push to DataHub with nothing new",
     "bundles verified, one core",
     "audit",
     "rebuild of graph and index at start",

@@ -747,7 +747,9 @@ def test_what_datahub_refused_for_good_is_told_of(desk: Desk) -> None:
     push = {"kind": "catalog-push", "label": "lake", "arguments": {"server": "http://gms:8080"}}
     desk.ok("PUT", "/schedules", {**push, "every": HOUR})
     path = "/jobs/documents/catalog-push::lake"
-    for version, dead in enumerate(([], "nonsense", [{"urn": "urn:li:dataset:x", "status": 422}])):
+    refused = {"urn": "urn:li:dataset:x", "target": "http://gms:8080", "status": 422}
+    earlier = {**refused, "target": "http://other:8080"}
+    for version, dead in enumerate(([], "nonsense", [earlier, "nonsense", refused])):
         desk.ok("PUT", path, {"after": version, "value": {"dead": dead}})
     assert desk.health.dead_letters() == {"catalog-push::lake": 1}
     (warning,) = desk.health.warnings()

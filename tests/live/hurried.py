@@ -18,6 +18,7 @@ from typing import Any
 
 from graph_api import cli
 from stewards import graph, jobs
+from stewards.datahub_push import Life
 from stewards.jobs import Patience
 from stewards.sweep import Sweep
 
@@ -35,6 +36,13 @@ def hurry() -> None:
             for name, kind in jobs.KINDS.items()
         }
     )
+
+    usual = Life.rest
+
+    def rest(self: Life, seconds: float, details: Mapping[str, Any]) -> None:
+        usual(self, seconds / 100, details)
+
+    Life.rest = rest  # type: ignore[method-assign]
 
 
 def kill_at(step: str, mark: Path) -> None:

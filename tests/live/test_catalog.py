@@ -93,6 +93,15 @@ def test_a_restricted_project_is_in_nobody_else_s_catalog(platform: Platform) ->
         assert iri in {item["id"] for item in seen}
         hidden = get(platform, "/catalog", "analyst", limit=5000, **parameters)
         assert "catalog-secret" not in str(hidden)
+        # Who may read it can ask for what everybody may read, too.
+        asked = get(platform, "/catalog", limit=5000, unrestricted="true", **parameters)
+        assert asked["items"] == hidden["items"]
+    assert "catalog-vault" not in str(get(platform, "/catalog", "analyst", limit=5000))
+    # The pages that follow are of what the first one was.
+    first = get(platform, "/catalog", limit=7, unrestricted="true")
+    read = [item for page in pages(platform, first) for item in page["items"]]
+    assert len(read) > 7
+    assert "catalog-vault" not in str(read)
     with platform.client("analyst") as client:
         turtle = client.get("/catalog", headers={"Accept": "text/turtle"}).text
     assert "catalog-secret" not in turtle

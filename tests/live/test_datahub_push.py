@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyoxigraph import RdfFormat, parse
 
+from ontology.vocab import FO, Rdfs
 from stewards.datahub_push import Life, Pushed, Source, Target, push
 from stewards.datahub_state import DeadLetter, PushState
 from stewards.errors import PushLater, PushNeedsPerson
@@ -166,6 +167,48 @@ def test_what_changed_is_told_and_what_is_gone_is_removed(pusher: Pusher, server
     retracted(server, "changed")
     pusher.push()
     assert gms.removed(urn) is True
+
+
+def test_where_sources_disagree_the_dataset_says_so_until_they_agree(
+    pusher: Pusher, server: Server
+) -> None:
+    ids, orders = server.ids, ORDERS.iri(server.ids, "shop")
+    conflict = ids.conflict("shop", "access", orders, "a", "b")
+    label = "access: load (openlineage.event): writes; cart (otel.span): reads"
+    claims = {
+        ids.source_claim(conflict, source, says): f'fo:claims "{says}" ; fo:source "{source}"'
+        for source, says in (("openlineage.event", "writes"), ("otel.span", "reads"))
+    }
+    said = f"""
+PREFIX fo: <{FO}>
+<{conflict}> a fo:Conflict ; <{Rdfs.label}> "{label}" ; fo:conflictKind "access" ;
+  fo:disputes <{orders}> ; fo:inProject <{ids.project("shop")}> ;
+  fo:hasClaim {" , ".join(f"<{claim}>" for claim in claims)} .
+""" + "".join(f"<{claim}> a fo:SourceClaim ; {says} .\n" for claim, says in claims.items())
+
+    def told() -> dict[str, str]:
+        pusher.push()
+        properties = pusher.gms.aspects[URNS[ORDERS], "datasetProperties"]["customProperties"]
+        return dict(properties)
+
+    assert "conflicts" not in told()
+    made = server.propose("shop", said)
+    assert made["state"] == "applied", made
+    assert told()["conflicts"] == label
+    once, now = (
+        f'<{conflict}> <{Rdfs.label}> "{text}" <{ids.lineage_graph("shop")}> .\n'
+        for text in (label, f"{label} (two of them)")
+    )
+    worded = {"project": "shop", "rationale": "more of it", "removals": once, "additions": now}
+    assert server.post("/proposals", worded)["state"] == "applied"
+    assert told()["conflicts"] == f"{label} (two of them)"
+    said = said.replace(label, f"{label} (two of them)")
+    lines = "".join(
+        f"{quad.triple} <{ids.lineage_graph('shop')}> .\n" for quad in parse(said, RdfFormat.TURTLE)
+    )
+    agreed = {"project": "shop", "rationale": "they agree", "removals": lines}
+    assert server.post("/proposals", agreed)["state"] == "applied"
+    assert "conflicts" not in told()
 
 
 def test_what_everybody_refers_to_changes_and_only_that_is_told(

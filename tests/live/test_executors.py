@@ -138,7 +138,10 @@ def platform(
         port = picked.getsockname()[1]
     with serving_in(folder) as serve:
         # The same port when it is started again: who has found it once knows it.
-        options = ("--port", str(port), "--time-lock", "0", "--steward-seconds", "0.5")
+        options = (
+            *("--port", str(port), "--time-lock", "0", "--steward-seconds", "0.5"),
+            *("--mirror", str(folder / "mirror")),
+        )
         server = serve(folder / "data", *options, settings=settings)
         server.prefix = HURRIED
         found = Platform(server.start(), folder, temporal)
@@ -182,6 +185,15 @@ def test_a_run_that_is_asked_for_is_executed(platform: Platform, command: RunCom
     assert run["state"] == "done"
     assert run["outcome"]["ok"]
     assert run["executor"] == platform.name
+
+
+def test_the_platform_is_kept_in_order(platform: Platform, command: RunCommand) -> None:
+    for kind in ("retention", "mirror", "reclassify"):
+        ended = command("jobs", "run", kind, "--wait", "--data", platform.server.data)
+        assert ended.code == 0, ended.text
+        (run, *_) = platform.server.get("/jobs/runs", job=kind)["items"]
+        assert (run["state"], run["executor"]) == ("done", platform.name)
+        assert run["outcome"]
 
 
 def test_a_backfill_takes_in_what_posthog_holds(platform: Platform) -> None:

@@ -45,12 +45,21 @@ class Page:
 
 
 class Catalog:
-    """A client of ``GET /catalog``; use it as a context manager."""
+    """A client of ``GET /catalog``; use it as a context manager. Without ``restricted`` it reads
+    what everybody may read, whatever the token may."""
 
     def __init__(
-        self, server: str, token: str, *, page_size: int, timeout: float, retries: int = RETRIES
+        self,
+        server: str,
+        token: str,
+        *,
+        page_size: int,
+        timeout: float,
+        restricted: bool = True,
+        retries: int = RETRIES,
     ) -> None:
         self._server = server
+        self._restricted = restricted
         self._page_size = page_size
         self._timeout = timeout
         self._session = requests.Session()
@@ -83,6 +92,8 @@ class Catalog:
             parameters["since"] = since
         if at is not None:
             parameters["at"] = at
+        if not self._restricted:
+            parameters["unrestricted"] = "true"
         return self._get("/catalog", parameters)
 
     def pages(self, first: Page) -> Iterator[Page]:

@@ -59,6 +59,10 @@ class FractalOpsConfig(
     projects: AllowDenyPattern = Field(
         default_factory=AllowDenyPattern.allow_all, description="Projects by slug."
     )
+    restricted: bool = Field(
+        default=True,
+        description="Whether restricted projects come along, where the token may read them.",
+    )
     stores: list[StoreMapping] = Field(
         default_factory=list, description="The first one that fits a data store holds for it."
     )

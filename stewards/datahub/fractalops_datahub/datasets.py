@@ -83,7 +83,7 @@ class Datasets:
             asset.urn,
             DatasetPropertiesClass(
                 name=item["label"] or None,
-                customProperties=self._common.properties(item),
+                customProperties={**self._common.properties(item), **_conflicts(item)},
                 externalUrl=self._common.link(item),
             ),
         )
@@ -183,3 +183,10 @@ class Datasets:
                     result=result,
                 ),
             )
+
+
+def _conflicts(item: Item) -> dict[str, str]:
+    """On what sources disagree. It is a property, which goes with the next telling once they agree;
+    an incident would stay."""
+    labels = [conflict["label"] or conflict["id"] for conflict in item.get("conflicts", ())]
+    return {"conflicts": "\n".join(labels)} if labels else {}

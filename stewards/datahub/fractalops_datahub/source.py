@@ -145,4 +145,5 @@ def _catalog(config: FractalOpsConfig) -> Catalog:
         config.token.get_secret_value(),
         page_size=config.page_size,
         timeout=config.timeout,
+        restricted=config.restricted,
     )

@@ -88,8 +88,11 @@ class Speaker:
 
 def recipe(config: FractalOpsConfig) -> str:
     """What tells one recipe from another, as far as what is emitted goes."""
-    text = config.model_dump_json(exclude={"token", "stateful_ingestion", "page_size", "timeout"})
-    return hashlib.sha256(text.encode()).hexdigest()
+    unsaid = {"token", "stateful_ingestion", "page_size", "timeout"}
+    if config.public_url is not None:
+        # Of the address, links alone tell, and then they have another one.
+        unsaid.add("server")
+    return hashlib.sha256(config.model_dump_json(exclude=unsaid).encode()).hexdigest()
 
 
 def _stewards(few: Iterable[Item]) -> dict[str, list[str]]:

@@ -22,9 +22,11 @@ def packed(document: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
 
 
-@given(HEADS, st.none() | HEADS, st.sampled_from(list(KINDS)), st.text(max_size=40))
-def test_a_cursor_says_what_was_put_into_it(at: int, since: int, kind: str, iri: str) -> None:
-    place = _Place((kind,), at, since, (kind, iri))
+@given(HEADS, st.none() | HEADS, st.sampled_from(list(KINDS)), st.text(max_size=40), st.booleans())
+def test_a_cursor_says_what_was_put_into_it(
+    at: int, since: int, kind: str, iri: str, unrestricted: bool
+) -> None:
+    place = _Place((kind,), at, since, (kind, iri), unrestricted)
     assert _Place.of(place.cursor()) == place
 
 
@@ -36,18 +38,19 @@ def test_a_cursor_says_what_was_put_into_it(at: int, since: int, kind: str, iri:
         "a",
         "AAAA",
         packed([]),
-        packed(["dataset", 1, None, ["dataset", "x"]]),
-        packed([["dataset"], 1, None, ["topic", "x"]]),
-        packed([["secret"], 1, None, ["secret", "x"]]),
-        packed([["dataset"], "1", None, ["dataset", "x"]]),
-        packed([["dataset"], True, None, ["dataset", "x"]]),
-        packed([["dataset"], 1, -1, ["dataset", "x"]]),
-        packed([["dataset"], 1, None, ["dataset", 7]]),
-        packed([["dataset"], 1, None, None]),
+        packed(["dataset", 1, None, ["dataset", "x"], False]),
+        packed([["dataset"], 1, None, ["dataset", "x"]]),
+        packed([["dataset"], 1, None, ["topic", "x"], False]),
+        packed([["secret"], 1, None, ["secret", "x"], False]),
+        packed([["dataset"], "1", None, ["dataset", "x"], False]),
+        packed([["dataset"], True, None, ["dataset", "x"], False]),
+        packed([["dataset"], 1, -1, ["dataset", "x"], False]),
+        packed([["dataset"], 1, None, ["dataset", 7], False]),
+        packed([["dataset"], 1, None, None, False]),
         packed({"dataset": 1}),
         base64.urlsafe_b64encode(b"[" * 50_000).decode(),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_a_cursor_of_somebody_else_s_making_is_refused(cursor: str) -> None:
     with pytest.raises(Problem) as refused:
@@ -69,6 +72,7 @@ def test_any_text_is_a_cursor_or_is_refused(text: str) -> None:
         ([("since", "x")], JSON),
         ([("since", "-1")], JSON),
         ([("at", "1"), ("at", "2")], JSON),
+        ([("unrestricted", "perhaps")], JSON),
         ([("cursor", _Place(("term",), 1, None, ("term", "x")).cursor())], TURTLE),
         ([("cursor", _Place(("term",), 1, None, ("term", "x")).cursor()), ("at", "2")], JSON),
     ],

@@ -172,6 +172,12 @@ def test_a_run_is_asked_for(fake: Any, data: Path, run: Run) -> None:
     assert "fractalops jobs show r1" in shown.err
     run("jobs", "run", "catalog-push::lake", "--again", "--data", data)
     assert fake.last.json["arguments"] == {"server": "http://gms:8080", "again": True}
+    given = ("--whole", "--no-again", "--public-url", "https://graph.example")
+    run("jobs", "run", "catalog-push::lake", *given, "--data", data)
+    assert fake.last.json["arguments"] == {
+        **{"server": "http://gms:8080", "public_url": "https://graph.example"},
+        **{"again": False, "whole": True},
+    }
     run("jobs", "again", "r1", "--data", data)
     assert fake.last.json == AUDIT
 
@@ -209,7 +215,10 @@ def test_a_run_that_failed_fails_the_command(fake: Any, data: Path, run: Run) ->
 
 def test_what_datahub_refused_is_listed(fake: Any, data: Path, run: Run) -> None:
     path = "GET /jobs/documents/catalog-push%3A%3Alake"
-    dead = {"urn": "urn:li:dataset:x", "status": 422, "error": "no such", "head": 4, "attempts": 3}
+    dead = {
+        **{"urn": "urn:li:dataset:x", "target": "http://gms:8080", "status": 422},
+        **{"error": "no such", "head": 4, "attempts": 3},
+    }
     nothing: tuple[dict[str, Any], ...] = ({}, {"dead": "nonsense"}, {"dead": []})
     for value in nothing:
         fake.says(path, {"version": 1, "value": value})
@@ -218,7 +227,8 @@ def test_what_datahub_refused_is_listed(fake: Any, data: Path, run: Run) -> None
         assert "DataHub refused nothing" in shown.err
     fake.says(path, {"version": 1, "value": {"dead": [dead, "nonsense"]}})
     shown = run("jobs", "letters", "catalog-push::lake", "--data", data)
-    assert shown.out.splitlines()[1].split() == ["urn:li:dataset:x", "422", "3", "no", "such"]
+    row = ["urn:li:dataset:x", "http://gms:8080", "422", "3", "no", "such"]
+    assert shown.out.splitlines()[1].split() == row
 
 
 @pytest.mark.parametrize(
