@@ -2,8 +2,9 @@
 
 Invariant: no error ends a lane, and none passes silently: a job that fails waits longer each time,
 as its patience says, while the others go on. A run that a killed process left is gone on with at
-the next start, as its next attempt; a moment that passed while nothing ran is made up for once. The
-wall clock may jump: nothing waits longer than its interval for that.
+the next start, as its next attempt, if it has one; of a job that ran before, a moment that passed
+while nothing ran is made up for once. The wall clock may jump: nothing waits longer than its
+interval for that.
 
 There are two lanes, a thread each: sweeps, which are short and many, and the rest, of which an
 audit may take an hour. The jobs of a lane run one after the other.
