@@ -70,7 +70,7 @@ class Performer:
         except JobInvalid as error:
             raise _failure(error, times, final=True) from None
         try:
-            if job.kind != SWEEP:
+            if job.kind != SWEEP or attempt.order.run:
                 self._try_to_note(attempt, job, "running", times)
             outcome = dict(self._run(job, _pulse(attempt.run)))
         except (JobRefused, JobInvalid) as error:
