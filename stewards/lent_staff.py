@@ -69,12 +69,8 @@ class LentStaff:
     def _borrow(self, project: str) -> None:
         """Hire the steward of a project that was swept before it was heard of here: another worker
         may have been told first. Raises :class:`UnknownSteward` where there is none."""
-        try:
-            self._token(project)
-        except GateRefused as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            raise UnknownSteward(f"project {project} has no steward (any more)") from error
+        if self._token(project) is None:
+            raise UnknownSteward(f"project {project} has no steward (any more)")
         with self._lock:
             self._projects |= {project}
         self._staff.gather()
@@ -82,15 +78,22 @@ class LentStaff:
     def _assignments(self) -> list[Assignment]:
         with self._lock:
             projects = sorted(self._projects)
+        found = ((project, self._token(project)) for project in projects)
         return [
-            Assignment(steward_slug(project), project, self._token(project)) for project in projects
+            Assignment(steward_slug(project), project, token) for project, token in found if token
         ]
 
-    def _token(self, project: str) -> str:
+    def _token(self, project: str) -> str | None:
+        """The token of the project's steward; ``None`` where the platform knows of none."""
         with self._lock:
             token = self._tokens.get(project)
         if token is None:
-            token = self._platform.steward_token(steward_slug(project))
+            try:
+                token = self._platform.steward_token(steward_slug(project))
+            except GateRefused as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return None
             with self._lock:
                 self._tokens[project] = token
         return token
