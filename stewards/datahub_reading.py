@@ -2,7 +2,8 @@
 
 Invariant: a reading is remembered before anything of it is sent, an entity once all of it was
 taken or refused, and the head once everything else is done. An entity that is what it was is
-not sent again. A URN is removed only where no entity of the graph stands behind it.
+not sent again. A URN is removed only where no entity of the graph stands behind it. Lineage that
+was told and is gone is told to be gone.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from fractalops_datahub.names import NAMESPACE
 from fractalops_datahub.speaker import LARGE, SMALL, Speaker, recipe
 from stewards.datahub_delivery import Delivery, Parcel, Refusal
 from stewards.datahub_push import Life, Pushed, Source, Stopped, Target
-from stewards.datahub_session import Session, raw
+from stewards.datahub_session import Session, no_lineage, raw
 from stewards.datahub_state import (
     MOST_DEAD,
     DeadLetter,
@@ -44,16 +45,19 @@ PAGE, LONGEST_PAGE = 500, 45.0
 """Entities of a page, and the seconds that it may take."""
 
 _PASSING = frozenset({408, 429})
+_LINEAGE = frozenset({"upstreamLineage", "dataJobInputOutput"})
 
 
 @dataclass(frozen=True, slots=True)
 class _Sending:
-    """An entity that is on its way: the URNs that it speaks of, and those that are its own."""
+    """An entity that is on its way: the URNs that it speaks of, those that are its own, and whether
+    it says lineage of these."""
 
     iri: str
     digest: str
     said: frozenset[str]
     own: frozenset[str]
+    lineage: bool
 
 
 class Push:
@@ -226,8 +230,11 @@ class Push:
             proposals.setdefault(unit.get_urn(), []).append(raw(unit))
             if unit.is_primary_source:
                 own.add(unit.get_urn())
+        lineage = any(it.aspectName in _LINEAGE for urn in own for it in proposals[urn])
         removable = []
         for urn in sorted(own):
+            if told is not None and told.lineage and not lineage:
+                proposals[urn] += no_lineage(urn)
             status = self._session.status(urn, removed=False)
             proposals[urn] += status
             removable += [urn] if status else []
@@ -236,7 +243,9 @@ class Push:
             self._flush()
         for urn, of_one in proposals.items():
             self._delivery.add(Parcel(urn, iri, tuple(of_one)))
-        self._sending.append(_Sending(iri, digest, frozenset(proposals), frozenset(removable)))
+        self._sending.append(
+            _Sending(iri, digest, frozenset(proposals), frozenset(removable), lineage)
+        )
 
     def _flush(self) -> None:
         self._delivery.flush()
@@ -247,7 +256,12 @@ class Push:
             self._state.stale.update(known - sent.said)
             # What DataHub never took isn't there.
             own = sent.own - (self._state.dead.keys() - known)
-            self._state.told[sent.iri] = Told(sent.digest, self._state.mark, tuple(sorted(own)))
+            # Where DataHub refused what took it back, it is to be taken back yet.
+            refused = not self._state.dead.keys().isdisjoint(sent.own)
+            lineage = sent.lineage or (refused and before is not None and before.lineage)
+            self._state.told[sent.iri] = Told(
+                sent.digest, self._state.mark, tuple(sorted(own)), lineage
+            )
         self._sending = []
 
     # --- what is gone

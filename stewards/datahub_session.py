@@ -23,7 +23,12 @@ from datahub.emitter.rest_emitter import EmitMode
 from datahub.ingestion.api.workunit import MetadataWorkUnit
 from datahub.ingestion.graph.client import DataHubGraph
 from datahub.ingestion.graph.config import ClientMode, DatahubClientConfig
-from datahub.metadata.schema_classes import MetadataChangeProposalClass, StatusClass
+from datahub.metadata.schema_classes import (
+    DataJobInputOutputClass,
+    MetadataChangeProposalClass,
+    StatusClass,
+    UpstreamLineageClass,
+)
 from datahub.specific.status import StatusPatchBuilder
 from datahub.utilities.server_config_util import RestServiceConfig
 from datahub.utilities.urns.urn import guess_entity_type
@@ -279,3 +284,15 @@ def raw(unit: MetadataWorkUnit) -> MetadataChangeProposalClass:
         return metadata.make_mcp()
     assert isinstance(metadata, MetadataChangeProposalClass)
     return metadata
+
+
+def no_lineage(urn: str) -> list[MetadataChangeProposalClass]:
+    """That an entity has no lineage any more; nothing for a kind that has none."""
+    aspects = {
+        "dataset": UpstreamLineageClass(upstreams=[]),
+        "dataJob": DataJobInputOutputClass(inputDatasets=[], outputDatasets=[]),
+    }
+    aspect = aspects.get(guess_entity_type(urn))
+    if aspect is None:
+        return []
+    return [MetadataChangeProposalWrapper(entityUrn=urn, aspect=aspect).make_mcp()]

@@ -47,11 +47,12 @@ class DeadLetter:
 class Told:
     """What DataHub was told of one entity of the graph: the digest of what that follows from, and
     the URNs that are this source's to remove. ``mark`` is the number of the reading that saw it
-    last."""
+    last, ``lineage`` says whether some was told."""
 
     digest: str
     mark: int
     urns: tuple[str, ...]
+    lineage: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,10 @@ def _letter(given: Mapping[str, Any]) -> DeadLetter:
 
 def _packed(told: Mapping[str, Told]) -> str:
     """In order, so that what is alike stands together."""
-    rows = [[iri, it.digest, it.mark, it.urns] for iri, it in sorted(told.items())]
+    rows = [
+        [iri, it.digest, it.mark, it.urns, *([1] if it.lineage else [])]
+        for iri, it in sorted(told.items())
+    ]
     text = json.dumps(rows, separators=(",", ":"))
     return base64.b85encode(zlib.compress(text.encode())).decode()
 
@@ -167,4 +171,7 @@ def _packed(told: Mapping[str, Told]) -> str:
 def _unpacked(text: str) -> dict[str, Told]:
     unpacking = zlib.decompressobj()
     rows = json.loads(unpacking.decompress(base64.b85decode(text), LONGEST_TOLD))
-    return {iri: Told(digest, mark, tuple(urns)) for iri, digest, mark, urns in rows}
+    return {
+        iri: Told(digest, mark, tuple(urns), bool(lineage))
+        for iri, digest, mark, urns, *lineage in rows
+    }

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pyoxigraph import RdfFormat, parse
 
-from ontology.vocab import FO, Rdfs
+from ontology.vocab import FO, Fo, Rdfs
 from stewards.datahub_push import Life, Pushed, Source, Target, push
 from stewards.datahub_state import DeadLetter, PushState
 from stewards.errors import PushLater, PushNeedsPerson
@@ -167,6 +167,49 @@ def test_what_changed_is_told_and_what_is_gone_is_removed(pusher: Pusher, server
     retracted(server, "changed")
     pusher.push()
     assert gms.removed(urn) is True
+
+
+def test_lineage_that_is_gone_is_taken_back(pusher: Pusher, server: Server) -> None:
+    ids, gms, urn = server.ids, pusher.gms, stated(server, "derived")
+    derived = ids.dataset("postgresql", "db.shop", "shop", "derived")
+    job = ids.job("shop", "nightly", "fill")
+    server.propose("shop", f'<{job}> a <{Fo.Job}> ; <{Rdfs.label}> "fill" .')
+    lines = "".join(
+        f"<{subject}> <{predicate}> <{value}> <{ids.lineage_graph('shop')}> .\n"
+        for subject, predicate, value in (
+            (derived, Fo.derivedFrom, ORDERS.iri(ids, "shop")),
+            (job, Fo.writes, derived),
+        )
+    )
+    change = {"project": "shop", "rationale": "lineage"}
+    assert server.post("/proposals", {**change, "additions": lines})["state"] == "applied"
+    pusher.push()
+    assert [it["dataset"] for it in gms.aspects[urn, "upstreamLineage"]["upstreams"]] == [
+        URNS[ORDERS]
+    ]
+    ((filling, written),) = [
+        (of, value)
+        for (of, name), value in gms.aspects.items()
+        if name == "dataJobInputOutput" and value["outputDatasets"] == [urn]
+    ]
+    assert written["inputDatasets"] == []
+    # What DataHub refuses at first is taken back once it takes it.
+    gms.refused[urn] = (422, "not now")
+    assert server.post("/proposals", {**change, "removals": lines})["state"] == "applied"
+    assert pusher.push().dead == 1
+    assert gms.aspects[filling, "dataJobInputOutput"]["outputDatasets"] == []
+    gms.refused.clear()
+    assert pusher.push(again=True).dead == 0
+    assert gms.aspects[urn, "upstreamLineage"]["upstreams"] == []
+    gms.forget()
+    pusher.push(whole=True)
+    assert not [
+        it
+        for it in gms.proposals
+        if it["aspectName"] in ("upstreamLineage", "dataJobInputOutput")
+        and it["entityUrn"] in (urn, filling)
+    ]
+    retracted(server, "derived")
 
 
 def test_where_sources_disagree_the_dataset_says_so_until_they_agree(

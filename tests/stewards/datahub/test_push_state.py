@@ -20,7 +20,9 @@ STATES = st.builds(
     recipe=TEXT,
     mark=HEAD,
     told=st.dictionaries(
-        TEXT, st.builds(Told, TEXT, HEAD, st.lists(TEXT, max_size=3).map(tuple)), max_size=4
+        TEXT,
+        st.builds(Told, TEXT, HEAD, st.lists(TEXT, max_size=3).map(tuple), st.booleans()),
+        max_size=4,
     ),
     stale=st.sets(TEXT, max_size=3),
     dead=st.lists(st.builds(DeadLetter, TEXT, TEXT, HEAD, TEXT, HEAD, HEAD), max_size=3).map(
