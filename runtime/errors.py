@@ -6,6 +6,13 @@
     ├── SettingsError           a setting has a value it cannot have
     ├── FolderError             the data folder is in use, foreign, newer or half restored
     ├── AccessError             the credentials cannot be read or kept
+    ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
+    ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
+    ├── MachineError            the machine runs nothing now; the command was not started on it
+    │   ├── MachineMissing      its host knows no such machine
+    │   ├── MachineStopped      it is there and not running
+    │   ├── MachineFrozen       it is there and suspended
+    │   └── MachineUnreachable  its host could not be asked
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
         ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
@@ -31,6 +38,34 @@ class FolderError(RuntimeFloorError):
 
 class AccessError(RuntimeFloorError):
     """The credentials cannot be read or kept."""
+
+
+class CommandRefused(RuntimeFloorError):
+    """What was given is not a command that may be sent anywhere; nothing was started."""
+
+
+class AdapterError(RuntimeFloorError):
+    """No adapter is registered for the kind of a machine, or its locators are not of that kind."""
+
+
+class MachineError(RuntimeFloorError):
+    """The machine runs nothing now. The command was certainly not started on it."""
+
+
+class MachineMissing(MachineError):
+    """The host knows no machine of that name."""
+
+
+class MachineStopped(MachineError):
+    """The machine is there and not running."""
+
+
+class MachineFrozen(MachineError):
+    """The machine is there and suspended: whatever was started would wait until it is thawed."""
+
+
+class MachineUnreachable(MachineError):
+    """The host of the machine could not be asked; the message has the transport's own words."""
 
 
 class ProcessError(RuntimeFloorError):

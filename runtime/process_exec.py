@@ -61,6 +61,14 @@ class Running:
         """The reading end of its output, when it was spawned with ``pipe=True``."""
         return self._process.stdout
 
+    @property
+    def pipes(self) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+        """Our ends of its input, output and errors, when :func:`spawn_piped` started it."""
+        stdin, stdout, stderr = self._process.stdin, self._process.stdout, self._process.stderr
+        if stdin is None or stdout is None or stderr is None:
+            raise ValueError(f"{self.command[0]} was not started with three pipes")
+        return stdin, stdout, stderr
+
     def poll(self) -> int | None:
         """The return code, or ``None`` while it runs."""
         return self._process.poll()
@@ -90,8 +98,9 @@ class Running:
         # Also when the leader ended well: what it started may have stayed behind.
         self.signal(signal.SIGKILL)
         code = self._process.wait()
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        for end in (self._process.stdin, self._process.stdout, self._process.stderr):
+            if end is not None:
+                end.close()
         return code
 
     def __enter__(self) -> Running:
@@ -178,6 +187,24 @@ def spawn(
     finally:
         if opened is not None:
             opened.close()
+    return Running(process, arguments)
+
+
+def spawn_piped(command: Sequence[str], *, env: Mapping[str, str]) -> Running:
+    """Start a program whose input, output and errors are pipes of ours, and return at once.
+
+    ``env`` is its whole environment. The ends are :attr:`Running.pipes`; whoever reads one and
+    forgets another may wait for ever. Raises :class:`ProgramMissing`.
+    """
+    arguments = tuple(command)
+    process = _start(
+        arguments,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(env),
+        cwd=None,
+    )
     return Running(process, arguments)
 
 
