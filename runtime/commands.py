@@ -55,7 +55,7 @@ ends the command and reaches the caller."""
 class Command:
     """One command to run once.
 
-    ``run`` names the run, once in the organisation's life. ``environment`` is laid over the little
+    ``run`` names the run, and no other: what has its mark is ended when it ends. ``environment`` is laid over the little
     that the machine itself sets; nothing of this process's own goes along. ``seconds`` is the time
     limit. ``output_bytes`` is what the sink hears of each stream; more is counted and digested.
     Raises :class:`CommandRefused`, which names the rule and never a value.

@@ -61,8 +61,8 @@ class LxcContainer:
         self._where = ("-n", name) if path is None else ("-P", str(path), "-n", name)
         self._variables = variables
 
-    def check(self) -> None:
-        self._running("check")
+    def check(self, run: str) -> None:
+        self._running(run)
 
     def run(self, command: Command, *, sink: Sink, cancel: Event) -> Outcome:
         refused = sorted(set(command.environment) - self._variables)

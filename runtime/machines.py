@@ -19,8 +19,11 @@ from runtime.ssh_host import SshHost
 class Machine(Protocol):
     """One machine; any thread may use it, several at once too."""
 
-    def check(self) -> None:
-        """Return when it would run a command now; otherwise raises a :class:`MachineError`."""
+    def check(self, run: str) -> None:
+        """Return when it would run a command now; otherwise raises a :class:`MachineError`.
+
+        ``run`` names this look at it, as :attr:`Command.run` names a command.
+        """
 
     def run(self, command: Command, *, sink: Sink, cancel: Event) -> Outcome:
         """Run a command once; ``cancel`` ends it.
