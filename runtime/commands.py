@@ -55,9 +55,10 @@ ends the command and reaches the caller."""
 class Command:
     """One command to run once.
 
-    ``run`` names the run, and no other: what has its mark is ended when it ends. ``environment`` is laid over the little
-    that the machine itself sets; nothing of this process's own goes along. ``seconds`` is the time
-    limit. ``output_bytes`` is what the sink hears of each stream; more is counted and digested.
+    ``run`` names the run, and no other: what has its mark is ended when it ends. ``environment`` is
+    laid over the little that the machine itself sets; nothing of this process's own goes along.
+    ``seconds`` is the time limit. ``output_bytes`` is what the sink hears of each stream; more is
+    counted and digested.
     Raises :class:`CommandRefused`, which names the rule and never a value.
     """
 
@@ -84,7 +85,7 @@ class Command:
             raise CommandRefused("the output limit is negative")
 
 
-def _check_arguments(argv: tuple[str, ...]) -> None:
+def _check_arguments(argv: object) -> None:
     # A str is a sequence of str too, and would run its first letter.
     if not isinstance(argv, tuple) or not argv:
         raise CommandRefused("a command is a tuple of arguments, the program first")

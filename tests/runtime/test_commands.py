@@ -22,7 +22,7 @@ from runtime.commands import (
 )
 from runtime.errors import CommandRefused
 
-ARGUMENT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=40)
+ARGUMENT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
 NOTHING = Output("sha256:0", 0, 0)
 DONE = Outcome(0, None, datetime.now(UTC), datetime.now(UTC), NOTHING, NOTHING)
 

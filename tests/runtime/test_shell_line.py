@@ -17,7 +17,7 @@ ARGUMENTS = st.lists(
     st.text(
         st.one_of(
             st.sampled_from(SPECIAL),
-            st.characters(exclude_categories=("Cs",), exclude_characters="\0"),
+            st.characters(exclude_categories=["Cs"], exclude_characters="\0"),
         ),
         max_size=30,
     ),
