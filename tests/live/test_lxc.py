@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,6 +13,8 @@ from pathlib import Path, PurePosixPath
 from threading import Event, Thread
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from runtime.adapters import machine
 from runtime.commands import MARK, Command, Kept, Outcome, Sink, Stream
@@ -119,6 +123,20 @@ def test_arguments_and_bytes_arrive_as_they_are(shop: Machine) -> None:
     binary = bytes(range(256)) * 300
     outcome, kept = ask(shop, "cat", stdin=binary)
     assert (outcome.succeeded, kept.stdout) == (True, binary)
+
+
+@settings(
+    max_examples=20,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))))
+def test_any_arguments_arrive(shop: Machine, arguments: list[str]) -> None:
+    kept = Kept()
+    argv = ("printf", r"%s\0", "-first", *arguments)
+    assert shop.run(Command(run_id(), argv), sink=kept, cancel=Event()).succeeded
+    assert kept.stdout == b"".join(a.encode() + b"\0" for a in ["-first", *arguments])
 
 
 def test_exit_codes_are_the_commands_own(shop: Machine) -> None:
@@ -251,3 +269,28 @@ def test_what_a_lost_run_left_is_ended_by_its_name(shop: Machine) -> None:
         outcome = running.ended()
     assert not outcome.succeeded
     assert left_of(command.run) == []
+
+
+def test_what_a_killed_server_left_is_ended_by_its_name(
+    containers: tuple[Container, Container], shop: Machine
+) -> None:
+    run = run_id()
+    script = (
+        "import sys; from datetime import UTC, datetime; from threading import Event;"
+        "from runtime.adapters import machine; from runtime.commands import Command;"
+        "from runtime.machines import Reach;"
+        "shop = machine('lxc', {'name': sys.argv[1], 'path': sys.argv[2]},"
+        " Reach(lambda: datetime.now(UTC)));"
+        "command = Command(sys.argv[3], ('sh', '-c', 'echo; setsid sleep 600 & exec sleep 600'));"
+        "shop.run(command, sink=lambda *_: print('runs', flush=True), cancel=Event())"
+    )
+    one = containers[0]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, one.name, str(one.path), run], stdout=subprocess.PIPE
+    ) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"runs\n"
+        server.kill()
+    assert left_of(run) != []
+    assert shop.end(run)
+    assert left_of(run) == []
