@@ -256,6 +256,11 @@ def test_a_container_of_another_host(sshd: Sshd, tmp_path: Path) -> None:
         outcome = far.run(command, sink=kept, cancel=Event())
         assert outcome.succeeded
         assert kept.stdout.decode() == "".join(f"{argument}\n" for argument in HOSTILE)
+        kept = Kept()
+        command = Command(run_id(), ("env",), environment={"LANG": "a b"})
+        far.run(command, sink=kept, cancel=Event())
+        names = {line.partition("=")[0] for line in kept.stdout.decode().splitlines()}
+        assert names == {"PATH", "container", "LANG", MARK}
         command = Command(run_id(), ("sh", "-c", "setsid sleep 600 & sleep 600"), seconds=3)
         outcome = far.run(command, sink=kept, cancel=Event())
         assert (outcome.timed_out, outcome.unknown) == (True, None)

@@ -178,6 +178,7 @@ FORKS = {
     "into the background": 'sh -c "$0" &',
     "into a session": 'setsid sh -c "$0" &',
     "twice": '(setsid sh -c "$0" &);',
+    "without its environment": 'env -i PATH="$PATH" sh -c "$0" &',
 }
 ESCAPES = 'env -i PATH="$PATH" setsid sh -c "$0" &'
 
