@@ -47,7 +47,7 @@ class Stream(StrEnum):
 
 Sink = Callable[[Stream, bytes], None]
 """Hears the output while the command runs, in order within a stream. It is called in the thread
-that runs the command, which watches nothing else meanwhile: it hands on and returns. What it raises
+that runs the command: while it waits the command may wait too, and its time goes on. What it raises
 ends the command and reaches the caller."""
 
 

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from threading import Event
+from threading import Event, Thread
 from typing import IO
 
 from runtime.commands import MARK, Command, Outcome, Output, Sink, Stream
@@ -55,11 +55,11 @@ def execute(
     if cancel.is_set():
         nothing = Output(f"sha256:{hashlib.sha256().hexdigest()}", 0, 0)
         return Outcome(None, None, started, clock(), nothing, nothing, cancelled=True)
-    deadline = time.monotonic() + command.seconds
     with spawn_piped(arguments, env={MARK: command.run, **environment}) as running:
         try:
             with _Pipes(running, command, sink) as pipes:
-                why = _until_it_ends(running, pipes, deadline, cancel)
+                with _Limits(running, command.seconds, cancel) as limits:
+                    _until_it_ends(running, pipes)
                 running.signal(signal.SIGKILL)
                 clean = end_marked(command.run)
                 clean = pipes.drain() and clean
@@ -68,6 +68,8 @@ def execute(
             end_marked(command.run)
             raise
     code = running.wait()
+    # Nothing else than the signal ends what was killed: it ended by itself first.
+    killed = code == -signal.SIGKILL
     return Outcome(
         exit_code=code if code >= 0 else None,
         signal=-code if code < 0 else None,
@@ -75,26 +77,48 @@ def execute(
         ended=clock(),
         stdout=pipes.output(Stream.STDOUT),
         stderr=pipes.output(Stream.STDERR),
-        timed_out=why == "time",
-        cancelled=why == "cancel",
+        timed_out=limits.timed_out and killed,
+        cancelled=limits.cancelled and killed,
         unknown=None if clean else LEFT_BEHIND,
     )
 
 
-def _until_it_ends(running: Running, pipes: _Pipes, deadline: float, cancel: Event) -> str | None:
-    """Why it is to be ended, ``None`` when it ended by itself."""
+class _Limits:
+    """Ends the program's group in time, or when it is cancelled, whatever the sink is doing."""
+
+    def __init__(self, running: Running, seconds: float, cancel: Event) -> None:
+        self._running = running
+        self._deadline = time.monotonic() + seconds
+        self._cancel = cancel
+        self._over = Event()
+        self._thread = Thread(target=self._watch, name="limits of a command", daemon=True)
+        self.timed_out = False
+        self.cancelled = False
+
+    def __enter__(self) -> _Limits:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(_TICK, max(0.0, self._deadline - time.monotonic()))):
+            self.cancelled = self._cancel.is_set()
+            self.timed_out = not self.cancelled and time.monotonic() >= self._deadline
+            if self.cancelled or self.timed_out:
+                self._running.signal(signal.SIGKILL)
+                return
+
+
+def _until_it_ends(running: Running, pipes: _Pipes) -> None:
     while running.poll() is None:
-        if cancel.is_set():
-            return "cancel"
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return "time"
         if pipes.open:
-            pipes.turn(min(left, _TICK))
+            pipes.turn(_TICK)
         else:
             with suppress(ProcessTimeout):
-                running.wait(min(left, _TICK))
-    return None
+                running.wait(_TICK)
 
 
 class _Pipes:

@@ -225,6 +225,19 @@ def test_who_threw_its_environment_away_is_not_called_ended(tmp_path: Path) -> N
         os.kill(escaped, signal.SIGKILL)
 
 
+def test_a_sink_that_waits_prolongs_nothing() -> None:
+    alive: list[bool] = []
+
+    def sink(_: Stream, chunk: bytes) -> None:
+        deadline = time.monotonic() + 60
+        while lives(int(chunk)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        alive.append(lives(int(chunk)))
+
+    outcome, _ = run("sh", "-c", "echo $$; exec sleep 600", sink=sink, seconds=1)
+    assert (outcome.timed_out, alive) == (True, [False])
+
+
 def test_a_sink_that_fails_ends_the_program() -> None:
     pids: list[int] = []
 
