@@ -22,6 +22,12 @@ _ALIVE_SECONDS = 5
 _ALIVE_MISSED = 3
 
 _AUTHENTICATED = re.compile(r"ssh_userauth2\(\).*Authenticated to ")
+_REFUSED = re.compile(
+    r"^(?:\S+@\S+: Permission denied \(|Host key verification failed\.|command-line: "
+    r"|ssh: connect to host |ssh: Could not resolve hostname |kex_exchange_identification: "
+    r"|Connection timed out during banner exchange|Unable to negotiate with )",
+    re.MULTILINE,
+)
 _EXIT_STATUS = re.compile(r"client_input_channel_req\(\).* rtype exit-status ")
 
 
@@ -88,9 +94,10 @@ class Journal:
     text: str
 
     @property
-    def let_in(self) -> bool:
-        """The host accepted us. Before that nothing is sent that it could run."""
-        return _AUTHENTICATED.search(self.text) is not None
+    def refused(self) -> bool:
+        """The client's own words say that we were not let in, and none that we were. Before that
+        nothing is sent that the host could run. Words that nobody knows are no proof of it."""
+        return _REFUSED.search(self.text) is not None and not _AUTHENTICATED.search(self.text)
 
     @property
     def exit_status(self) -> bool:

@@ -1,8 +1,9 @@
 """Another host, over OpenSSH's client.
 
 Invariant: a command counts as ended only when the host said how it ended; when the connection was
-lost after we were let in, the outcome is unknown. SSH knows no arguments: the far shell gets one
-line, which is a fixed script and quoted arguments, and no text of a command is anything else in it.
+lost, and nobody said that we were not let in, the outcome is unknown. SSH knows no arguments: the
+far shell gets one line, which is a fixed script and quoted arguments, and no text of a command is
+anything else in it.
 
 The script ends what the command left behind before it answers, since a connection stays open for
 as long as anything there holds its output; where it can't, it ends itself by a signal. ``timeout``
@@ -132,17 +133,16 @@ class SshTransport:
         code = None if ended_by_us else outcome.exit_code
         if code is not None and (code < 255 or journal.exit_status):
             return outcome
-        if journal.let_in:
-            lost = (
-                f"{self._host.address} did not say how the command ended: the connection was lost"
+        if outcome.exit_code is None and outcome.signal is None:
+            return outcome  # cancelled before the client was started
+        if journal.refused:
+            raise MachineUnreachable(
+                f"{self._host.address} did not let us in: {journal.last_words}"
             )
-            if ended_by_us:
-                lost = f"the connection to {self._host.address} was ended before the command was"
-            return replace(outcome, exit_code=None, signal=None, unknown=lost)
-        if outcome.cancelled:
-            return replace(outcome, exit_code=None, signal=None)
-        reason = journal.last_words or "it did not answer in time"
-        raise MachineUnreachable(f"{self._host.address} did not let us in: {reason}")
+        lost = "the connection was lost before the host said how the command ended"
+        if ended_by_us:
+            lost = "the connection was ended, and whether the command was isn't certain"
+        return replace(outcome, exit_code=None, signal=None, unknown=lost)
 
 
 @contextmanager

@@ -222,6 +222,13 @@ def test_a_cancelled_command_is_ended_there(sshd: Sshd) -> None:
     assert left_of(run) == []
 
 
+def test_what_was_cancelled_before_is_not_sent(sshd: Sshd) -> None:
+    cancel = Event()
+    cancel.set()
+    outcome, _ = ask(replace(sshd.host, port=1), "true", cancel=cancel)
+    assert (outcome.cancelled, outcome.exit_code, outcome.unknown) == (True, None, None)
+
+
 def test_a_host_with_another_key_gets_nothing(sshd: Sshd, tmp_path: Path) -> None:
     known = tmp_path / "known"
     known.write_text(f"[127.0.0.1]:{sshd.host.port} {key(tmp_path / 'other')}")

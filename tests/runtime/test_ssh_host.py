@@ -53,8 +53,28 @@ def test_a_journal_tells_how_far_a_connection_came() -> None:
     refused = Journal("Host key verification failed.\n")
     let_in = 'sshconnect2.c:ssh_userauth2():580 (pid=1): Authenticated to h ([h]:22) using "x".\n'
     ended = "debug1: clientloop.c:client_input_channel_req():1 (pid=1): channel 0 rtype {} reply 0"
-    assert (refused.let_in, refused.last_words) == (False, "Host key verification failed.")
-    assert (Journal(let_in).let_in, Journal(let_in).exit_status) == (True, False)
+    assert (refused.refused, refused.last_words) == (True, "Host key verification failed.")
+    assert (Journal(let_in).refused, Journal(let_in).exit_status) == (False, False)
+    assert not Journal(let_in + refused.text).refused
     assert Journal(let_in + ended.format("exit-status")).exit_status
     assert not Journal(let_in + ended.format("exit-signal")).exit_status
-    assert Journal("").last_words is None
+    assert (Journal("").last_words, Journal("").refused) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("words", "refused"),
+    [
+        ("root@h: Permission denied (publickey).", True),
+        ("ssh: connect to host h port 22: Connection refused", True),
+        ("ssh: connect to host h port 22: Connection timed out", True),
+        ("ssh: Could not resolve hostname h: Name or service not known", True),
+        ("kex_exchange_identification: Connection closed by remote host", True),
+        ("command-line: line 0: Bad configuration option: logverbose", True),
+        ("client_loop: send disconnect: Broken pipe", False),
+        ("Timeout, server h not responding.", False),
+        ("Received disconnect from h port 22:11: root@h: Permission denied (x)", False),
+        ("something that a later version says", False),
+    ],
+)
+def test_only_known_words_prove_that_nothing_was_sent(words: str, refused: bool) -> None:
+    assert Journal(f"Warning: something.\r\n{words}\r\n").refused == refused
