@@ -6,6 +6,11 @@
     ├── SettingsError           a setting has a value it cannot have
     ├── FolderError             the data folder is in use, foreign, newer or half restored
     ├── AccessError             the credentials cannot be read or kept
+    ├── OpenBaoError            OpenBao did not do what it was asked for
+    │   ├── OpenBaoAway         it is not reached, too slow, or not able to answer
+    │   ├── OpenBaoSealed       it answers, and is sealed
+    │   ├── OpenBaoDenied       the login is refused, or its policies lack a path
+    │   └── SecretMissing       nothing is at the path, or not the field
     ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
     ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
     ├── MachineError            the machine runs nothing now; the command was not started on it
@@ -38,6 +43,26 @@ class FolderError(RuntimeFloorError):
 
 class AccessError(RuntimeFloorError):
     """The credentials cannot be read or kept."""
+
+
+class OpenBaoError(RuntimeFloorError):
+    """OpenBao did not do what it was asked for; no message holds a secret."""
+
+
+class OpenBaoAway(OpenBaoError):
+    """It is not reached, too slow, or not able to answer; later it may be."""
+
+
+class OpenBaoSealed(OpenBaoError):
+    """It answers, and is sealed until its operators unseal it."""
+
+
+class OpenBaoDenied(OpenBaoError):
+    """The login is refused, or its policies lack a path."""
+
+
+class SecretMissing(OpenBaoError):
+    """Nothing is at the path, or not the field that the reference names."""
 
 
 class CommandRefused(RuntimeFloorError):
