@@ -195,6 +195,9 @@ class Client(Connection):
     def rebuild(self) -> Json:
         return self.post("/proofs/rebuild", timeout=None)
 
+    def rotate_log_key(self, reason: str) -> Json:
+        return self.post("/proofs/rotation", {"reason": reason})
+
     # --- stewards and jobs
 
     def stewards(self) -> list[Json]:
