@@ -124,7 +124,7 @@ class _Reader:
             return None
         executor = self._urls(said, ExecutorUrl)
         vmid = _one(said, Fo.locatorVmid)
-        texts = {name: _one(said, iri) for name, iri in LOCATORS.items() if name != "vmid"}
+        texts = {name: _one(said, p) for name, p in LOCATORS.items() if name != "vmid"}
         return RuntimeAsset(
             asset_id=asset_id,
             kind=kind,
@@ -144,6 +144,7 @@ class _Reader:
             hosts=tuple(said.get(Fo.hosts, ())),
             status=_status(said),
             declared_in=_one(said, Fo.declaredIn),
+            iri=iri,
         )
 
     def endpoint(self, iri: str) -> IntegrationEndpoint | None:
@@ -167,6 +168,7 @@ class _Reader:
             public=self._urls(said, PublicUrl),
             internal=self._urls(said, InternalUrl),
             declared_in=_one(said, Fo.declaredIn),
+            iri=iri,
         )
 
     def role(self, iri: str) -> AssetRole | None:

@@ -71,6 +71,8 @@ class RuntimeAsset:
     hosts: tuple[str, ...] = ()
     status: Status | None = None
     declared_in: str = ""
+    iri: str = field(default="", compare=False)
+    """As the graph has it; empty where it isn't read from there."""
 
     @property
     def urls(self) -> tuple[PublicUrl | ExecutorUrl | InternalUrl, ...]:
@@ -102,6 +104,7 @@ class IntegrationEndpoint:
     public: tuple[PublicUrl, ...] = ()
     internal: tuple[InternalUrl, ...] = ()
     declared_in: str = ""
+    iri: str = field(default="", compare=False)
 
     @property
     def urls(self) -> tuple[PublicUrl | InternalUrl, ...]:
