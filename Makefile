@@ -52,7 +52,7 @@ infra-validate: $(VENV)/.project ## check TOPOLOGY (default: topology.yaml) agai
 	$(BIN)/fractalops infra validate "$(TOPOLOGY)" $(ARGS)
 
 infra-generate-env: $(VENV)/.project ## write the environment variables of TOPOLOGY to ENV_FILE (default: topology.env)
-	$(BIN)/fractalops infra generate-env "$(TOPOLOGY)" --out "$(ENV_FILE)" $(ARGS)
+	$(BIN)/fractalops infra generate-env "$(TOPOLOGY)" --env-file "$(ENV_FILE)" $(ARGS)
 
 infra-env-check: $(VENV)/.project ## compare the variables in ENV_FILE with those of TOPOLOGY
 	$(BIN)/fractalops infra env-check "$(TOPOLOGY)" --env-file "$(ENV_FILE)" $(ARGS)

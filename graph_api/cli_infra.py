@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from runtime.topology_change import Change
 
 DIFFERENCES = (column("name"), column("difference"))
+VARIABLES = (column("name"), column("value"))
 _PATCH = "application/rdf-patch"
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The topology, as YAML.")]
@@ -130,32 +131,39 @@ def apply(
 
 @infra.command("generate-env")
 def generate_env(
+    context: typer.Context,
     file: File,
     environment: EnvironmentOption = None,
-    out: Annotated[
+    env_file: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", help="Where they go (default: stdout)."),
+        typer.Option("--env-file", metavar="FILE", help="Where they go (default: stdout)."),
     ] = None,
+    output: OutputOption = None,
 ) -> None:
     """Print the environment variables that a topology becomes, one NAME=value a line.
 
     \b
     Example:
-        fractalops infra generate-env topology.yaml --environment production --out production.env
+        fractalops infra generate-env topology.yaml
+        fractalops infra generate-env topology.yaml --environment test --env-file test.env
     """
+    shown = output_format(context, output)
     from runtime.topology_environment import render, variables
 
     topology, ids = _read(file)
     with _told(file):
-        text = render(variables(topology, ids, environment))
-    if out is None:
-        show_text(text)
-        return
-    # Whoever reads it meanwhile gets the old one or the new one.
-    new = out.with_name(f"{out.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(out)
-    say(f"{len(text.splitlines())} variables are in {out}")
+        found = variables(topology, ids, environment)
+    if env_file is not None:
+        # Whoever reads it meanwhile gets the old one or the new one.
+        new = env_file.with_name(f"{env_file.name}.new")
+        new.write_text(render(found), encoding="utf-8")
+        new.replace(env_file)
+        say(f"{len(found)} variables are in {env_file}")
+    elif shown is Output.TABLE:
+        show_text(render(found))
+    else:
+        rows = [{"name": name, "value": value} for name, value in found.items()]
+        show_rows(rows, VARIABLES, shown, whole=found)
 
 
 @infra.command("env-check")
