@@ -73,18 +73,23 @@ HIERARCHY = [t for t in SHIPPED if t.predicate.value == Rdfs.subClassOf]
 ROUTE = [t for t in SHIPPED if t.subject == NamedNode(Fo.HttpRoute)]
 
 
+WITH_QUERIES = {t.subject for t in SHAPES if t.predicate.value == Sh.sparql}
+
+
 @cache
-def shapes() -> ReferenceShapes:
-    return ReferenceShapes(ntriples(SHAPES))
+def shapes(queries: bool) -> ReferenceShapes:
+    kept = [t for t in SHAPES if queries or t.subject not in WITH_QUERIES]
+    return ReferenceShapes(ntriples(kept))
 
 
-def results(turtle: str) -> list[Result]:
-    """Results for what the document adds to what is known."""
+def results(turtle: str, *, queries: bool = True) -> list[Result]:
+    """Results for what the document adds to what is known. ``queries`` says whether the shapes with
+    SPARQL are asked: pySHACL parses it anew for every node, which takes longer than all else."""
     added = triples_of((HEADER + turtle).encode())
     known = triples_of((HEADER + KNOWN).encode())
     foci = sorted({str(t.subject) for t in added if isinstance(t.subject, NamedNode)})
     data = ntriples([*HIERARCHY, *ROUTE, *known, *added])
-    return list(shapes().run(data, foci).results)
+    return list(shapes(queries).run(data, foci).results)
 
 
 def test_what_is_known_conforms() -> None:
@@ -618,8 +623,9 @@ UNSOUND = [
     ("shape", "turtle"), UNSOUND, ids=[f"{n}-{shape}" for n, (shape, _) in enumerate(UNSOUND)]
 )
 def test_the_unsound_is_stopped_by_its_shape(shape: str, turtle: str) -> None:
-    found = [r for r in results(turtle) if r.shape == f"<{FOS}{shape}>"]
-    assert found, results(turtle)
+    every = results(turtle, queries=NamedNode(FOS + shape) in WITH_QUERIES)
+    found = [r for r in every if r.shape == f"<{FOS}{shape}>"]
+    assert found, every
     assert all(r.severity == "Violation" for r in found)
     stated = {str(o.value) for o in values(FOS + shape, Sh.message) if isinstance(o, Literal)}
     assert {r.message for r in found} == stated
