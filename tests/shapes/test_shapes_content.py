@@ -77,7 +77,7 @@ WITH_QUERIES = {t.subject for t in SHAPES if t.predicate.value == Sh.sparql}
 
 
 @cache
-def shapes(queries: bool) -> ReferenceShapes:
+def shapes(queries: bool = True) -> ReferenceShapes:
     kept = [t for t in SHAPES if queries or t.subject not in WITH_QUERIES]
     return ReferenceShapes(ntriples(kept))
 
