@@ -505,7 +505,7 @@ UNSOUND = [
     ("url", 'ex:x a fo:PublicUrl ; fo:url "https://shop.example.org/" .'),
     ("url", 'ex:x a fo:ExecutorUrl ; fo:url "https://ann:secret@10.0.0.7/"^^xsd:anyURI .'),
     *(
-        ("PublicUrl-authority", address("PublicUrl", f"https://{host}/", host))
+        ("PublicUrl-url", address("PublicUrl", f"https://{host}/", host))
         for host in (
             "localhost:8080",
             "web.shop.svc",
