@@ -62,7 +62,7 @@ def measure(context: Context) -> list[Figure]:
             (Baseline("one project", (one,)),),
         ),
         Figure(
-            f"a new fact for each of {sizes.projects} projects, all proven",
+            f"new facts of {sizes.projects} projects, proven",
             "s",
             (everybody,),
             (Baseline("as many through the gate, in turn", (fmean(straight) * len(keys),)),),

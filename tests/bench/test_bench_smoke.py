@@ -38,7 +38,7 @@ FIGURES = {
     "a steward's look when nothing is new",
     "a new fact to its proven proposal",
     "CPU at rest, 3 projects",
-    "a new fact for each of 3 projects, all proven",
+    "new facts of 3 projects, proven",
     "CPU for a million spans, to facts",
     "datahub ingest",
     "datahub ingest, memory",
