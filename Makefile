@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint up bench conformance lock clean
+.PHONY: help setup demo test lint up bench conformance lock clean infra-validate infra-generate-env infra-env-check infra-apply-ssot
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -18,9 +18,12 @@ SUITES ?= ../shared/suites
 WORKERS ?= 2
 # Passed on: `make test ARGS="tests/proofs -x"`, `make demo ARGS="--keep kept"`.
 ARGS ?=
+# What the runtime assets and integration endpoints are declared in, and the variables that it becomes.
+TOPOLOGY ?= topology.yaml
+ENV_FILE ?= topology.env
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-18s %s\n", $$1, $$2}' Makefile
 
 setup: $(VENV)/.project ## create .venv and install everything, pinned by hash
 	@echo "Ready: $(BIN)/fractalops --help"
@@ -44,6 +47,18 @@ bench: $(VENV)/.project ## measure, and print each figure beside its baseline
 
 conformance: $(VENV)/.project ## run the public test suites in SUITES, write EARL reports and docs/conformance.md
 	$(PYTHON) -m tests.conformance --suites "$(SUITES)" $(ARGS)
+
+infra-validate: $(VENV)/.project ## check TOPOLOGY (default: topology.yaml) against its form and the shapes
+	$(BIN)/fractalops infra validate "$(TOPOLOGY)" $(ARGS)
+
+infra-generate-env: $(VENV)/.project ## write the environment variables of TOPOLOGY to ENV_FILE (default: topology.env)
+	$(BIN)/fractalops infra generate-env "$(TOPOLOGY)" --env-file "$(ENV_FILE)" $(ARGS)
+
+infra-env-check: $(VENV)/.project ## compare the variables in ENV_FILE with those of TOPOLOGY
+	$(BIN)/fractalops infra env-check "$(TOPOLOGY)" --env-file "$(ENV_FILE)" $(ARGS)
+
+infra-apply-ssot: $(VENV)/.project ## propose TOPOLOGY to the platform on DATA; a person decides
+	$(BIN)/fractalops infra apply "$(TOPOLOGY)" --data "$(DATA)" $(ARGS)
 
 lock: $(VENV)/.project ## pin requirements.txt again from pyproject.toml (needs the network)
 	$(PYTHON) -m uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 \

@@ -24,6 +24,7 @@ from graph_api import (
     http_errors,
     jobs,
     live,
+    log_key,
     projects,
     proofs,
     proposals,
@@ -96,7 +97,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         catalog.build_routes(
             assembly.readers.queries,
             authenticator,
-            CatalogJournal(assembly.journal, assembly.index, assembly.verifier, assembly.ids),
+            CatalogJournal(assembly.journal, assembly.index, assembly.keys, assembly.ids),
             lambda: assembly.ledger.governance.restricted,
         )
     )
@@ -141,9 +142,14 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             trace=assembly.telemetry.trace,
             audit=assembly.audit,
             rebuild=assembly.audit,
-            compare=lambda: assembly.publisher.compare(assembly.verifier),
+            compare=lambda: assembly.publisher.compare(assembly.keys),
             witnesses=assembly.witnesses,
             cosigned=assembly.publisher.notify,
+        )
+    )
+    app.include_router(
+        log_key.build_router(
+            authenticator=authenticator, rotate=assembly.rotate_log_key, keys=assembly.keys
         )
     )
     app.include_router(
@@ -172,7 +178,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             keys=assembly.roster.keys,
-            log=str(assembly.verifier),
+            log=str(assembly.keys.held[0].key),
             glitchtip=assembly.glitchtip(),
         )
     )

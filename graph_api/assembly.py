@@ -20,6 +20,7 @@ from functools import cached_property
 
 from graph_api.assembly_jobs import Jobs, Place
 from graph_api.assembly_readers import Readers
+from graph_api.assembly_secrets import open_secrets, transit_of, variables
 from graph_api.assembly_stewards import Roster, Stewards, conduct_of
 from graph_api.assembly_telemetry import Telemetry, Truth
 from graph_api.auth import Authenticator
@@ -43,7 +44,7 @@ from ontology.store import GraphStore
 from proofs.audit import AuditReport
 from proofs.canonicaliser import Canonicaliser
 from proofs.chain import Chain
-from proofs.checkpoint import VerifierKey
+from proofs.checkpoint import Signer, VerifierKey
 from proofs.errors import JournalCorrupt, ProofError
 from proofs.explain import Explainer
 from proofs.genesis import genesis_delta
@@ -51,6 +52,7 @@ from proofs.governance import OPERATOR
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys, last_key
 from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
@@ -58,7 +60,7 @@ from runtime.access import Access
 from runtime.data_folder import DataFolder, write_whole
 from runtime.errors import RuntimeFloorError
 from runtime.held_secrets import HeldSecrets
-from runtime.log_key import open_log_key
+from runtime.log_key import LogKey, forget_file_key, open_log_key, publish_keys
 from runtime.settings import Settings
 from shapes.errors import ValidationFailed
 from shapes.sparql_process import RUNNER, Runner
@@ -99,8 +101,10 @@ class Assembly:
     # --- opening, in order
 
     def _open(self) -> None:
-        closing, folder, settings = self._closing, self.folder, self.settings
-        # A chat model that can't be had is told of before anything is opened.
+        closing, folder = self._closing, self.folder
+        # A chat model that can't be had, or a secret, is told of before anything is opened.
+        self.settings, self.openbao = open_secrets(self.settings, closing)
+        settings = self.settings
         self._conduct = conduct_of(settings)
         closing.callback(folder.open().close)
         shutil.rmtree(folder.scratch, ignore_errors=True)
@@ -110,21 +114,19 @@ class Assembly:
         self.journal = Journal(folder.journal)
         closing.callback(self.journal.close)
         self.ids = Ids(self._base())
-        signer = open_log_key(
-            folder, self.ids.base, settings.organisation, founding=self.journal.head() < 0
-        )
-        self.verifier = signer.verifier
+        rotations = self.journal.rotations()
+        log_key = self._log_key(last_key(rotations))
+        self.custody = log_key.custody
+        self.keys = LogKeys.read(log_key.signer.verifier, rotations)
         self.log_folders = [folder.log, *([settings.mirror] if settings.mirror else [])]
-        refuse_fork(self.journal, self.log_folders, self.verifier)
+        refuse_fork(self.journal, self.log_folders, self.keys)
 
         self.store = GraphStore(folder.graph, self.ids)
         self.index = Index(folder.index)
         closing.callback(self.index.close)
-        self.projections = Projections(
-            self.journal, self.store, self.index, self.ids, self.verifier
-        )
+        self.projections = Projections(self.journal, self.store, self.index, self.ids, self.keys)
         self._catch_up()
-        chain = Chain(self.journal, signer, end_process)
+        chain = Chain(self.journal, log_key.signer, self.keys, end_process)
         canonicaliser = Canonicaliser()
         closing.callback(canonicaliser.close)
         # The process that the queries of shapes run in.
@@ -143,20 +145,19 @@ class Assembly:
         )
         if self.ledger.head < 0:
             self._found()
+        self._hand_on(log_key.successor)
         folder.write_format(self.ids.base)
         self.access = Access(folder.access, utc_now, secrets.token_bytes)
         closing.callback(self.access.close)
-        self.roster = Roster(folder, self.ids, self.ledger, self.verifier, self.access)
+        self.roster = Roster(folder, self.ids, self.ledger, self.keys, self.access)
         self._enrol_stewards()
         self.held_secrets = HeldSecrets(folder.access)
         closing.callback(self.held_secrets.close)
         self.authenticator = Authenticator(self.access, lambda: self.ledger.governance)
         self._operator_token()
-        self.explainer = Explainer(
-            self.journal, self.index, self.store, self.verifier, self.witnesses
-        )
+        self.explainer = Explainer(self.journal, self.index, self.store, self.keys, self.witnesses)
         self.rebuilder = Rebuilder(
-            self.journal, self.ledger, self.store, self.ids, self.verifier, folder.scratch
+            self.journal, self.ledger, self.store, self.ids, self.keys, folder.scratch
         )
         self._open_readers()
         self._open_telemetry()
@@ -192,6 +193,46 @@ class Assembly:
             timedelta(seconds=settings.time_lock_seconds),
         )
         self.ledger.found(operator, delta, f"{settings.organisation} is founded")
+
+    def _log_key(self, current: VerifierKey | None) -> LogKey:
+        settings = self.settings
+        return open_log_key(
+            self.folder,
+            self.ids.base,
+            settings.organisation,
+            transit_of(settings, self.openbao),
+            founding=self.journal.head() < 0,
+            current=current,
+        )
+
+    def rotate_log_key(self, principal: str, reason: str) -> int | None:
+        """Hands the log to the newest version of its key in OpenBao: the index of that entry;
+        ``None`` where there is no newer one, or the key is in a file.
+
+        Raises :class:`proofs.errors.GateError` and :class:`runtime.errors.RuntimeFloorError`."""
+        with self.ledger.writer_lock:
+            successor = self._log_key(self.verifier).successor
+            return None if successor is None else self._hand_on(successor, principal, reason)
+
+    def _hand_on(
+        self, successor: Signer | None, principal: str | None = None, reason: str = ""
+    ) -> int:
+        """Hands the log to the key that the settings and OpenBao name now, where it is another: the
+        index of that entry, -1 for none."""
+        entry = -1
+        if successor is not None:
+            before = self.verifier
+            entry = self.ledger.rotate(
+                successor, reason or "the key that the settings name is another one", principal
+            )
+            self.announce(f"the log is handed from {before.label} to {self.verifier.label}")
+        publish_keys(self.folder, [item.key for item in self.keys.held])
+        if forget_file_key(self.folder, self.verifier):
+            self.announce(
+                f"{self.folder.log_key} is deleted: the log's key is in OpenBao now, and copies of"
+                " the file in backups sign nothing any more"
+            )
+        return entry
 
     def _enrol_stewards(self) -> None:
         """Where that can't be done now everything else goes on, and the next start tries again."""
@@ -245,7 +286,7 @@ class Assembly:
             self.settings,
             Truth(
                 self.journal,
-                self.verifier,
+                self.keys,
                 self.ids,
                 self.store,
                 self.index,
@@ -299,6 +340,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_run_id,
             busy=lambda: self.telemetry.pump.behind,
+            secret=variables(self.openbao),
         )
 
     def start_stewards(self, url: str) -> None:
@@ -353,6 +395,11 @@ class Assembly:
         """Audits everything: the derived graphs against a store built anew, and the telemetry."""
         report = self.rebuilder.audit(self.log_folders, self.witnesses, self.publisher)
         return replace(report, checks=(*report.checks, *self.telemetry.audit()))
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The log's key as it is now."""
+        return self.keys.current
 
     @cached_property
     def witnesses(self) -> tuple[VerifierKey, ...]:

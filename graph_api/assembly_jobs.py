@@ -29,7 +29,7 @@ from stewards.wanted import Wanted, wanted_schedules
 LOGGER = logging.getLogger(__name__)
 
 TEMPORAL = "temporal"
-_UNDECIDED = frozenset({"submitted", "invalid", "genesis", "erasure"})
+_UNDECIDED = frozenset({"submitted", "invalid", "genesis", "erasure", "rotation"})
 """Entries of these kinds take no decision that somebody waits for."""
 
 

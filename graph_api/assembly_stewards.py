@@ -6,7 +6,6 @@ once the governance graph names it. Where Temporal is configured no job is execu
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -19,10 +18,11 @@ from graph_api.assembly_jobs import Jobs
 from graph_api.changed_facts import ChangedFacts
 from graph_api.problems import Problem
 from ontology.ids import Ids
-from proofs.checkpoint import SignerKey, VerifierKey
+from proofs.checkpoint import SignerKey
 from proofs.genesis import keys_delta, steward_slug
 from proofs.governance import OPERATOR, STEWARD
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys
 from runtime.access import Access
 from runtime.data_folder import DataFolder
 from runtime.settings import Settings
@@ -65,12 +65,12 @@ class Roster:
     """Who the stewards are, with the keys and tokens that they have here."""
 
     def __init__(
-        self, folder: DataFolder, ids: Ids, ledger: Ledger, verifier: VerifierKey, access: Access
+        self, folder: DataFolder, ids: Ids, ledger: Ledger, keys: LogKeys, access: Access
     ) -> None:
         self.keys = StewardKeys(folder.keys, ids.base)
         self._ids = ids
         self._ledger = ledger
-        self._verifier = verifier
+        self._log = keys
         self._access = access
         self._tokens: dict[str, str] = {}
 
@@ -119,7 +119,7 @@ class Roster:
     def signer(self, name: str) -> ProposalSigner:
         """Signs what this steward proposes."""
         principal = self._ids.principal(name)
-        return ProposalSigner(principal, self._verifier.label, lambda: self.key(name))
+        return ProposalSigner(principal, self._log.current.label, lambda: self.key(name))
 
     def scheduler_token(self) -> str:
         """A token for who executes jobs in this process: it asks what an operator may ask."""
@@ -135,7 +135,8 @@ class _AtWork:
 
 class Stewards:
     """The stewards' work, in this process or elsewhere. ``busy()`` tells whether much has arrived
-    that isn't facts yet, ``new_id`` makes the id of a run."""
+    that isn't facts yet, ``new_id`` makes the id of a run, ``secret`` tells what a
+    variable holds that a job names."""
 
     def __init__(
         self,
@@ -150,9 +151,11 @@ class Stewards:
         clock: Callable[[], datetime],
         new_id: Callable[[], str],
         busy: Callable[[], bool],
+        secret: Callable[[str], str | None],
     ) -> None:
         self._folder = folder
         self._settings = settings
+        self._secret = secret
         self._ids = ids
         self._roster = roster
         self._jobs = jobs
@@ -191,7 +194,7 @@ class Stewards:
         token = self._roster.scheduler_token()
         platform = PlatformClient.connect(url, token, stopping.wait)
         closing.callback(platform.close)
-        secret, wait = os.environ.get, stopping.wait
+        secret, wait = self._secret, stopping.wait
         beyond: dict[str, Activity] = {
             BACKFILL: Backfill(platform, url, secret, self._clock, wait),
             CATALOG_PUSH: CatalogPush(platform, url, token, secret, wait),

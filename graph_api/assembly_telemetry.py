@@ -42,11 +42,11 @@ from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from proofs.audit import AuditCheck
-from proofs.checkpoint import VerifierKey
 from proofs.governance import STEWARD
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys
 from proofs.policy import POLICY_PRINCIPAL
 from proofs.projections import Projections
 from runtime.access import INGEST, Access
@@ -61,7 +61,7 @@ class Truth:
     """The journal and what is derived from it, as far as telemetry has to do with it."""
 
     journal: Journal
-    verifier: VerifierKey
+    keys: LogKeys
     ids: Ids
     store: GraphStore
     index: Index
@@ -134,7 +134,7 @@ class Telemetry:
             truth.ledger,
             truth.journal,
             truth.index,
-            truth.verifier,
+            truth.keys,
             self.inbox,
             self.warehouse,
             self.pump,
@@ -150,9 +150,7 @@ class Telemetry:
         self._reclassifier = Reclassifier(self.warehouse, self.classifier, self.marks)
         self._stopping = threading.Event()
         closing.callback(self._stopping.set)
-        self._proof_facts = ProofFacts(
-            truth.journal, self.warehouse, truth.verifier, self._is_steward
-        )
+        self._proof_facts = ProofFacts(truth.journal, self.warehouse, truth.keys, self._is_steward)
         self._proof_facts.start()
         closing.callback(self._proof_facts.stop)
         truth.ledger.on_commit(self._proof_facts.notify)

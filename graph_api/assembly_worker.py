@@ -9,7 +9,6 @@ key is enrolled.
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -18,6 +17,7 @@ from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
 
+from graph_api.assembly_secrets import open_secrets, variables
 from graph_api.assembly_stewards import conduct_of
 from graph_api.process import utc_now
 from ontology.ids import Ids
@@ -80,7 +80,10 @@ class WorkerAssembly:
         self._closing.close()
 
     def run(self) -> None:
-        """Execute jobs until the process is told to end, by SIGTERM or SIGINT."""
+        """Execute jobs until the process is told to end, by SIGTERM or SIGINT.
+
+        Raises :class:`runtime.errors.RuntimeFloorError` where a secret can't be had."""
+        self._settings, self._openbao = open_secrets(self._settings, self._closing)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda number, frame: self._stopping.set())
         identity = self._identity()
@@ -125,7 +128,7 @@ class WorkerAssembly:
         )
         staff = LentStaff(self._platform, hiring.hire)
         closing.callback(staff.close)
-        platform, url, secret = self._platform, self._url, os.environ.get
+        platform, url, secret = self._platform, self._url, variables(self._openbao)
         beyond: dict[str, Activity] = {
             BACKFILL: Backfill(platform, url, secret, utc_now, self._stopping.wait),
             CATALOG_PUSH: CatalogPush(platform, url, self._token, secret, self._stopping.wait),

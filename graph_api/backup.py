@@ -26,8 +26,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from graph_api.cli_errors import BackupError
-from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint
+from proofs.checkpoint import Checkpoint, VerifierKey
 from proofs.errors import ProofError
+from proofs.log_keys import LogKeys
 from proofs.merkle import Frontier, leaf_hash
 
 FORMAT = 1
@@ -45,9 +46,14 @@ Progress = Callable[[str], None]
 class Copied:
     """What a copy holds: the log it is of, and up to where."""
 
-    key: VerifierKey
+    keys: LogKeys
     checkpoint: Checkpoint
     note: str
+
+    @property
+    def key(self) -> VerifierKey:
+        """The log's key at the end of the copy."""
+        return self.keys.current
 
     @property
     def head(self) -> int:
@@ -104,7 +110,8 @@ def inspect(folder: Path) -> Copied:
         ) from (error)
     try:
         with closing(open_read_only(folder / JOURNAL)) as journal:
-            checkpoint, note = newest_checkpoint(journal, key)
+            keys = LogKeys.read(key, rotations(journal))
+            checkpoint, note = newest_checkpoint(journal, keys)
             root, count = _root(journal, checkpoint.size)
             newest = journal.execute("SELECT max(n) FROM entries").fetchone()[0]
     except (sqlite3.Error, ProofError) as error:
@@ -114,7 +121,7 @@ def inspect(folder: Path) -> Copied:
             f"{folder / JOURNAL} cannot be trusted: its entries are not those that its newest "
             f"checkpoint ({checkpoint.size} entries) was signed over"
         )
-    return Copied(key, checkpoint, note)
+    return Copied(keys, checkpoint, note)
 
 
 def open_read_only(path: Path) -> sqlite3.Connection:
@@ -122,12 +129,21 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=30)
 
 
-def newest_checkpoint(journal: sqlite3.Connection, key: VerifierKey) -> tuple[Checkpoint, str]:
+def rotations(journal: sqlite3.Connection) -> list[tuple[int, bytes]]:
+    """The entries that handed the log to another key, in order: index and leaf."""
+    rows = journal.execute(
+        "SELECT n, leaf FROM entries WHERE n IN"
+        " (SELECT CAST(value AS INTEGER) FROM meta WHERE key GLOB 'rotation/*') ORDER BY n"
+    )
+    return [(int(n), bytes(leaf)) for n, leaf in rows]
+
+
+def newest_checkpoint(journal: sqlite3.Connection, keys: LogKeys) -> tuple[Checkpoint, str]:
     """The newest checkpoint and its note, signed by the log's key."""
     row = journal.execute("SELECT note FROM checkpoints ORDER BY size DESC LIMIT 1").fetchone()
     if row is None:
         raise BackupError("the journal has no entry yet: start the server once with fractalops up")
-    return open_checkpoint(str(row[0]), key), str(row[0])
+    return keys.open_checkpoint(str(row[0])), str(row[0])
 
 
 def root_at(journal: Path, size: int) -> bytes | None:

@@ -18,9 +18,9 @@ from pyoxigraph import NamedNode, Quad
 from ontology.ids import Ids
 from ontology.terms import graph_of, line
 from ontology.vocab import Fo, Rdf
-from proofs.checkpoint import VerifierKey
 from proofs.index import Index
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.projections import load_entry
 
 MOST_ENTRIES = 2_000
@@ -43,10 +43,10 @@ class Touched:
 class CatalogJournal:
     """Reads one journal and its index; any thread may use it."""
 
-    def __init__(self, journal: Journal, index: Index, verifier: VerifierKey, ids: Ids) -> None:
+    def __init__(self, journal: Journal, index: Index, keys: LogKeys, ids: Ids) -> None:
         self._journal = journal
         self._index = index
-        self._verifier = verifier
+        self._keys = keys
         self._lineage = ids.graph("lineage") + "/"
         self._meaning = frozenset(ids.graph(name) for name in ("governance", "ontology", "shapes"))
 
@@ -57,7 +57,7 @@ class CatalogJournal:
         iris: set[str] = set()
         gone: set[str] = set()
         for index in range(since + 1, head + 1):
-            entry = load_entry(self._journal, index, self._journal.leaf(index), self._verifier)
+            entry = load_entry(self._journal, index, self._journal.leaf(index), self._keys)
             for quads, removed in ((entry.delta.additions, False), (entry.delta.removals, True)):
                 for quad in quads:
                     graph = graph_of(quad)

@@ -2,8 +2,9 @@
 
 Invariant: stdout carries data only and messages go to stderr; the exit code is 0 when it is done, 1
 when something was refused or failed verification, 2 for wrong usage. Everything but ``up``,
-``demo``, ``backup``, ``restore``, ``proofs verify`` and the local half of ``ontology`` speaks HTTP
-to the running server. Modules that are slow to import are imported by the command that needs them.
+``demo``, ``backup``, ``restore``, ``proofs verify``, ``infra`` without ``apply`` and the local half
+of ``ontology`` speaks HTTP to the running server. Modules that are slow to import are imported by
+the command that needs them.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Annotated
 import typer
 
 from graph_api import (
+    cli_assets,
     cli_backup,
     cli_classify,
     cli_evidence,
     cli_facts,
+    cli_infra,
     cli_ingest,
     cli_jobs,
     cli_ontology,
@@ -249,6 +252,8 @@ for _module in (
     cli_validate,
     cli_proposals,
     cli_proofs,
+    cli_assets,
+    cli_infra,
     cli_ontology,
     cli_stewards,
     cli_schedules,

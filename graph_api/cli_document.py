@@ -40,8 +40,8 @@ JSON, CSV and RDF is exact.
 | 1 | refused, or failed verification; stderr says why and what to do |
 | 2 | wrong usage |
 
-`up`, `demo`, `backup`, `restore`, `proofs verify` and `ontology check|show` (without `--server`)
-need no running server.
+`up`, `demo`, `backup`, `restore`, `proofs verify`, `infra` but for `apply`, and
+`ontology check|show` (without `--server`) need no running server.
 """
 
 

@@ -211,6 +211,28 @@ def rebuild(context: typer.Context, data: DataOption = None, output: OutputOptio
         )
 
 
+@proofs.command("rotate-key")
+def rotate_key(
+    context: typer.Context,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the journal.")] = "",
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Hand the log to the newest version of its key in OpenBao, after that was rotated there.
+
+    The key before and the key after sign that entry, and every proof verifies on. Hand out
+    keys/log.pub again.
+
+    \b
+    Example:
+        fractalops proofs rotate-key --reason 'once a year'
+    """
+    shown = output_format(context, output)
+    with connect(context, data) as client:
+        done = client.rotate_log_key(reason)
+    show_facts(done, shown, whole=done)
+
+
 def replace_file(path: Path, content: bytes) -> None:
     """Write a file whole: who looks sees the old one or the new one, never half of it."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -51,12 +51,13 @@ def verify(
     context: typer.Context,
     file: Annotated[str, typer.Argument(metavar="FILE", help="The bundle; - reads stdin.")],
     key: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--key",
             metavar="KEY|FILE",
-            help="The log's verifier key, name+hash+base64 (default: $FRACTALOPS_LOG_KEY, "
-            "the data folder's keys/log.pub, else the bundle's own).",
+            help="The log's verifier key, name+hash+base64; may be repeated with others of the "
+            "same log (default: $FRACTALOPS_LOG_KEY, the data folder's keys/log.pub and "
+            "log.former.pub, else the bundle's own).",
         ),
     ] = None,
     witness: Annotated[
@@ -91,15 +92,16 @@ def verify(
 
     shown = output_format(context, output)
     bundle = _read(file)
-    log_key = _log_key(key, data_folder(context, data))
+    log_keys = _log_keys(key or [], data_folder(context, data))
     verdict = verify_bundle(
         bundle,
-        log_key,
+        log_keys[0] if log_keys else None,
         [verifier_key(text) for text in witness or ()],
         None if checkpoint is None else _read(str(checkpoint)).decode("utf-8", "replace"),
         None if triple is None else _triple(triple),
+        log_keys[1:],
     )
-    if log_key is None:
+    if not log_keys:
         warn(
             "no key of the log is known here, so the bundle's own was used: anybody could have "
             "made this bundle. Name the key you got from the log's owner with --key."
@@ -137,14 +139,23 @@ def _read(file: str) -> bytes:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _log_key(
-    said: str | None, folder: Path, environ: Mapping[str, str] = os.environ
-) -> VerifierKey | None:
-    text = said or environ.get("FRACTALOPS_LOG_KEY")
-    if text:
-        return verifier_key(text)
-    kept = folder / "keys" / "log.pub"
-    return verifier_key(str(kept)) if kept.is_file() else None
+def _log_keys(
+    said: Sequence[str], folder: Path, environ: Mapping[str, str] = os.environ
+) -> list[VerifierKey]:
+    """The keys of the log that are known here, the present one first."""
+    named = list(said) or environ.get("FRACTALOPS_LOG_KEY", "").split()
+    if not named:
+        kept = (folder / "keys" / "log.pub", folder / "keys" / "log.former.pub")
+        named = [str(path) for path in kept if path.is_file()]
+    return [key for text in named for key in verifier_keys(text)]
+
+
+def verifier_keys(said: str) -> list[VerifierKey]:
+    """The verifier keys in a text, or in the file of that name, one a line."""
+    if not _is_file(Path(said)):
+        return [verifier_key(said)]
+    lines = _read(said).decode("utf-8", "replace").split("\n")
+    return [verifier_key(line) for line in lines if line.strip()] or [verifier_key(said)]
 
 
 def verifier_key(said: str) -> VerifierKey:

@@ -89,6 +89,20 @@ class Client(Connection):
     def remove_upstream(self, project: str, kind: str) -> None:
         self.send("DELETE", f"/projects/{segment(project)}/upstreams/{segment(kind)}")
 
+    # --- runtime assets and endpoints
+
+    def runtime_assets(self, wanted: Parameters) -> list[Json]:
+        return items(self.get("/runtime-assets", wanted))
+
+    def runtime_asset(self, asset_id: str, at: int | None = None) -> Json:
+        return self.get(f"/runtime-assets/{segment(asset_id)}", {"at": at})
+
+    def endpoints(self, wanted: Parameters) -> list[Json]:
+        return items(self.get("/endpoints", wanted))
+
+    def endpoint(self, endpoint_id: str, at: int | None = None) -> Json:
+        return self.get(f"/endpoints/{segment(endpoint_id)}", {"at": at})
+
     # --- proposals
 
     def proposals(
@@ -194,6 +208,9 @@ class Client(Connection):
 
     def rebuild(self) -> Json:
         return self.post("/proofs/rebuild", timeout=None)
+
+    def rotate_log_key(self, reason: str) -> Json:
+        return self.post("/proofs/rotation", {"reason": reason})
 
     # --- stewards and jobs
 

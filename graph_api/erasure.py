@@ -24,12 +24,12 @@ from ingest.pseudonyms import Pseudonyms
 from ingest.pump import Pump
 from ingest.warehouse import Warehouse
 from proofs.audit import AuditCheck
-from proofs.checkpoint import VerifierKey
 from proofs.erasure import KIND, MAX_COMMITMENTS, Erasure
 from proofs.errors import ProofError
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys
 from proofs.projections import load_entry
 
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class Eraser:
         ledger: Ledger,
         journal: Journal,
         index: Index,
-        verifier: VerifierKey,
+        keys: LogKeys,
         inbox: Inbox,
         warehouse: Warehouse,
         pump: Pump,
@@ -85,7 +85,7 @@ class Eraser:
         self._ledger = ledger
         self._journal = journal
         self._index = index
-        self._verifier = verifier
+        self._keys = keys
         self._inbox = inbox
         self._warehouse = warehouse
         self._pump = pump
@@ -163,7 +163,7 @@ class Eraser:
 
     def told(self, number: int) -> Told:
         """An erasure by its entry of the proof log."""
-        entry = load_entry(self._journal, number, self._journal.leaf(number), self._verifier)
+        entry = load_entry(self._journal, number, self._journal.leaf(number), self._keys)
         (decision,) = entry.proof.decisions
         reason = entry.reasons.get(decision.reason_sha256 or "", "")
         return Told(number, entry.proof.time, decision.by, reason)
@@ -194,7 +194,7 @@ class Eraser:
             return Looked(self.follow(), self.sweep())
 
     def _carry_out(self, number: int) -> None:
-        entry = load_entry(self._journal, number, self._journal.leaf(number), self._verifier)
+        entry = load_entry(self._journal, number, self._journal.leaf(number), self._keys)
         erasure = Erasure.from_dict(entry.report or {})
         self._inbox.erasures.erase(erasure.commitments, number)
         if not erasure.facts:

@@ -87,7 +87,7 @@ def build_router(
     log: str,
     glitchtip: GlitchTipProjects | None,
 ) -> APIRouter:
-    """Routes below ``/projects``; ``log`` is the verifier key of the proof log, by which no two
+    """Routes below ``/projects``; ``log`` is the proof log's first verifier key, by which no two
     servers are alike, ``keys`` those that stewards sign with, ``glitchtip`` where projects are made
     too."""
     router = APIRouter(prefix="/projects", tags=["operations"])

@@ -16,8 +16,8 @@ from graph_api.lifecycle import COLUMNS as LIFECYCLE_COLUMNS
 from graph_api.lifecycle import NO_ENTRY, rows_of_entry
 from ingest.errors import WarehouseError
 from ingest.warehouse import Warehouse
-from proofs.checkpoint import VerifierKey
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.projections import Entry, load_entry
 
 LOGGER = logging.getLogger(__name__)
@@ -48,12 +48,12 @@ class ProofFacts:
         self,
         journal: Journal,
         warehouse: Warehouse,
-        verifier: VerifierKey,
+        keys: LogKeys,
         is_steward: Callable[[str], bool],
     ) -> None:
         self._journal = journal
         self._warehouse = warehouse
-        self._verifier = verifier
+        self._keys = keys
         self._is_steward = is_steward
         self._wake = threading.Event()
         self._stopping = threading.Event()
@@ -99,7 +99,7 @@ class ProofFacts:
         while cursor <= head and not self._stopping.is_set():
             stop = min(cursor + PAGE, head + 1)
             entries = [
-                load_entry(self._journal, index, leaf, self._verifier)
+                load_entry(self._journal, index, leaf, self._keys)
                 for index, leaf in self._journal.leaves(cursor, stop)
             ]
             stewards = [row for entry in entries for row in self._of_stewards(entry)]

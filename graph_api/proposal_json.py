@@ -33,6 +33,7 @@ _TITLES: dict[type[errors.GateError], tuple[int, str, str]] = {
     errors.UnknownGraph: (404, "unknown-graph", "There is no such graph"),
     errors.UnknownProposal: (404, "unknown-proposal", "There is no such proposal"),
     errors.WrongState: (409, "wrong-state", "The proposal is past that point"),
+    errors.SignerFailed: (503, "signer-failed", "The log's signer does not sign"),
     errors.WritingStopped: (503, "writing-stopped", "Changes are not taken at the moment"),
 }
 

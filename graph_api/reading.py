@@ -1,4 +1,4 @@
-"""Puts the reading endpoints into the application: SPARQL, graphs, and the graph's own IRIs.
+"""Puts the reading endpoints into the application: SPARQL, graphs, assets, the graph's own IRIs.
 
 Invariant: the query workers live exactly as long as the application answers; they are started in
 the event loop that serves, whose thread they are bound to.
@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from graph_api import catalog, dereference, graphs, sparql
+from graph_api import assets, catalog, dereference, graphs, sparql
 from graph_api.endpoint import Authenticates
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_service import QueryService
@@ -42,6 +42,7 @@ def add_routes(
     query = sparql.SparqlEndpoint(service, authenticator)
     app.router.routes.extend(sparql.build_routes(query))
     app.router.routes.extend(graphs.build_routes(service, authenticator))
+    app.router.routes.extend(assets.build_routes(service, authenticator))
     app.router.routes.extend(dereference.build_routes(service, authenticator))
     app.openapi = _documented(app)  # type: ignore[method-assign]
     return {sparql.PATH: query}
@@ -124,6 +125,35 @@ def _paths() -> dict[str, Any]:
                 ],
                 _content(*catalog.TYPES),
             )
+        },
+        assets.ASSETS: {
+            "get": _operation(
+                "The runtime assets.",
+                [
+                    _parameter("role", "Those with this role only."),
+                    _parameter("environment", "Those of this environment only, by name or IRI."),
+                    _parameter("kind", "'lxc' or 'kubernetes'."),
+                    *head,
+                ],
+                _content(*assets.TYPES),
+            )
+        },
+        assets.ASSETS + "/{name}": {
+            "get": _operation("One runtime asset.", [name, *head], _content(*assets.TYPES))
+        },
+        assets.ENDPOINTS: {
+            "get": _operation(
+                "The integration endpoints.",
+                [
+                    _parameter("product", "Those of this product only."),
+                    _parameter("environment", "Those of this environment only, by name or IRI."),
+                    *head,
+                ],
+                _content(*assets.TYPES),
+            )
+        },
+        assets.ENDPOINTS + "/{name}": {
+            "get": _operation("One integration endpoint.", [name, *head], _content(*assets.TYPES))
         },
         "/id/{name}": {
             "get": _operation("What is known of the thing with this IRI.", [name, *head], triples)

@@ -23,6 +23,7 @@ from proofs.errors import ProofError
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys
 from proofs.projections import Projections, load_entry
 from proofs.publish import Publisher
 
@@ -39,14 +40,14 @@ class Rebuilder:
         ledger: Ledger,
         store: GraphStore,
         ids: Ids,
-        verifier: VerifierKey,
+        keys: LogKeys,
         scratch: Path,
     ) -> None:
         self._journal = journal
         self._ledger = ledger
         self._store = store
         self._ids = ids
-        self._verifier = verifier
+        self._keys = keys
         self._scratch = scratch
 
     def at(self, head: int, path: Path, base: Snapshot | None = None) -> None:
@@ -78,7 +79,7 @@ class Rebuilder:
                     path.mkdir()
                     self._store.checkpoint(path / "store")
                 store = GraphStore(path / "store", self._ids, read_only=True)
-                auditor = Auditor(journal, store, self._ids, self._verifier, folders, witnesses)
+                auditor = Auditor(journal, store, self._ids, self._keys, folders, witnesses)
                 checked = auditor.check_folders()
             try:
                 rebuilt = stack.enter_context(self._replayed(head, path / "rebuilt", journal))
@@ -101,10 +102,10 @@ class Rebuilder:
         index = Index(index_path)
         try:
             store = GraphStore(path, self._ids)
-            projections = Projections(journal, store, index, self._ids, self._verifier)
+            projections = Projections(journal, store, index, self._ids, self._keys)
             projections.bring_up_to_date()
             for number, leaf in journal.leaves(0, head + 1):
-                entry = load_entry(journal, number, leaf, self._verifier)
+                entry = load_entry(journal, number, leaf, self._keys)
                 projections.apply(entry, to_store=number > stored)
             yield store
         finally:

@@ -43,7 +43,7 @@ from graph_api.backup import (
     sync_folder,
 )
 from graph_api.cli_errors import BackupError
-from proofs.checkpoint import Checkpoint, open_checkpoint
+from proofs.checkpoint import Checkpoint
 from proofs.errors import InvalidSignature, ProofError
 
 MARKER = "restoring"
@@ -125,7 +125,7 @@ def known_checkpoints(
         if path.is_file():
             try:
                 with closing(open_read_only(path)) as connection:
-                    yield str(path), newest_checkpoint(connection, copied.key)[0]
+                    yield str(path), newest_checkpoint(connection, copied.keys)[0]
             except InvalidSignature as error:
                 raise _another_log(path, copied, error) from error
             except (sqlite3.Error, ProofError, BackupError) as error:
@@ -144,7 +144,7 @@ def known_checkpoints(
     for path in published:
         if path.is_file():
             try:
-                yield str(path), open_checkpoint(path.read_bytes(), copied.key)
+                yield str(path), copied.keys.open_checkpoint(path.read_bytes())
             except InvalidSignature as error:
                 raise _another_log(path, copied, error) from error
             except (ProofError, UnicodeDecodeError) as error:
@@ -155,8 +155,9 @@ def known_checkpoints(
 
 def _another_log(path: Path, copied: Copied, error: Exception) -> BackupError:
     return BackupError(
-        f"{path} is not of log {copied.key.label}, which the backup is of ({error}). Restore into "
-        "a new folder."
+        f"{path} is not of log {copied.key.label}, which the backup is of ({error}), or that log"
+        " has gone on under a key that the backup is too old to know. Restore a newer backup; if"
+        " it is another log, restore into a new folder."
     )
 
 

@@ -13,7 +13,6 @@ from graph_api.job_health import JobHealth
 from ingest.errors import WarehouseError
 from proofs.proposal import AWAITING
 from runtime.access import INGEST
-from runtime.log_key import CUSTODY
 from runtime.steward_keys import CUSTODY as STEWARD_CUSTODY
 
 if TYPE_CHECKING:
@@ -48,8 +47,10 @@ class Status:
             "log_key": {
                 "name": self._assembly.verifier.label,
                 "verifier": str(self._assembly.verifier),
-                "custody": CUSTODY,
+                "custody": self._assembly.custody,
+                "former": [str(item.key) for item in self._assembly.keys.held[:-1]],
             },
+            "openbao": self._openbao(),
             "steward_keys": {"custody": STEWARD_CUSTODY, "stewards": self._steward_keys()},
             "organisation": governance.organisation,
             "single_operator": governance.single_operator,
@@ -72,6 +73,13 @@ class Status:
             "problems": self.problems(),
             "warnings": self.warnings(),
         }
+
+    def _openbao(self) -> dict[str, Any] | None:
+        """Where secrets come from, and whether the login there holds; ``None`` without one."""
+        bao = self._assembly.openbao
+        if bao is None:
+            return None
+        return {"address": bao.address, "problem": bao.problem or None}
 
     def _fact_counts(self) -> dict[str, int]:
         """Counting takes a scan: only where facts came in, were classified again or erased."""
@@ -164,6 +172,9 @@ class Status:
         ]
         if self._assembly.ledger.stopped:
             found.append(f"no changes are taken: {self._assembly.ledger.stopped}")
+        bao = self._assembly.openbao
+        if bao is not None and bao.problem:
+            found.append(bao.problem)
         if self._unreachable:
             found.append(self._unreachable)
         return found

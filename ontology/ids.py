@@ -127,6 +127,23 @@ class Ids:
         """The workload with this kind and name, such as ``deployment/web``."""
         return self.instance("workload", cluster, namespace or "-", name)
 
+    def runtime_asset(self, asset_id: str) -> str:
+        return self.instance("runtime-asset", asset_id)
+
+    def asset_role(self, name: str) -> str:
+        return self.instance("asset-role", name)
+
+    def permitted_action(self, asset_id: str, *rule: str) -> str:
+        """What may be done to the asset with this id by this rule: its kind, effect and pattern."""
+        return self.instance("permitted-action", asset_id, _digest(*rule))
+
+    def integration_endpoint(self, endpoint_id: str) -> str:
+        return self.instance("integration-endpoint", endpoint_id)
+
+    def url(self, address: str) -> str:
+        """An address has one IRI, whichever kind of URL it is: it can be of one only."""
+        return self.instance("url", address)
+
     def entity_type(self, project: str, name: str) -> str:
         return self.instance("entity-type", project, name)
 

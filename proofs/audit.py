@@ -24,13 +24,13 @@ from proofs.checkpoint import (
     Checkpoint,
     VerifierKey,
     cosigners,
-    open_checkpoint,
     parse_note,
 )
 from proofs.digest import GraphState
 from proofs.errors import JournalError, ProofError
 from proofs.governance import read_governance
 from proofs.journal import Journal, Running
+from proofs.log_keys import LogKeys
 from proofs.merkle import Frontier, leaf_hash
 from proofs.projections import Entry, load_entry
 from proofs.tiles import verify_folder
@@ -111,7 +111,7 @@ class Auditor:
         journal: Journal,
         store: GraphStore,
         ids: Ids,
-        verifier: VerifierKey,
+        keys: LogKeys,
         folders: Sequence[Path],
         witnesses: Sequence[VerifierKey] = (),
         progress: Callable[[str, int, int], None] | None = None,
@@ -119,7 +119,7 @@ class Auditor:
         self._journal = journal
         self._store = store
         self._ids = ids
-        self._verifier = verifier
+        self._keys = keys
         self._folders = folders
         self._witnesses = witnesses
         self._progress = progress or (lambda name, done, total: None)
@@ -184,7 +184,7 @@ class Auditor:
         signatures: AuditCheck,
     ) -> None:
         """Follows the journal from its first entry, into ``replay``."""
-        authors = SignatureAudit(self._journal, self._ids.graph("governance"), self._verifier.label)
+        authors = SignatureAudit(self._journal, self._ids.graph("governance"), self._keys.labels)
         signed = 0
         checkpoints = dict(self._journal.checkpoints())
         hashes = self._journal.leaf_hashes(0, head + 1)
@@ -220,12 +220,12 @@ class Auditor:
             tree.find(f"checkpoint {index + 1} of the journal is missing")
             return
         try:
-            checkpoint = open_checkpoint(note, self._verifier)
+            checkpoint = self._keys.open_checkpoint(note)
             cosigners(parse_note(note), self._witnesses)
         except ProofError as error:
             tree.find(f"checkpoint {index + 1} of the journal: {error}")
             return
-        if checkpoint != Checkpoint(self._verifier.name, index + 1, frontier.root()):
+        if checkpoint != Checkpoint(self._keys.name, index + 1, frontier.root()):
             tree.find(
                 f"checkpoint {index + 1} of the journal signs another tree than the entries make"
             )
@@ -241,12 +241,14 @@ class Auditor:
     ) -> Entry | None:
         previous, replay.previous = replay.previous, leaf_hash(leaf).hex()
         try:
-            entry = load_entry(self._journal, index, leaf, self._verifier)
+            entry = load_entry(self._journal, index, leaf, self._keys)
         except ProofError as error:
             tree.find(str(error))
             replay.whole = False
             return None
         proof, state = entry.proof, replay.state
+        if (proof.rotation is not None) != (index in self._keys.rotations):
+            tree.find(f"entry {index} hands the log to another key, and the journal lists others")
         if proof.previous != previous:
             tree.find(f"entry {index} of the journal does not follow the one before it")
         if index == 0:

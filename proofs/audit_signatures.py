@@ -6,6 +6,8 @@ but the journal, and what an entry changes is at most what its author signed.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pyoxigraph import NamedNode
 
 from ontology.vocab import Fo
@@ -17,12 +19,13 @@ from proofs.signed_proposal import open_proposal, signing_key_of
 
 
 class SignatureAudit:
-    """Follows entries in the order of the log; ``governance`` is the graph that names keys."""
+    """Follows entries in the order of the log; ``governance`` is the graph that names keys,
+    ``logs`` are the labels of the log's."""
 
-    def __init__(self, journal: Journal, governance: str, log: str) -> None:
+    def __init__(self, journal: Journal, governance: str, logs: Collection[str]) -> None:
         self._journal = journal
         self._governance = governance
-        self._log = log
+        self._logs = logs
         self._keys: dict[str, SigningKey] = {}
         self._retired: set[str] = set()
 
@@ -56,11 +59,8 @@ class SignatureAudit:
         # What was signed in time may be decided later.
         if entry.submission is not None and key.iri in self._retired:
             findings.append(f"entry {entry.index} is signed with {label}, which was retired")
-        if (signed.log, signed.project, signed.principal) != (
-            self._log,
-            entry.proof.project,
-            entry.proof.principal,
-        ):
+        here = (signed.project, signed.principal) == (entry.proof.project, entry.proof.principal)
+        if signed.log not in self._logs or not here:
             findings.append(f"the author of entry {entry.index} signed it for another place")
         if not (
             entry.delta.additions <= asked.additions and entry.delta.removals <= asked.removals

@@ -4,6 +4,7 @@ Invariant: a bundle has one spelling. It is canonical JSON (RFC 8785) of exactly
 ``digest`` is the SHA-256 of the rest, so a changed byte shows even in parts that no signature of a
 known key covers, such as the cosignature of a witness the reader doesn't know. Where the author
 signed, there is a member more, ``signature``, and the version is 2; all else is as in version 1.
+Where the log was handed to another key, there is one more, ``succession``, and the version is 3.
 The format is described in ``docs/proofs.md``.
 """
 
@@ -23,6 +24,8 @@ BUNDLE_MEDIA_TYPE = "application/vnd.fractalops.bundle+json"
 BUNDLE_VERSION = 1
 SIGNED_VERSION = 2
 """The version of bundles with the author's own signature."""
+ROTATED_VERSION = 3
+"""The version of bundles of a log that was handed to another key."""
 
 _MEMBERS = {
     *("mediaType", "version", "log", "index", "envelope", "checkpoint", "inclusion", "delta"),
@@ -79,9 +82,19 @@ class SignedProposal:
 
 
 @dataclass(frozen=True)
+class Handover:
+    """An entry that hands the log to another key: its index and leaf, and the way to the root of
+    the bundle's checkpoint."""
+
+    index: int
+    leaf: bytes
+    inclusion: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A read bundle. ``delta`` is None where it was withheld from the reader, ``signature`` where
-    the entry's author signed nothing."""
+    the entry's author signed nothing. ``succession`` leads to the log's key from its first."""
 
     log_key: VerifierKey
     index: int
@@ -91,6 +104,7 @@ class Bundle:
     delta: Delta | None
     consistency: Consistency | None
     signature: SignedProposal | None = None
+    succession: tuple[Handover, ...] = ()
 
 
 def make_bundle(
@@ -103,6 +117,7 @@ def make_bundle(
     delta: Delta | None,
     consistency: Consistency | None = None,
     signature: SignedProposal | None = None,
+    succession: Sequence[Handover] = (),
 ) -> bytes:
     """The bundle of one entry; ``leaf`` is the exact bytes of its envelope.
 
@@ -110,7 +125,7 @@ def make_bundle(
     """
     body: dict[str, Any] = {
         "mediaType": BUNDLE_MEDIA_TYPE,
-        "version": BUNDLE_VERSION if signature is None else SIGNED_VERSION,
+        "version": _version(signed=signature is not None, rotated=bool(succession)),
         "log": {"key": str(log_key)},
         "index": index,
         "envelope": base64.b64encode(leaf).decode(),
@@ -135,6 +150,15 @@ def make_bundle(
                 "additions": enrolment.additions,
             },
         }
+    if succession:
+        body["succession"] = [
+            {
+                "index": item.index,
+                "envelope": base64.b64encode(item.leaf).decode(),
+                "inclusion": _texts(item.inclusion),
+            }
+            for item in succession
+        ]
     return canonical_json({**body, "digest": body_digest(body)})
 
 
@@ -150,12 +174,12 @@ def load_document(data: bytes) -> dict[str, Any]:
     """The members of a bundle, canonical to the byte; its digest is not checked here."""
     document = load_canonical_json(data, "the bundle")
     members = _members(document)
-    version = SIGNED_VERSION if "signature" in document else BUNDLE_VERSION
+    version = _version(signed="signature" in document, rotated="succession" in document)
     if members.text("mediaType") != BUNDLE_MEDIA_TYPE or members.count("version") != version:
         raise MalformedBundle(
             f"this is {members.text('mediaType')} version {members.count('version')}; this program "
-            f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}, and version {SIGNED_VERSION} with"
-            " a signature"
+            f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}, version {SIGNED_VERSION} with a"
+            f" signature and version {ROTATED_VERSION} with a succession of keys"
         )
     members.sha256("digest")
     return dict(document)
@@ -179,12 +203,30 @@ def parts(document: dict[str, Any]) -> Bundle:
         delta=_delta(document["delta"], "the delta of the bundle"),
         consistency=consistency,
         signature=_signature(document["signature"]) if "signature" in document else None,
+        succession=_succession(members) if "succession" in document else (),
     )
 
 
 def _members(document: Any) -> Members:
-    signed = isinstance(document, Mapping) and "signature" in document
-    return Members(document, _MEMBERS | ({"signature"} if signed else set()), "the bundle")
+    more = {"signature", "succession"} & set(document if isinstance(document, Mapping) else ())
+    return Members(document, _MEMBERS | more, "the bundle")
+
+
+def _version(*, signed: bool, rotated: bool) -> int:
+    if rotated:
+        return ROTATED_VERSION
+    return SIGNED_VERSION if signed else BUNDLE_VERSION
+
+
+def _succession(members: Members) -> tuple[Handover, ...]:
+    found = []
+    for item in members.items("succession"):
+        entry = Members(item, {"index", "envelope", "inclusion"}, "an entry of the succession")
+        leaf = decode_base64(entry.text("envelope"))
+        found.append(Handover(entry.count("index"), leaf, _hashes(entry, "inclusion")))
+    if not found:
+        raise MalformedBundle("the succession of keys is empty: a bundle without one has no member")
+    return tuple(found)
 
 
 def _delta(value: Any, what: str) -> Delta | None:

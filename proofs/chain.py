@@ -1,26 +1,29 @@
 """Appends entries to the journal: signed, hashed into the tree, under a signed checkpoint.
 
 Invariant: the leaf is signed first, then leaf, blobs, checkpoint and running hashes are committed
-as one transaction; memory moves on only after that. Whoever calls holds the writer lock.
+as one transaction; memory moves on only after that. Whoever calls holds the writer lock. A signer
+that fails leaves everything as it was. An entry that hands the log to another key, and the
+checkpoint that ends with it, carry the signatures of both.
 
 Crash windows: before the commit the entry never was; after it, it is complete, with its checkpoint.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ontology.terms import Delta, line, sha256, to_nquads
-from proofs.checkpoint import Checkpoint, SignerKey, VerifierKey, open_checkpoint, sign_checkpoint
+from proofs.checkpoint import Checkpoint, Signer, VerifierKey, sign_checkpoint
 from proofs.delta import delta_digests, delta_subjects
 from proofs.digest import GraphState
 from proofs.errors import JournalBroken, JournalCorrupt, ProofError
 from proofs.journal import Journal, Running
+from proofs.log_keys import LogKeys, check_successor
 from proofs.merkle import Frontier, leaf_hash
-from proofs.predicate import DecisionRecord, EvidenceDigest, Proof, ReportDigest
-from proofs.statement import build, envelope, open_envelope, statement
+from proofs.predicate import DecisionRecord, EvidenceDigest, KeyRotation, Proof, ReportDigest
+from proofs.statement import build, envelope, sign_payload, statement
 
 
 @dataclass(frozen=True)
@@ -47,16 +50,19 @@ class Draft:
     rules: str | None = None
     evidence: tuple[str, ...] | EvidenceDigest = ()
     signature: str | None = None
+    rotation: KeyRotation | None = None
 
 
 class Chain:
     """The growing log of one organisation."""
 
-    def __init__(self, journal: Journal, signer: SignerKey, fatal: Callable[[str], None]) -> None:
+    def __init__(
+        self, journal: Journal, signer: Signer, keys: LogKeys, fatal: Callable[[str], None]
+    ) -> None:
         self._journal = journal
         self._signer = signer
         self._fatal = fatal
-        self._verifier = signer.verifier
+        self.keys = keys
         self._head = journal.head()
         running = journal.running()
         if running is None:
@@ -83,8 +89,8 @@ class Chain:
     def _check_end(self, running: Running) -> str:
         """The newest entry, its checkpoint and the running hashes must agree."""
         leaf = self._journal.leaf(self._head)
-        checkpoint = open_checkpoint(self._journal.checkpoint(self._head + 1), self._verifier)
-        proof = read_proof(leaf, self._verifier)
+        checkpoint = self.keys.open_checkpoint(self._journal.checkpoint(self._head + 1))
+        proof = read_proof(leaf, self._head, self.keys)
         problems = [
             problem
             for problem, wrong in (
@@ -115,7 +121,8 @@ class Chain:
 
     @property
     def verifier(self) -> VerifierKey:
-        return self._verifier
+        """The log's key as it is now."""
+        return self.keys.current
 
     @property
     def state_digest(self) -> str:
@@ -125,9 +132,33 @@ class Chain:
     def append(self, draft: Draft, blobs: Mapping[str, bytes]) -> tuple[int, Proof, str]:
         """Commits one entry: its index, what it states and its leaf hash in hexadecimal.
 
-        Raises :class:`proofs.errors.JournalFull` with nothing changed. When it is unknown whether
-        the entry is on disk the process is ended.
+        Raises :class:`proofs.errors.JournalFull` and :class:`proofs.errors.SignerFailed` with
+        nothing changed. When it is unknown whether the entry is on disk the process is ended.
         """
+        return self._append(draft, blobs, [self._signer])
+
+    def rotate(
+        self, draft: Draft, blobs: Mapping[str, bytes], successor: Signer
+    ) -> tuple[int, Proof, str]:
+        """Commits the entry that hands the log to the key of ``successor``, as :meth:`append` does;
+        what follows is signed with that."""
+        check_successor(self.keys, successor.verifier)
+        rotation = KeyRotation(str(self.verifier), str(successor.verifier))
+        done = self._append(
+            replace(draft, rotation=rotation), blobs, [self._signer, successor], rotates=True
+        )
+        self.keys.rotate(done[0], self._journal.leaf(done[0]))
+        self._signer = successor
+        return done
+
+    def _append(
+        self,
+        draft: Draft,
+        blobs: Mapping[str, bytes],
+        signers: Sequence[Signer],
+        *,
+        rotates: bool = False,
+    ) -> tuple[int, Proof, str]:
         index = self._head + 1
         added = [line(quad) for quad in draft.delta.additions]
         removed = [line(quad) for quad in draft.delta.removals]
@@ -157,22 +188,25 @@ class Chain:
             state_before=self._state.digest(),
             state_after=state.digest(),
             signature=draft.signature,
+            rotation=draft.rotation,
         )
         subjects = delta_subjects(added, removed) or _document_subject(draft)
         payload = build(statement(subjects, proof.to_dict()))
-        leaf = envelope(payload, self._signer)
+        first, *others = signers
+        leaf = envelope(payload, first, [sign_payload(payload, other) for other in others])
         hashed = leaf_hash(leaf)
         frontier = self._frontier.copy()
         frontier.append(hashed)
-        checkpoint = Checkpoint(self._signer.name, frontier.size, frontier.root())
+        checkpoint = Checkpoint(self.keys.name, frontier.size, frontier.root())
         try:
             self._journal.append(
                 index,
                 leaf,
                 hashed,
                 {**blobs, **delta_blobs(draft.delta)},
-                sign_checkpoint(checkpoint, self._signer),
+                sign_checkpoint(checkpoint, *signers),
                 Running(index, frontier.to_bytes(), state.to_bytes()),
+                rotates=rotates,
             )
         except JournalBroken as error:
             self._fatal(str(error))
@@ -183,7 +217,10 @@ class Chain:
 
 
 def _document_subject(draft: Draft) -> list[dict[str, Any]]:
-    """What an entry that changes no graph is about: the document that it records."""
+    """What an entry that changes no graph is about: the document that it records, or the key that
+    the log is handed to."""
+    if draft.rotation is not None:
+        return [{"name": draft.kind, "digest": {"sha256": sha256(draft.rotation.after.encode())}}]
     if draft.report is None:
         return []
     return [{"name": draft.kind, "digest": {"sha256": draft.report.sha256}}]
@@ -195,6 +232,6 @@ def delta_blobs(delta: Delta) -> dict[str, bytes]:
     return {sha256(half): half for half in halves}
 
 
-def read_proof(leaf: bytes, verifier: VerifierKey) -> Proof:
-    """What a leaf states; its signature is checked."""
-    return Proof.from_dict(open_envelope(leaf, [verifier]).statement["predicate"])
+def read_proof(leaf: bytes, index: int, keys: LogKeys) -> Proof:
+    """What entry ``index`` states; its signature is checked against the key that held."""
+    return Proof.from_dict(keys.open_entry(leaf, index).statement["predicate"])

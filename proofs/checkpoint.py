@@ -20,6 +20,7 @@ from proofs.note import (
     ED25519,
     Note,
     NoteSignature,
+    Signer,
     SignerKey,
     VerifierKey,
     cosigned_message,
@@ -34,6 +35,7 @@ __all__ = [
     "Checkpoint",
     "Note",
     "NoteSignature",
+    "Signer",
     "SignerKey",
     "VerifierKey",
     "add_cosignature",
@@ -88,13 +90,16 @@ class Checkpoint:
         return cls(origin, int(size), root, tuple(extensions))
 
 
-def sign_checkpoint(checkpoint: Checkpoint, signer: SignerKey) -> str:
-    """The signed note of a checkpoint; the log's key is named after its origin."""
-    if checkpoint.origin != signer.name:
-        raise MalformedCheckpoint(
-            f"key {signer.name!r} signs checkpoints of its own origin, not {checkpoint.origin!r}"
-        )
-    return sign_note(checkpoint.text(), [signer])
+def sign_checkpoint(checkpoint: Checkpoint, *signers: Signer) -> str:
+    """The signed note of a checkpoint; the log's key is named after its origin. Where a log is
+    handed on, the keys before and after sign."""
+    for signer in signers:
+        if checkpoint.origin != signer.name:
+            raise MalformedCheckpoint(
+                f"key {signer.name!r} signs checkpoints of its own origin, not"
+                f" {checkpoint.origin!r}"
+            )
+    return sign_note(checkpoint.text(), signers)
 
 
 def open_checkpoint(note: str | bytes, log_key: VerifierKey) -> Checkpoint:

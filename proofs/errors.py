@@ -33,6 +33,7 @@ Every error says what was wrong and what to do next; a caller that wants one net
     │   ├── UnknownProposal
     │   ├── WrongState            the proposal is past the point where this could be done
     │   ├── Conflict              what it was drafted on has changed
+    │   ├── SignerFailed          the log's key is elsewhere and doesn't sign; nothing was written
     │   ├── Invalid               the shapes refuse it; carries the recorded proposal
     │   └── WritingStopped        the graph store failed; nothing is written until it is mended
     └── TileError                 the folder of tiles
@@ -197,6 +198,10 @@ class Invalid(GateError):
     def __init__(self, message: str, proposal: str) -> None:
         super().__init__(message)
         self.proposal = proposal
+
+
+class SignerFailed(GateError):
+    """The log's key is in a service that doesn't sign now; nothing was written."""
 
 
 class WritingStopped(GateError):

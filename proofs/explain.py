@@ -16,7 +16,7 @@ from ontology.entailment_derivation import Derivation, derive
 from ontology.store import GraphStore
 from ontology.terms import graph_of, line
 from ontology.vocab import Fo
-from proofs.bundle import Consistency, Enrolment, SignedProposal, make_bundle
+from proofs.bundle import Consistency, Enrolment, Handover, SignedProposal, make_bundle
 from proofs.bundle import Delta as BundleDelta
 from proofs.checkpoint import VerifierKey, cosigners, parse_note
 from proofs.delta import DeltaDigests
@@ -24,6 +24,7 @@ from proofs.errors import JournalCorrupt
 from proofs.governance import SigningKey, read_governance
 from proofs.index import Index
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.merkle import NodeReader, consistency_proof, inclusion_proof, node_hash
 from proofs.predicate import Proof
 from proofs.projections import Entry, load_entry
@@ -51,14 +52,14 @@ class Explainer:
         journal: Journal,
         index: Index,
         store: GraphStore,
-        verifier: VerifierKey,
+        keys: LogKeys,
         witnesses: Sequence[VerifierKey] = (),
     ) -> None:
         self._witnesses = witnesses
         self._journal = journal
         self._store = store
         self._index = index
-        self._verifier = verifier
+        self._keys = keys
         self._levels: list[list[bytes]] = [[]]
         self._growing = threading.Lock()
 
@@ -68,7 +69,7 @@ class Explainer:
         origin = self._index.origin(text)
         if origin is None:
             return None
-        entry = load_entry(self._journal, origin, self._journal.leaf(origin), self._verifier)
+        entry = load_entry(self._journal, origin, self._journal.leaf(origin), self._keys)
         if quad not in entry.delta.additions or entry.proof.proposal is None:
             raise JournalCorrupt(
                 f"the index says entry {origin} states {quad}, and it does not: run 'fractalops"
@@ -108,10 +109,11 @@ class Explainer:
         """
         leaf = self._journal.leaf(index)
         size = self._journal.head() + 1
-        entry = load_entry(self._journal, index, leaf, self._verifier)
+        keys = self._keys
+        entry = load_entry(self._journal, index, leaf, keys)
         delta = entry.proof.delta
         return make_bundle(
-            log_key=self._verifier,
+            log_key=keys.current,
             index=index,
             leaf=leaf,
             checkpoint=self._journal.checkpoint(size),
@@ -119,7 +121,12 @@ class Explainer:
             consistency=self._second(index, size, since),
             delta=self._delta(delta),
             signature=self._signed(entry, size),
+            succession=[self._handover(at, size) for at in keys.rotations if at < size],
         )
+
+    def _handover(self, index: int, size: int) -> Handover:
+        proof = inclusion_proof(index, size, self._nodes(size))
+        return Handover(index, self._journal.leaf(index), tuple(proof))
 
     def _delta(self, delta: DeltaDigests) -> BundleDelta:
         return BundleDelta(
@@ -144,7 +151,7 @@ class Explainer:
             )
         asked = open_proposal(entry.signature, key.verifier).delta
         leaf = self._journal.leaf(index)
-        stating = load_entry(self._journal, index, leaf, self._verifier)
+        stating = load_entry(self._journal, index, leaf, self._keys)
         return SignedProposal(
             entry.signature,
             None if asked == proof.delta else self._delta(asked),

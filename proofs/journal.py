@@ -44,6 +44,10 @@ COMMIT;
 """
 
 
+# What entries of this kind are found by, without reading all: one row of meta for each.
+_ROTATION = "rotation/"
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """What the next entry is computed from: the newest index, Merkle frontier and graph state."""
@@ -129,8 +133,11 @@ class Journal:
         blobs: Mapping[str, bytes],
         checkpoint: str,
         running: Running,
+        *,
+        rotates: bool = False,
     ) -> None:
-        """Commits entry ``n`` durably; this is the commit point of a change.
+        """Commits entry ``n`` durably; this is the commit point of a change. ``rotates`` says that
+        it hands the log to another key.
 
         Raises :class:`JournalFull` when the disk has no room (nothing was written) and
         :class:`JournalBroken` when it is unknown whether the entry is on disk: then the process
@@ -144,6 +151,15 @@ class Journal:
                 "INSERT OR REPLACE INTO running VALUES (1, ?, ?, ?)",
                 (running.n, running.frontier, running.graph_state),
             )
+            if rotates:
+                connection.execute(
+                    "INSERT INTO meta VALUES (?, ?)", (f"{_ROTATION}{n:019}", str(n))
+                )
+
+    def rotations(self) -> list[tuple[int, bytes]]:
+        """The entries that handed the log to another key, in order: index and leaf."""
+        rows = self._all("SELECT value FROM meta WHERE key GLOB ? ORDER BY key", (f"{_ROTATION}*",))
+        return [(int(row[0]), self.leaf(int(row[0]))) for row in rows]
 
     def cosign(self, size: int, note: str) -> None:
         """Replaces the note of a checkpoint by the same one with a cosignature more."""

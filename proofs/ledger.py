@@ -26,6 +26,7 @@ from ontology.terms import (
 )
 from proofs.chain import Chain
 from proofs.check import Checked, Checker
+from proofs.checkpoint import Signer
 from proofs.decider import Decider
 from proofs.erasure import Erasure
 from proofs.errors import (
@@ -199,7 +200,7 @@ class Ledger:
             raise Forbidden("genesis is not reverted: propose what should be different")
         assert view.proof is not None
         leaf = self._journal.leaf(view.proof)
-        entry = load_entry(self._journal, view.proof, leaf, self._chain.verifier)
+        entry = load_entry(self._journal, view.proof, leaf, self._chain.keys)
         inverse = entry.delta.inverse()
         request = Request(
             inverse.additions,
@@ -245,6 +246,18 @@ class Ledger:
 
     # --- what is erased
 
+    def rotate(self, successor: Signer, reason: str, principal: str | None = None) -> int:
+        """Hands the log to another key: the index of that entry. Without a ``principal`` who asks
+        for it, it is on the gate's own behalf.
+
+        Raises :class:`proofs.errors.GateError`, with nothing changed.
+        """
+        with self._writing:
+            self._recorder.resume()
+            now = format_time(self._clock())
+            by = principal or self._decider.policy
+            return self._recorder.commit_rotation(by, successor, reason, now)
+
     def erase(self, principal: str, erasure: Erasure, reason: str) -> int:
         """Records that these payloads are to be erased: the index of the entry. Whoever follows the
         journal destroys them. The caller has seen to it that ``principal`` may."""
@@ -284,7 +297,7 @@ class Ledger:
     # --- the steps
 
     def _signature(self, principal: str, request: Request) -> Signature | None:
-        return check_signature(self.governance, principal, request, self._chain.verifier.label)
+        return check_signature(self.governance, principal, request, self._chain.keys.labels)
 
     def _held(self, principal: str, request: Request) -> Request:
         """The request, to be held where it rests on what anybody may have sent, or on what was
@@ -334,7 +347,7 @@ class Ledger:
         hidden = self.governance.hidden_from(principal)
         theirs: list[str] = []
         for index, leaf in self._journal.leaves(compared + 1, head + 1):
-            entry = load_entry(self._journal, index, leaf, self._chain.verifier)
+            entry = load_entry(self._journal, index, leaf, self._chain.keys)
             if entry.applies:
                 seen = entry.delta.without_graphs(hidden)
                 if any(quad.subject in subjects for quad in seen.quads):

@@ -15,6 +15,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from cryptography.exceptions import InvalidSignature as CryptographyInvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import (
@@ -103,6 +104,22 @@ class VerifierKey:
             return False
         time = int.from_bytes(signature[:8], "big")
         return time <= MAX_SIZE and self.verify_raw(cosigned_message(text, time), signature[8:])
+
+
+class Signer(Protocol):
+    """What signs as a key: the key itself, or a service that keeps it."""
+
+    @property
+    def name(self) -> str:
+        """The key's name."""
+
+    @property
+    def verifier(self) -> VerifierKey:
+        """The public half."""
+
+    def sign_raw(self, message: bytes) -> bytes:
+        """The Ed25519 signature of ``message``, 64 bytes; a service raises
+        :class:`proofs.errors.SignerFailed` where it has none to give."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +256,7 @@ def parse_note(data: str | bytes) -> Note:
     return Note(body + "\n", tuple(NoteSignature.parse(line) for line in lines))
 
 
-def sign_note(text: str, signers: Sequence[SignerKey]) -> str:
+def sign_note(text: str, signers: Sequence[Signer]) -> str:
     """The signed note of ``text`` (it ends in a newline) with one signature per signer."""
     if not text.endswith("\n"):
         raise MalformedNote("the text of a note ends in a newline")

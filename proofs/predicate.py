@@ -16,6 +16,9 @@ from typing import Any
 from proofs.delta import DeltaDigest, DeltaDigests
 from proofs.errors import MalformedStatement
 
+ROTATION = "rotation"
+"""The kind of the entry that hands the log to another key."""
+
 KINDS = frozenset(
     {
         "genesis",
@@ -27,6 +30,7 @@ KINDS = frozenset(
         "withdrawn",
         "superseded",
         "erasure",
+        ROTATION,
     }
 )
 """What an entry can be about."""
@@ -110,6 +114,14 @@ def commit_evidence(commitments: Sequence[str]) -> tuple[str, ...] | EvidenceDig
 
 
 @dataclass(frozen=True)
+class KeyRotation:
+    """The log's key before and after, each as its verifier key in one line."""
+
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
 class Proof:
     """Everything an entry states; digests are 64 hexadecimal digits, times RFC 3339.
 
@@ -117,7 +129,7 @@ class Proof:
     ``state_after`` are graph state digests, ``reverts`` names the proposal whose inverse this is,
     ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest
     of the bytes as they came; ``signature`` that of the envelope that its author signed, where it
-    did.
+    did. ``rotation`` are the keys in an entry of that kind, and in no other.
     """
 
     kind: str
@@ -140,6 +152,7 @@ class Proof:
     rules: str | None = None
     evidence: tuple[str, ...] | EvidenceDigest = ()
     signature: str | None = None
+    rotation: KeyRotation | None = None
 
     @property
     def applies(self) -> bool:
@@ -147,7 +160,8 @@ class Proof:
         return self.kind in APPLYING_KINDS
 
     def to_dict(self) -> dict[str, Any]:
-        """The predicate as JSON members; every member but ``signature`` is always there."""
+        """The predicate as JSON members; every member but ``signature`` and
+        ``rotation`` is always there."""
         evidence: Any
         if isinstance(self.evidence, EvidenceDigest):
             evidence = {"sha256": self.evidence.sha256, "count": self.evidence.count}
@@ -176,13 +190,22 @@ class Proof:
             "state_after": self.state_after,
             # What is unsigned looks as it did before anything was signed.
             **({} if self.signature is None else {"signature": self.signature}),
+            **(
+                {}
+                if self.rotation is None
+                else {"rotation": {"before": self.rotation.before, "after": self.rotation.after}}
+            ),
         }
 
     @classmethod
     def from_dict(cls, value: Any) -> Proof:
         """The proof of a predicate; :class:`MalformedStatement` names the member that is wrong."""
         signed = isinstance(value, Mapping) and "signature" in value
-        members = Members(value, _MEMBERS | ({"signature"} if signed else set()), "the predicate")
+        rotates = isinstance(value, Mapping) and value.get("kind") == ROTATION
+        more = {"signature"} if signed else set()
+        members = Members(
+            value, _MEMBERS | more | ({ROTATION} if rotates else set()), "the predicate"
+        )
         kind = members.text("kind")
         if kind not in KINDS:
             raise MalformedStatement(f"the predicate is of kind {kind!r}, not of {sorted(KINDS)}")
@@ -207,6 +230,7 @@ class Proof:
             state_before=members.sha256("state_before"),
             state_after=members.sha256("state_after"),
             signature=members.sha256("signature") if signed else None,
+            rotation=_rotation(members.value[ROTATION]) if rotates else None,
         )
 
 
@@ -295,6 +319,11 @@ class Members:
         return MalformedStatement(
             f"member {name!r} of {self._what} is {expected}, not {self.value[name]!r}"
         )
+
+
+def _rotation(value: Any) -> KeyRotation:
+    members = Members(value, {"before", "after"}, "the rotation")
+    return KeyRotation(members.text("before"), members.text("after"))
 
 
 def _report(value: Any) -> ReportDigest | None:

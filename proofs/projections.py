@@ -22,11 +22,11 @@ from ontology.store import GraphStore
 from ontology.terms import Delta, from_nquads, line, sha256, to_nquads
 from ontology.vocab import Fo
 from proofs.chain import read_proof
-from proofs.checkpoint import VerifierKey
 from proofs.errors import JournalBroken, JournalCorrupt, ProofError, UnknownProposal
 from proofs.governance import Governance, read_governance
 from proofs.index import EntryRow, Index
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.merkle import leaf_hash
 from proofs.predicate import Proof
 from proofs.proposal import AWAITING, DRAFT, REVERTED, DecisionView, ProposalView, Submission
@@ -55,13 +55,13 @@ class Entry:
         return self.proof.kind in ("genesis", "applied")
 
 
-def load_entry(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> Entry:
+def load_entry(journal: Journal, index: int, leaf: bytes, keys: LogKeys) -> Entry:
     """An entry from the journal, its signature and every digest checked.
 
     Raises :class:`JournalCorrupt`, which names the entry.
     """
     try:
-        return _load(journal, index, leaf, verifier)
+        return _load(journal, index, leaf, keys)
     except JournalBroken:
         raise
     except (ProofError, ValueError, TypeError, KeyError, SyntaxError) as error:
@@ -71,8 +71,8 @@ def load_entry(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey)
         ) from error
 
 
-def _load(journal: Journal, index: int, leaf: bytes, verifier: VerifierKey) -> Entry:
-    proof = read_proof(leaf, verifier)
+def _load(journal: Journal, index: int, leaf: bytes, keys: LogKeys) -> Entry:
+    proof = read_proof(leaf, index, keys)
     if proof.index != index:
         raise JournalCorrupt(f"it says it is entry {proof.index}")
     report = None
@@ -113,14 +113,14 @@ class Projections:
         store: GraphStore,
         index: Index,
         ids: Ids,
-        verifier: VerifierKey,
+        keys: LogKeys,
     ) -> None:
         self._journal = journal
         self.store = store
         self.entailment = Entailment(store)
         self.index = index
         self._ids = ids
-        self._verifier = verifier
+        self._keys = keys
         self._governance_graph = ids.graph("governance")
         self._versioned = {ids.graph(name): name for name in VERSIONED}
         self._governance_quads: set[Quad] = set()
@@ -140,7 +140,7 @@ class Projections:
         for index, leaf in self._journal.leaves(start, head + 1):
             if index != following:
                 break
-            entry = load_entry(self._journal, index, leaf, self._verifier)
+            entry = load_entry(self._journal, index, leaf, self._keys)
             self.apply(entry, to_store=index > behind)
             following += 1
             if progress is not None:
@@ -366,7 +366,7 @@ class Projections:
         """
         quads = set(self.store.match(graph=NamedNode(self._governance_graph)))
         for later in range(stored, index, -1):
-            entry = load_entry(self._journal, later, self._journal.leaf(later), self._verifier)
+            entry = load_entry(self._journal, later, self._journal.leaf(later), self._keys)
             if entry.applies:
                 of_graph = entry.delta.in_graph(self._governance_graph)
                 quads -= of_graph.additions

@@ -15,9 +15,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from proofs.checkpoint import Checkpoint, VerifierKey, open_checkpoint, parse_note
+from proofs.checkpoint import Checkpoint, parse_note
 from proofs.errors import FormatError, JournalCorrupt, LogForked, ProofError
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.tiles import CHECKPOINT_PATH, TileWriter, read_checkpoint
 
 LOGGER = logging.getLogger(__name__)
@@ -26,7 +27,7 @@ PAUSE = 0.1
 """Seconds between two publications, so that a burst of commits is one of them."""
 
 
-def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey) -> None:
+def refuse_fork(journal: Journal, folders: Sequence[Path], keys: LogKeys) -> None:
     """Compares what was published with the journal. Raises :class:`LogForked`."""
     head = journal.head()
     for folder in folders:
@@ -35,8 +36,15 @@ def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey
             continue
         place = folder / CHECKPOINT_PATH
         try:
-            published = open_checkpoint(note, verifier)
+            published = keys.open_checkpoint(note)
         except ProofError as error:
+            if _origin(note) == keys.name:
+                raise LogForked(
+                    f"{place} is of this log and not signed with a key that the journal knows"
+                    f" ({error}): either the journal is an older copy, from before the log was"
+                    " handed to another key, or the file was damaged. Put the newer journal back;"
+                    " if it is the newest there is, move that folder away: it is written again"
+                ) from error
             raise LogForked(
                 f"{place} is not a checkpoint of this log ({error}). If its key was replaced, or"
                 " the file damaged, move that folder away: it is written again from the journal"
@@ -53,6 +61,13 @@ def refuse_fork(journal: Journal, folders: Sequence[Path], verifier: VerifierKey
                 " one of them was changed. Nothing is written; put back the journal, or the"
                 " folder, that belongs to the other"
             )
+
+
+def _origin(note: str | bytes) -> str:
+    try:
+        return Checkpoint.parse(parse_note(note).text).origin
+    except ProofError:
+        return ""
 
 
 def _root(journal: Journal, size: int) -> bytes:
@@ -110,23 +125,23 @@ class Publisher:
         with self._reached:
             return self._reached.wait_for(lambda: self.size >= size, timeout)
 
-    def compare(self, verifier: VerifierKey) -> list[Published]:
+    def compare(self, keys: LogKeys) -> list[Published]:
         """Complete every folder, then read back what each shows and hold it against the journal."""
         with self._publishing:
             # New writers look at what is there: a tile may have been deleted under the old ones.
             self._writers = {folder: TileWriter(folder) for folder in self._writers}
             self._bring_up_to_date()
-            return [self._shown(folder, verifier) for folder in self._writers]
+            return [self._shown(folder, keys) for folder in self._writers]
 
-    def _shown(self, folder: Path, verifier: VerifierKey) -> Published:
+    def _shown(self, folder: Path, keys: LogKeys) -> Published:
         problem = self.problems.get(str(folder)) or self.problems.get("journal", "")
         size = 0
         try:
             note = read_checkpoint(folder)
             if note is not None:
-                shown = open_checkpoint(note, verifier)
+                shown = keys.open_checkpoint(note)
                 size = shown.size
-                refuse_fork(self._journal, [folder], verifier)
+                refuse_fork(self._journal, [folder], keys)
         except (ProofError, OSError) as error:
             problem = problem or str(error)
         return Published(folder, size, problem or ("" if size else "nothing is published here"))

@@ -13,9 +13,10 @@ from ontology.errors import StoreError
 from ontology.terms import Delta, sha256, to_nquads
 from proofs.chain import Chain, Draft, delta_blobs
 from proofs.check import Checker
+from proofs.checkpoint import Signer
 from proofs.erasure import KIND, Erasure
 from proofs.errors import IndexFailed, WritingStopped
-from proofs.predicate import DecisionRecord, ReportDigest, commit_evidence
+from proofs.predicate import ROTATION, DecisionRecord, ReportDigest, commit_evidence
 from proofs.projections import Entry, Projections
 from proofs.proposal import ProposalView, Submission
 from proofs.signatures import Signature
@@ -152,6 +153,27 @@ class Recorder:
         }
         index, proof, leaf_hash = self._chain.append(draft, blobs)
         self._project(Entry(index, leaf_hash, proof, None, Delta(), erasure.to_dict(), reasons))
+        return index
+
+    def commit_rotation(self, principal: str, successor: Signer, reason: str, now: str) -> int:
+        """Commits the entry that hands the log to another key, about no proposal: its index."""
+        record, _ = decision(principal, "rotate", reason, now, None)
+        reasons = {sha256(reason.encode()): reason} if reason else {}
+        versions = self._projections.versions
+        draft = Draft(
+            kind=ROTATION,
+            time=now,
+            delta=Delta(),
+            applies=False,
+            principal=principal,
+            decisions=(record,),
+            shapes=versions.get("shapes"),
+            ontology=versions.get("ontology"),
+            rules=versions.get("rules"),
+        )
+        blobs = {digest: text.encode() for digest, text in reasons.items()}
+        index, proof, leaf_hash = self._chain.rotate(draft, blobs, successor)
+        self._project(Entry(index, leaf_hash, proof, None, Delta(), None, reasons))
         return index
 
     def _project(self, entry: Entry) -> ProposalView | None:

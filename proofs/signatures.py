@@ -7,6 +7,7 @@ over. What comes without one is as good as before, and shown as unsigned.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ontology.terms import Delta, has_blank_nodes, line, sha256
@@ -32,9 +33,10 @@ class Signature:
 
 
 def check_signature(
-    governance: Governance, principal: str, request: Request, log: str
+    governance: Governance, principal: str, request: Request, logs: Sequence[str]
 ) -> Signature | None:
-    """The signature of a request, ``None`` where it has none; ``log`` is the log key's label.
+    """The signature of a request, ``None`` where it has none; ``logs`` are the labels of the
+    log's keys, the present one last: one signs for a log, whichever of its keys it knew.
 
     Raises :class:`SignatureRefused`.
     """
@@ -60,7 +62,7 @@ def check_signature(
             " did not sign: name the nodes by IRIs"
         )
     asked = proposal_statement(
-        log=log,
+        log=signed.log if signed.log in logs else logs[-1],
         project=request.project,
         principal=principal,
         base=request.base,

@@ -25,10 +25,11 @@ from proofs.delta import (
     parse_quad,
 )
 from proofs.errors import InvalidSignature, LeafTooLarge, MalformedStatement
-from proofs.note import SignerKey, VerifierKey, decode_base64
+from proofs.note import Signer, VerifierKey, decode_base64
 from proofs.predicate import (
     DecisionRecord,
     EvidenceDigest,
+    KeyRotation,
     Members,
     Proof,
     ReportDigest,
@@ -48,6 +49,7 @@ __all__ = [
     "Envelope",
     "EnvelopeSignature",
     "EvidenceDigest",
+    "KeyRotation",
     "Members",
     "Proof",
     "ReportDigest",
@@ -149,14 +151,14 @@ class Envelope:
     unknown: tuple[str, ...]
 
 
-def sign_payload(payload: bytes, signer: SignerKey) -> EnvelopeSignature:
+def sign_payload(payload: bytes, signer: Signer) -> EnvelopeSignature:
     """The DSSE signature of a statement payload under a note key."""
     return EnvelopeSignature(signer.verifier.label, signer.sign_raw(pae(PAYLOAD_TYPE, payload)))
 
 
 def envelope(
     payload: bytes,
-    sign: SignerKey | Callable[[bytes], Sequence[EnvelopeSignature]],
+    sign: Signer | Callable[[bytes], Sequence[EnvelopeSignature]],
     others: Sequence[EnvelopeSignature] = (),
 ) -> bytes:
     """The leaf: canonical JSON of the DSSE envelope around ``payload``.
@@ -165,10 +167,10 @@ def envelope(
     when the key lives elsewhere. ``others`` are further signatures over the same payload, such
     as a submitter's own; they are kept in the given order after the log's.
     """
-    if isinstance(sign, SignerKey):
-        own: Sequence[EnvelopeSignature] = [sign_payload(payload, sign)]
+    if callable(sign):
+        own: Sequence[EnvelopeSignature] = sign(pae(PAYLOAD_TYPE, payload))
     else:
-        own = sign(pae(PAYLOAD_TYPE, payload))
+        own = [sign_payload(payload, sign)]
     signatures = [*own, *others]
     if not signatures:
         raise MalformedStatement("an envelope carries at least one signature")

@@ -26,15 +26,15 @@ from proofs.bundle import (
     parts,
     read_bundle,
 )
-from proofs.checkpoint import Checkpoint, VerifierKey, cosigners, open_checkpoint, parse_note
+from proofs.checkpoint import Checkpoint, VerifierKey, cosigners, parse_note
 from proofs.errors import MalformedStatement, ProofError
+from proofs.log_keys import LogKeys
 from proofs.merkle import leaf_hash, verify_consistency, verify_inclusion
 from proofs.statement import (
     Envelope,
     Proof,
     delta_digests,
     delta_subjects,
-    open_envelope,
     parse_quad,
 )
 from proofs.verdict import Check, Status, Verdict
@@ -62,15 +62,18 @@ def verify_bundle(
     witness_keys: Sequence[VerifierKey] = (),
     trusted_checkpoint: str | None = None,
     triple: str | None = None,
+    former_keys: Sequence[VerifierKey] = (),
 ) -> Verdict:
     """Judge a bundle; it never raises for anything the bundle holds.
 
     ``log_key`` is the log's key as the caller knows it; without one the bundle's own is used and
     the verdict is never better than UNANCHORED. ``trusted_checkpoint`` is a signed note that the
-    caller kept from an earlier visit or got from somebody else. ``triple`` is a triple or quad in
-    N-Triples or N-Quads syntax that the delta must add.
+    caller kept from an earlier visit or got from somebody else; ``former_keys`` are other keys that
+    the caller knows of the same log, from before or after it was handed on. ``triple`` is a triple
+    or quad in N-Triples or N-Quads syntax that the delta must add.
     """
-    return _Verification(log_key, witness_keys, trusted_checkpoint, triple).run(data)
+    given = (*([log_key] if log_key else []), *former_keys)
+    return _Verification(given, witness_keys, trusted_checkpoint, triple).run(data)
 
 
 def verify_triple_in_delta(delta: Delta, triple: str) -> list[str]:
@@ -93,12 +96,12 @@ class _Verification:
 
     def __init__(
         self,
-        log_key: VerifierKey | None,
+        given_keys: Sequence[VerifierKey],
         witness_keys: Sequence[VerifierKey],
         trusted_checkpoint: str | None,
         triple: str | None,
     ) -> None:
-        self._given_key = log_key
+        self._given_keys = given_keys
         self._witness_keys = witness_keys
         self._trusted = trusted_checkpoint
         self._triple = triple
@@ -110,15 +113,16 @@ class _Verification:
         bundle = self._read(data)
         if bundle is None:
             return self._verdict(witnessed=False)
-        key = self._log_key(bundle)
-        head = self._checkpoint(bundle.checkpoint, key, "checkpoint")
-        opened = self._entry(bundle, key)
+        keys = self._log_keys(bundle)
+        head = self._checkpoint(bundle.checkpoint, keys, "checkpoint")
+        opened = self._entry(bundle, keys)
         if opened is not None:
             self._statement(bundle, opened)
-            self._author(bundle, opened, head, key)
+            self._author(bundle, opened, head, keys)
         if head is not None:
             self._inclusion(bundle, head)
-        witnessed = self._anchors(bundle, key, head)
+            self._succession(bundle, head, keys)
+        witnessed = self._anchors(bundle, keys, head)
         return self._verdict(witnessed=witnessed)
 
     def _verdict(self, *, witnessed: bool) -> Verdict:
@@ -127,7 +131,7 @@ class _Verification:
             status = Status.INVALID
         elif failed:
             status = Status.DIVERGED if self._diverged else Status.INVALID
-        elif witnessed and self._given_key is not None:
+        elif witnessed and self._given_keys:
             status = Status.WITNESSED
         else:
             status = Status.UNANCHORED
@@ -154,9 +158,21 @@ class _Verification:
             self._note("format", False, str(error))
             return None
 
-    def _log_key(self, bundle: Bundle) -> VerifierKey:
+    def _log_keys(self, bundle: Bundle) -> LogKeys:
+        """The keys of the log as the bundle tells them; those that were given say whether it is
+        the log that the caller means."""
         self._facts["log_key"] = str(bundle.log_key)
-        if self._given_key is None:
+        keys = LogKeys(bundle.log_key)
+        if bundle.succession:
+            try:
+                steps = [(item.index, item.leaf) for item in bundle.succession]
+                keys = LogKeys.read(bundle.log_key, steps)
+            except (ProofError, ValueError) as error:
+                self._note("succession", False, str(error))
+        self._facts["log_keys"] = [
+            {"since": item.since, "key": str(item.key)} for item in keys.held
+        ]
+        if not self._given_keys:
             self._facts["key_source"] = "bundle"
             self._note(
                 "log key",
@@ -164,37 +180,69 @@ class _Verification:
                 "NOT CHECKED: the log's key was taken from the bundle itself, so anybody could "
                 "have made this bundle; give the key you know",
             )
-            return bundle.log_key
+            return keys
         self._facts["key_source"] = "given"
-        same = bundle.log_key == self._given_key
-        self._note(
-            "log key",
-            same,
-            f"the bundle is of log {self._given_key.label}"
-            if same
-            else f"the bundle is of log {bundle.log_key.label}, not of {self._given_key.label}",
-        )
-        return self._given_key
+        told = [item.key for item in keys.held]
+        known = next((key for key in reversed(told) if key in self._given_keys), None)
+        if known is None:
+            given = self._given_keys[0]
+            self._note(
+                "log key",
+                False,
+                f"the bundle is of log {bundle.log_key.label}, not of {given.label}",
+            )
+            # What else is wrong is found by the key that the caller knows.
+            return LogKeys(given)
+        handed = "" if known == keys.current else f", which {known.label} was handed on to"
+        self._note("log key", True, f"the bundle is of log {bundle.log_key.label}{handed}")
+        return keys
 
-    def _checkpoint(self, note: str, key: VerifierKey, name: str) -> Checkpoint | None:
+    def _checkpoint(self, note: str, keys: LogKeys, name: str) -> Checkpoint | None:
         try:
-            head = open_checkpoint(note, key)
+            head = keys.open_checkpoint(note)
         except ProofError as error:
             self._note(name, False, str(error))
             return None
         self._note(name, True, f"{head.size} entries, root {head.root.hex()}, signed by the log")
         return head
 
-    def _entry(self, bundle: Bundle, key: VerifierKey) -> Envelope | None:
+    def _trusted_checkpoint(self, note: str, keys: LogKeys) -> Checkpoint | None:
+        """A checkpoint that may be newer than the bundle, and signed with a key that it is too old
+        to know."""
+        name = "trusted checkpoint"
+        for key in self._given_keys:
+            if key.name == keys.name and key.label not in keys.labels:
+                try:
+                    if parse_note(note).verified([key]):
+                        return self._checkpoint(note, LogKeys(key), name)
+                except ProofError as error:
+                    self._note(name, False, str(error))
+                    return None
+        return self._checkpoint(note, keys, name)
+
+    def _entry(self, bundle: Bundle, keys: LogKeys) -> Envelope | None:
         try:
-            opened = open_envelope(bundle.leaf, [key])
+            opened = keys.open_entry(bundle.leaf, bundle.index)
         except ProofError as error:
             self._note("entry signature", False, str(error))
             return None
         others = f"; also signed by {', '.join(opened.unknown)}" if opened.unknown else ""
-        self._note("entry signature", True, f"signed by {key.label}{others}")
+        self._note("entry signature", True, f"signed by {opened.verified[0]}{others}")
         self._facts["also_signed_by"] = list(opened.unknown)
         return opened
+
+    def _succession(self, bundle: Bundle, head: Checkpoint, keys: LogKeys) -> None:
+        """The entries that handed the log on are in it."""
+        for item in bundle.succession:
+            try:
+                hashed = leaf_hash(item.leaf)
+                verify_inclusion(hashed, item.index, head.size, item.inclusion, head.root)
+            except ProofError as error:
+                self._note("succession", False, f"entry {item.index}: {error}")
+                return
+        if bundle.succession:
+            steps = [f"{item.key.label} from entry {item.since}" for item in keys.held]
+            self._note("succession", True, ", then ".join(steps))
 
     def _statement(self, bundle: Bundle, opened: Envelope) -> None:
         proof = Proof.from_dict(opened.statement["predicate"])
@@ -231,10 +279,10 @@ class _Verification:
             self._contains(bundle.delta, proof, self._triple)
 
     def _author(
-        self, bundle: Bundle, opened: Envelope, head: Checkpoint | None, key: VerifierKey
+        self, bundle: Bundle, opened: Envelope, head: Checkpoint | None, keys: LogKeys
     ) -> None:
         proof = Proof.from_dict(opened.statement["predicate"])
-        found = check_submitter(bundle, proof, head, key)
+        found = check_submitter(bundle, proof, head, keys)
         self._checks.extend(found.checks)
         if found.key is not None:
             self._facts["author_key"] = str(found.key)
@@ -299,18 +347,18 @@ class _Verification:
         else:
             self._note("inclusion", True, f"entry {bundle.index} of {head.size} in the log")
 
-    def _anchors(self, bundle: Bundle, key: VerifierKey, head: Checkpoint | None) -> bool:
+    def _anchors(self, bundle: Bundle, keys: LogKeys, head: Checkpoint | None) -> bool:
         """Compare every checkpoint there is with the bundle's own; whether one is witnessed."""
         notes = [("checkpoint", bundle.checkpoint, head)]
         if bundle.consistency is not None:
             name = "second checkpoint"
-            other = self._checkpoint(bundle.consistency.checkpoint, key, name)
+            other = self._checkpoint(bundle.consistency.checkpoint, keys, name)
             if head is not None and other is not None:
                 self._link(head, other, bundle.consistency.proof, name)
             notes.append((name, bundle.consistency.checkpoint, other))
         if self._trusted is not None:
             name = "trusted checkpoint"
-            trusted = self._checkpoint(self._trusted, key, name)
+            trusted = self._trusted_checkpoint(self._trusted, keys)
             if trusted is not None and self._compare_trusted(trusted, notes):
                 notes.append((name, self._trusted, trusted))
         found: dict[str, int] = {}

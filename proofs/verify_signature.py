@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from proofs.bundle import Bundle, Delta, Enrolment, SignedProposal
 from proofs.checkpoint import Checkpoint, VerifierKey
 from proofs.errors import InvalidSignature, MalformedStatement, ProofError
+from proofs.log_keys import LogKeys
 from proofs.merkle import leaf_hash, verify_inclusion
 from proofs.signed_proposal import ProposalStatement, open_proposal, signing_key_of
-from proofs.statement import Proof, delta_digests, open_envelope, parse_quad
+from proofs.statement import Proof, delta_digests, parse_quad
 from proofs.verdict import Check
 
 _NS = b"https://w3id.org/fractalops/ns#"
@@ -32,7 +33,7 @@ class Submitter:
 
 
 def check_submitter(
-    bundle: Bundle, proof: Proof, head: Checkpoint | None, log_key: VerifierKey
+    bundle: Bundle, proof: Proof, head: Checkpoint | None, keys: LogKeys
 ) -> Submitter:
     """The checks of the author's signature; none where the entry names none and none came along."""
     signed = bundle.signature
@@ -53,7 +54,7 @@ def check_submitter(
     if hashlib.sha256(signed.envelope).hexdigest() != proof.signature:
         return _failed("it is not the one that the entry commits to")
     try:
-        key = _enrolled(signed, proof, head, log_key)
+        key = _enrolled(signed, proof, head, keys)
     except (ProofError, ValueError) as error:
         return Submitter((Check("author's key", False, str(error)),))
     enrolled = Check(
@@ -64,7 +65,7 @@ def check_submitter(
     )
     try:
         stated = open_proposal(signed.envelope, key)
-        wrong = _differences(stated, proof, log_key)
+        wrong = _differences(stated, proof, keys)
         if wrong:
             raise MalformedStatement(f"the author signed another proposal: {', '.join(wrong)}")
         part = _part(bundle, signed, stated, proof)
@@ -79,11 +80,13 @@ def _failed(detail: str) -> Submitter:
 
 
 def _enrolled(
-    signed: SignedProposal, proof: Proof, head: Checkpoint | None, log_key: VerifierKey
+    signed: SignedProposal, proof: Proof, head: Checkpoint | None, keys: LogKeys
 ) -> VerifierKey:
     """The author's key, from the entry that states it."""
     enrolment = signed.enrolment
-    stating = Proof.from_dict(open_envelope(enrolment.leaf, [log_key]).statement["predicate"])
+    stating = Proof.from_dict(
+        keys.open_entry(enrolment.leaf, enrolment.index).statement["predicate"]
+    )
     if stating.index != enrolment.index or not enrolment.index < proof.index:
         raise MalformedStatement("the entry that is to state the key is not one before this one")
     if not stating.applies:
@@ -109,7 +112,7 @@ def _stated_key(enrolment: Enrolment, label: str, principal: str) -> VerifierKey
     base, _, slug = principal.partition("/id/principal/")
     governance = f"{base}/graph/governance"
     holders: set[bytes] = set()
-    keys: dict[bytes, bytes] = {}
+    public: dict[bytes, bytes] = {}
     for text in Delta(enrolment.additions, "").added:
         subject, predicate, value, graph = parse_quad(text)
         if graph != governance or not slug:
@@ -117,17 +120,17 @@ def _stated_key(enrolment: Enrolment, label: str, principal: str) -> VerifierKey
         if predicate == _HOLDER and value == b"<" + principal.encode() + b">":
             holders.add(subject)
         elif predicate == _PUBLIC_KEY:
-            keys[subject] = value
-    for subject in sorted(holders & keys.keys()):
-        key = VerifierKey.parse(keys[subject].decode().strip('"'))
+            public[subject] = value
+    for subject in sorted(holders & public.keys()):
+        key = VerifierKey.parse(public[subject].decode().strip('"'))
         if key.label == label:
             return key
     return None
 
 
-def _differences(stated: ProposalStatement, proof: Proof, log_key: VerifierKey) -> list[str]:
+def _differences(stated: ProposalStatement, proof: Proof, keys: LogKeys) -> list[str]:
     pairs = (
-        ("it is for another log", stated.log, log_key.label),
+        ("it is for another log", stated.log in keys.labels, True),
         ("it is for another project", stated.project, proof.project),
         ("it is by another principal", stated.principal, proof.principal),
         ("it rests on other evidence", stated.evidence, proof.evidence),

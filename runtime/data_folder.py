@@ -82,6 +82,10 @@ class DataFolder:
         return self.keys / "log.pub"
 
     @property
+    def former_verifiers(self) -> Path:
+        return self.keys / "log.former.pub"
+
+    @property
     def operator_token(self) -> Path:
         return self.root / "operator.token"
 

@@ -6,6 +6,11 @@
     ├── SettingsError           a setting has a value it cannot have
     ├── FolderError             the data folder is in use, foreign, newer or half restored
     ├── AccessError             the credentials cannot be read or kept
+    ├── OpenBaoError            OpenBao did not do what it was asked for
+    │   ├── OpenBaoAway         it is not reached, too slow, or not able to answer
+    │   ├── OpenBaoSealed       it answers, and is sealed
+    │   ├── OpenBaoDenied       the login is refused, or its policies lack a path
+    │   └── SecretMissing       nothing is at the path, or not the field
     ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
     ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
     ├── MachineError            the machine runs nothing now; the command was not started on it
@@ -13,6 +18,11 @@
     │   ├── MachineStopped      it is there and not running
     │   ├── MachineFrozen       it is there and suspended
     │   └── MachineUnreachable  its host could not be asked
+    ├── UrlError                an address cannot be a URL of its kind
+    ├── TopologyError           a topology cannot be read, or declares what cannot be
+    ├── AssetError              no one runtime asset or integration endpoint is meant
+    │   ├── UnknownAsset        nothing has that id or role; the message says what there is
+    │   └── AmbiguousRole       several assets have the role; the message lists them
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
         ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
@@ -38,6 +48,26 @@ class FolderError(RuntimeFloorError):
 
 class AccessError(RuntimeFloorError):
     """The credentials cannot be read or kept."""
+
+
+class OpenBaoError(RuntimeFloorError):
+    """OpenBao did not do what it was asked for; no message holds a secret."""
+
+
+class OpenBaoAway(OpenBaoError):
+    """It is not reached, too slow, or not able to answer; later it may be."""
+
+
+class OpenBaoSealed(OpenBaoError):
+    """It answers, and is sealed until its operators unseal it."""
+
+
+class OpenBaoDenied(OpenBaoError):
+    """The login is refused, or its policies lack a path."""
+
+
+class SecretMissing(OpenBaoError):
+    """Nothing is at the path, or not the field that the reference names."""
 
 
 class CommandRefused(RuntimeFloorError):
@@ -66,6 +96,35 @@ class MachineFrozen(MachineError):
 
 class MachineUnreachable(MachineError):
     """The host of the machine could not be asked; the message has the transport's own words."""
+
+
+class UrlError(RuntimeFloorError):
+    """An address cannot be a URL of its kind; the message says why, without the address."""
+
+
+class TopologyError(RuntimeFloorError):
+    """A topology cannot be read, or declares what cannot be; ``faults`` is everything wrong with
+    it, each with its line and path."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
+class AssetError(RuntimeFloorError):
+    """No one runtime asset or integration endpoint is meant."""
+
+
+class UnknownAsset(AssetError):
+    """Nothing has that id or role; the message says what there is."""
+
+
+class AmbiguousRole(AssetError):
+    """Several runtime assets have the role; ``candidates`` are their asset ids."""
+
+    def __init__(self, message: str, candidates: Sequence[str]) -> None:
+        super().__init__(message)
+        self.candidates = tuple(candidates)
 
 
 class ProcessError(RuntimeFloorError):

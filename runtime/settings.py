@@ -18,6 +18,7 @@ from pyoxigraph import NamedNode
 
 from ontology.ids import DEFAULT_BASE, Ids
 from runtime.errors import SettingsError
+from runtime.secret_reference import SecretReference, is_reference
 
 ENVIRONMENT_PREFIX = "FRACTALOPS_"
 
@@ -31,9 +32,11 @@ CAPPED = (
 )
 """The kinds of new things that have a cap for an hour."""
 _CAP = re.compile(rf"(?:{'|'.join(CAPPED)})=[0-9]{{1,9}}")
-_SECRET = frozenset(
-    {"checkpoints", "facts", "glitchtip_token", "reflect_model_arguments", "temporal_api_key"}
+_REFERABLE = (
+    *("checkpoints", "facts", "glitchtip_token", "reflect_model_arguments", "temporal_api_key"),
 )
+"""Secrets that may be given as references."""
+_SECRET = frozenset({*_REFERABLE, "openbao_secret_id"})
 """What is never shown."""
 _QUOTA = re.compile(r"[a-z0-9][a-z0-9-]{0,62}=[0-9]{1,15}/[0-9]{1,15}")
 
@@ -60,6 +63,13 @@ class Settings(BaseModel):
     them. ``temporal`` is the address of a Temporal server, as ``host:port``: with it, jobs are
     executed by ``fractalops worker`` and not in here. ``temporal_queue`` is the task queue that the
     workers of this platform share, ``temporal_api_key`` what they show.
+
+    ``openbao`` is the address of an OpenBao, whose secrets other settings may refer to as
+    ``bao://MOUNT/PATH#FIELD``. ``openbao_role`` logs in by ``openbao_auth``: with the secret id in
+    ``openbao_secret_id`` or in ``openbao_file`` (``openbao_wrapped``: a wrapping token in its
+    place), or with the token in ``openbao_file``. ``openbao_log_key`` is the key of the transit
+    engine ``openbao_transit`` that signs the log; without one a file does, which the profile
+    ``production`` refuses.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -106,6 +116,19 @@ class Settings(BaseModel):
     glitchtip_organisation: str | None = None
     glitchtip_team: str | None = None
     glitchtip_token: SecretStr | None = None
+    profile: Literal["development", "production"] = "development"
+    openbao: str | None = Field(default=None, pattern=r"^https?://[^/\s@?#]+/?$")
+    openbao_namespace: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._/-]{1,255}$")
+    openbao_ca: Path | None = None
+    openbao_auth: Literal["approle", "kubernetes", "jwt"] = "approle"
+    openbao_auth_mount: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._/-]{1,128}$")
+    openbao_role: str | None = None
+    openbao_secret_id: SecretStr | None = None
+    openbao_file: Path | None = None
+    openbao_wrapped: bool = False
+    openbao_seconds: float = Field(default=5.0, gt=0, le=60)
+    openbao_transit: str = Field(default="transit", pattern=r"^[A-Za-z0-9._/-]{1,128}$")
+    openbao_log_key: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
     facts: SecretStr | None = None
     facts_days: int = Field(default=0, ge=0, le=36_500)
     facts_by_month: bool = False
@@ -121,7 +144,7 @@ class Settings(BaseModel):
     @field_validator("reflect_model_arguments")
     @classmethod
     def _arguments_are_an_object(cls, arguments: SecretStr | None) -> SecretStr | None:
-        if arguments is not None:
+        if arguments is not None and not is_reference(arguments.get_secret_value()):
             try:
                 read = json.loads(arguments.get_secret_value())
             except ValueError:
@@ -150,6 +173,30 @@ class Settings(BaseModel):
         """What the chat model is made with."""
         given = self.reflect_model_arguments
         return dict(json.loads(given.get_secret_value())) if given else {}
+
+    def references(self) -> dict[str, SecretReference]:
+        """The settings that are references to secrets. Raises :class:`SettingsError`."""
+        found = {}
+        for name in _REFERABLE:
+            value: SecretStr | None = getattr(self, name)
+            if value is not None and is_reference(value.get_secret_value()):
+                try:
+                    found[name] = SecretReference.parse(value.get_secret_value())
+                except SettingsError as error:
+                    raise SettingsError(f"{_named(name)}: {error}") from None
+        return found
+
+    def resolved(self, secrets: Mapping[str, str]) -> Self:
+        """These settings with secrets in the place of references, by the settings' names."""
+        try:
+            return type(self)(**{**dict(self), **secrets})
+        except ValidationError as error:
+            name = str(error.errors()[0]["loc"][0])
+            # The cause holds the secret.
+            raise SettingsError(
+                f"{_named(name)}: what the reference means is no value of it:"
+                f" {error.errors()[0]['msg']}"
+            ) from None
 
     def caps(self) -> dict[str, int]:
         """The caps for an hour that differ from the usual ones."""
@@ -194,8 +241,13 @@ class Settings(BaseModel):
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "settings"
-            said = f"{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()}): {first['msg']}"
+            said = f"{_named(name)}: {first['msg']}"
             if name in _SECRET:
                 # The cause holds what was given.
                 raise SettingsError(said) from None
             raise SettingsError(f"{said}, not {first.get('input')!r}") from error
+
+
+def _named(name: str) -> str:
+    """A setting as options and environment call it."""
+    return f"{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"

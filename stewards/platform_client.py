@@ -57,8 +57,8 @@ class WantedJobs:
 
 @dataclass(frozen=True)
 class Identity:
-    """Which platform this is: what its IRIs begin with, its log's name, and the public key of
-    that."""
+    """Which platform this is: what its IRIs begin with, and its log's first key: name and
+    hash, and the whole of it."""
 
     base: str
     label: str
@@ -94,8 +94,10 @@ class PlatformClient:
         body = object_in(answer)
         try:
             key = body["log_key"]
-            return Identity(str(body["base"]), str(key["name"]), str(key["verifier"]))
-        except (KeyError, TypeError) as error:
+            # Its first key stays, however often the log is handed to another.
+            first = str((key.get("former") or [key["verifier"]])[0])
+            return Identity(str(body["base"]), "+".join(first.split("+", 2)[:2]), first)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise unexpected(answer, f"no base and log_key ({error!r})") from error
 
     def restricted_projects(self) -> frozenset[str]:

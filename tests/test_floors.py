@@ -21,6 +21,7 @@ VERIFY_MAY_IMPORT = {
     "proofs.checkpoint",
     "proofs.delta",
     "proofs.errors",
+    "proofs.log_keys",
     "proofs.merkle",
     "proofs.note",
     "proofs.predicate",

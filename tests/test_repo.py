@@ -16,10 +16,10 @@ import pytest
 
 REGISTRY = re.compile(r"https?://|--index-url|--extra-index-url|--find-links|--trusted-host")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
-MAKE_TARGET = re.compile(r"\bmake ([a-z]+)\b")
+MAKE_TARGET = re.compile(r"\bmake ([a-z]+(?:-[a-z]+)*)\b")
 # A command line shown in a code block, without its prompt.
 COMMAND = re.compile(
-    r"^\s*(?:\$ )?(?:\.venv/bin/)?fractalops ([a-z]+)(?: ([a-z-]+))?", re.MULTILINE
+    r"^\s*(?:\$ )?(?:\.venv/bin/)?fractalops ([a-z-]+)(?: ([a-z-]+))?", re.MULTILINE
 )
 CODE_BLOCK = re.compile(r"^```[a-z]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -67,7 +67,7 @@ def tracked(checkout: Path) -> list[str]:
 
 def make_targets(checkout: Path) -> set[str]:
     makefile = (checkout / "Makefile").read_text(encoding="utf-8")
-    return set(re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*## ", makefile, re.MULTILINE))
 
 
 def test_no_tracked_file_records_where_packages_come_from(checkout: Path) -> None:

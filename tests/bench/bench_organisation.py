@@ -332,8 +332,12 @@ class Project:
 
     def _runtime(self) -> Iterator[Triple]:
         names = self.names
+        owner = names.thing("person", 0)
+        yield owner, TYPE, iri(Fo.Person)
+        yield owner, iri(Fo.slug), text(f"owner-of-{names.slug}")
         for number in range(ASSETS):
             asset = names.thing("asset", number)
+            yield asset, iri(Fo.ownedBy), owner
             yield asset, iri(Fo.assetId), text(f"{names.slug}-{number}")
             yield asset, IN_PROJECT, names.own
             yield asset, iri(Fo.hosts), names.service(number)

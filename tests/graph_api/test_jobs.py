@@ -839,12 +839,13 @@ def test_what_is_in_hand_ends_as_soon_as_the_server_begins_to(desk: Desk) -> Non
         Settings(),
         Conduct(),
         gate.ids,
-        Roster(folder, gate.ids, gate.ledger, gate.key.verifier, desk.access),
+        Roster(folder, gate.ids, gate.ledger, gate.keys, desk.access),
         desk.jobs,
         desk.changed,
         clock=lambda: datetime.now(UTC),
         new_id=lambda: f"s{next(numbers)}",
         busy=lambda: False,
+        secret=lambda name: None,
     )
     asked = desk.jobs.ask(Run("asked", Job("audit"), "asked", NOW, asked_by="olga"))
     with ExitStack() as closing, socket.create_server(("127.0.0.1", 0)) as silent:

@@ -46,9 +46,7 @@ class Story:
 
     def facts(self) -> ProofFacts:
         gate = self.gate
-        return ProofFacts(
-            gate.journal, self.warehouse, gate.key.verifier, lambda iri: iri == gate.steward
-        )
+        return ProofFacts(gate.journal, self.warehouse, gate.keys, lambda iri: iri == gate.steward)
 
     def follow(self) -> None:
         facts = self.facts()
@@ -114,7 +112,7 @@ def test_the_columns_are_those_of_the_table() -> None:
 
 
 def test_every_entry_has_rows_that_follow_from_it_alone(story: Story) -> None:
-    journal, verifier = story.gate.journal, story.gate.key.verifier
+    journal, verifier = story.gate.journal, story.gate.keys
     for index, leaf in journal.leaves():
         rows = rows_of_entry(load_entry(journal, index, leaf, verifier))
         assert [row.step for row in rows] == list(range(len(rows)))
@@ -152,7 +150,7 @@ def test_an_approval_that_does_not_suffice_is_a_decision_and_no_state(gate: Gate
     asked = gate.propose('ex:T a owl:Class ; rdfs:label "t" .', "ontology", by=gate.operator)
     view = gate.ledger.approve(otto, asked.id, REASON)
     leaf = gate.journal.leaf(view.head)
-    (row,) = rows_of_entry(load_entry(gate.journal, view.head, leaf, gate.key.verifier))
+    (row,) = rows_of_entry(load_entry(gate.journal, view.head, leaf, gate.keys))
     assert (row.kind, row.subject, row.state) == ("decision", asked.id, "approve")
     assert row.policy == "four eyes, 1 more needed"
 

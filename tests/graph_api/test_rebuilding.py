@@ -32,7 +32,7 @@ def publisher(gate: Gate) -> Iterator[Publisher]:
 def rebuilder(gate: Gate) -> Iterator[Rebuilder]:
     scratch = gate.folder / "scratch"
     scratch.mkdir()
-    yield Rebuilder(gate.journal, gate.ledger, gate.store, gate.ids, gate.key.verifier, scratch)
+    yield Rebuilder(gate.journal, gate.ledger, gate.store, gate.ids, gate.keys, scratch)
     assert list(scratch.iterdir()) == []
 
 

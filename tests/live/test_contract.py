@@ -49,6 +49,10 @@ CONTRACT = """
 /sparql GET POST
 /graphs/{} GET
 /catalog GET
+/runtime-assets GET
+/runtime-assets/{} GET
+/endpoints GET
+/endpoints/{} GET
 /id/{} GET
 /proposals GET POST
 /live GET

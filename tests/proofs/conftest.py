@@ -28,6 +28,7 @@ from proofs.genesis import genesis_delta, principal_delta, project_delta, stewar
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
+from proofs.log_keys import LogKeys
 from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.proposal import ProposalView
@@ -79,6 +80,10 @@ class Gate:
         self._numbers = itertools.count(1)
         self.open()
 
+    @property
+    def keys(self) -> LogKeys:
+        return self._keys
+
     def open(self) -> int:
         """Opens the folder and catches up: how many entries that took."""
         try:
@@ -92,16 +97,15 @@ class Gate:
         gc.collect()
         self.folder.mkdir(exist_ok=True)
         self.journal = Journal(self.folder / "journal.sqlite")
+        self._keys = LogKeys.read(self.key.verifier, self.journal.rotations())
         self.store = GraphStore(self.folder / "graph", self.ids)
         self.index = Index(self.folder / "index.sqlite")
-        self.projections = Projections(
-            self.journal, self.store, self.index, self.ids, self.key.verifier
-        )
+        self.projections = Projections(self.journal, self.store, self.index, self.ids, self.keys)
         caught_up = self.projections.catch_up()
         self.validator = Validator(self.store)
         self.ledger = Ledger(
             self.journal,
-            Chain(self.journal, self.key, self.fatal.append),
+            Chain(self.journal, self.key, self.keys, self.fatal.append),
             self.projections,
             self.validator,
             Policy(self.ids),
@@ -213,11 +217,11 @@ class Gate:
         return log
 
     def explainer(self) -> Explainer:
-        return Explainer(self.journal, self.index, self.store, self.key.verifier)
+        return Explainer(self.journal, self.index, self.store, self.keys)
 
     def audit(self, *, rebuild: bool = False) -> AuditReport:
         folders = [self.folder / "log"] if (self.folder / "log").exists() else []
-        auditor = Auditor(self.journal, self.store, self.ids, self.key.verifier, folders)
+        auditor = Auditor(self.journal, self.store, self.ids, self.keys, folders)
         return auditor.run(rebuilt=self.rebuilt() if rebuild else None)
 
     def rebuilt(self) -> GraphStore:
@@ -225,7 +229,7 @@ class Gate:
         path = self.folder / f"rebuilt-{next(self._numbers)}.sqlite"
         store, index = GraphStore(None, self.ids), Index(path)
         try:
-            Projections(self.journal, store, index, self.ids, self.key.verifier).catch_up()
+            Projections(self.journal, store, index, self.ids, self.keys).catch_up()
         finally:
             index.close()
         return store

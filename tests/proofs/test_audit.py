@@ -15,6 +15,7 @@ from ontology.terms import Delta, sha256
 from proofs.audit import MAX_NAMED, AuditCheck, Auditor, AuditReport
 from proofs.checkpoint import SignerKey
 from proofs.errors import ProofError
+from proofs.log_keys import LogKeys
 
 if TYPE_CHECKING:
     from tests.proofs.conftest import Gate
@@ -57,7 +58,7 @@ def test_a_sound_folder_is_found_sound(gate_with_history: Gate) -> None:
 def test_a_mirror_is_checked_too(gate_with_history: Gate) -> None:
     gate = gate_with_history
     log = gate.folder / "log"
-    auditor = Auditor(gate.journal, gate.store, gate.ids, gate.key.verifier, [log, log])
+    auditor = Auditor(gate.journal, gate.store, gate.ids, gate.keys, [log, log])
     assert [check.name for check in auditor.run().checks][3:5] == ["tiles", "mirror"]
 
 
@@ -134,7 +135,7 @@ def test_any_change_of_the_journal_is_found_and_named(
 
 def test_a_journal_whose_base_is_another_is_found(gate_with_history: Gate) -> None:
     gate = gate_with_history
-    auditor = Auditor(gate.journal, gate.store, Ids("http://other"), gate.key.verifier, [])
+    auditor = Auditor(gate.journal, gate.store, Ids("http://other"), gate.keys, [])
     assert [what for what in findings(auditor.run()) if "its base is http://other" in what]
 
 
@@ -200,7 +201,7 @@ def test_a_damaged_file_is_a_finding_not_a_failure(gate_with_history: Gate) -> N
 def test_the_key_of_another_log_fits_nothing(gate_with_history: Gate) -> None:
     gate = gate_with_history
     stranger = SignerKey.generate("fractalops.localhost/test").verifier
-    report = Auditor(gate.journal, gate.store, gate.ids, stranger, []).run()
+    report = Auditor(gate.journal, gate.store, gate.ids, LogKeys(stranger), []).run()
     assert report.checks[0].count >= 2 * (gate.ledger.head + 1)
 
 

@@ -120,11 +120,13 @@ def test_a_decision_is_checked_again_when_something_came_in_between(
     gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     otto = gate.name("otto", "operator")
-    url = 'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI .'
+    url = (
+        'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI ; fo:authority "a.example" .'
+    )
     gate.propose(url)
     view = gate.propose(
         'ex:lxc a fo:LxcAsset ; rdfs:label "lxc" ; fo:assetId "lxc-1" ; fo:locatorContainer "c" ;'
-        " fo:publicUrl ex:a .",
+        f" fo:publicUrl ex:a ; fo:ownedBy <{gate.ids.organisation('acme')}> .",
         "assets",
         by=gate.operator,
     )

@@ -22,6 +22,7 @@ from proofs.errors import (
     JournalTooNew,
 )
 from proofs.journal import FORMAT_VERSION, Journal, Running
+from proofs.log_keys import LogKeys
 
 if TYPE_CHECKING:
     from tests.proofs.conftest import Gate
@@ -180,7 +181,7 @@ def test_the_gate_survives_a_full_disk(gate: Gate) -> None:
 
 
 def test_a_write_of_unknown_outcome_is_fatal(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*arguments: object) -> None:
+    def fails(*arguments: object, **more: object) -> None:
         raise gate.journal._reason(_io_error())
 
     monkeypatch.setattr(gate.journal, "append", fails)
@@ -300,7 +301,7 @@ def test_a_journal_with_another_end_does_not_go_on(
 ) -> None:
     path = tmp_path / "journal.sqlite"
     shutil.copy(founded / path.name, path)
-    assert Chain(Journal(path), signer, pytest.fail).head == 2
+    assert Chain(Journal(path), signer, LogKeys(signer.verifier), pytest.fail).head == 2
     alter(path, sql)
     with pytest.raises(JournalError, match=r"entry 2 of|entry 1 of|running hashes"):
-        Chain(Journal(path), signer, pytest.fail)
+        Chain(Journal(path), signer, LogKeys(signer.verifier), pytest.fail)

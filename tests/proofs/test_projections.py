@@ -386,7 +386,7 @@ def test_proposals_and_entries_are_listed_newest_first(gate: Gate) -> None:
 def test_entries_are_loaded_with_all_they_refer_to(gate: Gate) -> None:
     view = gate.propose(CLASS, "ontology", by=gate.operator)
     done = gate.ledger.reject(gate.operator, view.id, "no \u2028 need")
-    entry = load_entry(gate.journal, done.head, gate.journal.leaf(done.head), gate.key.verifier)
+    entry = load_entry(gate.journal, done.head, gate.journal.leaf(done.head), gate.keys)
     assert list(entry.reasons.values()) == ["no \u2028 need"]
     assert not entry.applies
     assert entry.delta == gate.ledger.delta_of(view)
@@ -399,7 +399,7 @@ def test_a_disk_that_cannot_be_read_is_not_called_a_forgery(
     leaf = gate.journal.leaf(1)
     monkeypatch.setattr(gate.journal, "blob", Failing(None, JournalBroken("disk I/O error"), 1))
     with pytest.raises(JournalBroken, match="disk I/O error"):
-        load_entry(gate.journal, 1, leaf, gate.key.verifier)
+        load_entry(gate.journal, 1, leaf, gate.keys)
 
 
 # --- what is inferred

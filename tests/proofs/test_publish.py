@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from proofs.checkpoint import SignerKey, open_checkpoint
+from proofs.checkpoint import SignerKey
 from proofs.errors import JournalBroken, LogForked
 from proofs.journal import Journal
+from proofs.log_keys import LogKeys
 from proofs.publish import Publisher, refuse_fork
 from proofs.tiles import read_checkpoint, verify_folder
 
@@ -30,7 +31,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def size_of(gate: Gate, folder: Path) -> int:
     note = read_checkpoint(folder)
     assert note is not None
-    return open_checkpoint(note, gate.key.verifier).size
+    return gate.keys.open_checkpoint(note).size
 
 
 def test_what_is_there_is_published_and_then_what_comes(gate: Gate) -> None:
@@ -139,16 +140,16 @@ def older(gate: Gate, tmp_path: Path) -> Journal:
 
 def test_the_same_journal_or_a_newer_one_goes_on(gate: Gate) -> None:
     log = gate.publish()
-    refuse_fork(gate.journal, [log], gate.key.verifier)
+    refuse_fork(gate.journal, [log], gate.keys)
     gate.propose(gate.service("web"))
-    refuse_fork(gate.journal, [log, gate.folder / "nowhere"], gate.key.verifier)
+    refuse_fork(gate.journal, [log, gate.folder / "nowhere"], gate.keys)
 
 
 def test_an_older_journal_is_refused_by_log_and_mirror(gate: Gate, older: Journal) -> None:
     log = gate.publish()
     for folders in ([log], [gate.folder / "nowhere", log]):
         with pytest.raises(LogForked, match="shows 4 entries, the journal has 3"):
-            refuse_fork(older, folders, gate.key.verifier)
+            refuse_fork(older, folders, gate.keys)
 
 
 def test_another_history_of_the_same_length_is_refused(gate: Gate, older: Journal) -> None:
@@ -161,23 +162,26 @@ def test_another_history_of_the_same_length_is_refused(gate: Gate, older: Journa
     gate.open()
     gate.propose(gate.service("another"))
     with pytest.raises(LogForked, match="disagree about the first 4 entries"):
-        refuse_fork(gate.journal, [log], gate.key.verifier)
+        refuse_fork(gate.journal, [log], gate.keys)
     gate.propose(gate.service("more"))
     with pytest.raises(LogForked, match="disagree about the first 4 entries"):
-        refuse_fork(gate.journal, [log], gate.key.verifier)
+        refuse_fork(gate.journal, [log], gate.keys)
 
 
 def test_a_lost_journal_is_not_begun_again(gate: Gate, tmp_path: Path) -> None:
     log = gate.publish()
     with pytest.raises(LogForked, match="shows 3 entries, the journal has 0"):
-        refuse_fork(Journal(tmp_path / "new.sqlite"), [log], gate.key.verifier)
+        refuse_fork(Journal(tmp_path / "new.sqlite"), [log], gate.keys)
 
 
 def test_a_checkpoint_of_another_key_or_of_none_is_named(gate: Gate) -> None:
     log = gate.publish()
-    stranger = SignerKey.generate("fractalops.localhost/test")
+    stranger = SignerKey.generate("fractalops.localhost/other")
     with pytest.raises(LogForked, match="is not a checkpoint of this log"):
-        refuse_fork(gate.journal, [log], stranger.verifier)
+        refuse_fork(gate.journal, [log], LogKeys(stranger.verifier))
+    stranger = SignerKey.generate("fractalops.localhost/test")
+    with pytest.raises(LogForked, match="not signed with a key that the journal knows"):
+        refuse_fork(gate.journal, [log], LogKeys(stranger.verifier))
     (log / "checkpoint").write_text("gone")
     with pytest.raises(LogForked, match=r"log/checkpoint is not a checkpoint"):
-        refuse_fork(gate.journal, [log], gate.key.verifier)
+        refuse_fork(gate.journal, [log], gate.keys)

@@ -574,7 +574,7 @@ def test_verification_needs_no_server_graph_or_network(checkout: Path) -> None:
         f"proofs.{name}"
         for name in (
             *("bundle", "checkpoint", "delta", "errors", "merkle", "note", "predicate"),
-            *("signed_proposal", "statement", "verdict", "verify", "verify_signature"),
+            *("log_keys", "signed_proposal", "statement", "verdict", "verify", "verify_signature"),
         )
     }
     assert outside <= {

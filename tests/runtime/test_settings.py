@@ -120,12 +120,12 @@ def test_a_model_is_off_unless_it_is_named() -> None:
     assert (settings.reflect_model, settings.model_arguments()) == (None, {})
     environment = {
         "FRACTALOPS_REFLECT_MODEL": "langchain_x.chat:ChatX",
-        "FRACTALOPS_REFLECT_MODEL_ARGUMENTS": '{"model": "small", "api_key": "secret"}',
+        "FRACTALOPS_REFLECT_MODEL_ARGUMENTS": '{"model": "small", "api_key": "geheim"}',
     }
     settings = Settings.read({}, environment)
     assert settings.reflect_model == "langchain_x.chat:ChatX"
-    assert settings.model_arguments() == {"model": "small", "api_key": "secret"}
-    assert "secret" not in repr(settings)
+    assert settings.model_arguments() == {"model": "small", "api_key": "geheim"}
+    assert "geheim" not in repr(settings)
 
 
 @pytest.mark.parametrize(
@@ -144,3 +144,35 @@ def test_a_setting_of_reflection_that_is_wrong_is_named_and_not_repeated(
     with pytest.raises(SettingsError, match=name.replace("_", "-")) as caught:
         Settings.read({name: value}, {})
     assert "secret" not in str(caught.value)
+
+
+def test_secrets_may_be_references() -> None:
+    environment = {
+        "FRACTALOPS_CHECKPOINTS": "bao://secret/fractalops/postgres#dsn",
+        "FRACTALOPS_REFLECT_MODEL_ARGUMENTS": "bao://secret/fractalops/model#arguments",
+        "FRACTALOPS_FACTS": "clickhouse://u:p@facts.example.org/",
+    }
+    settings = Settings.read({}, environment)
+    assert {name: str(found) for name, found in settings.references().items()} == {
+        "checkpoints": "bao://secret/fractalops/postgres#dsn",
+        "reflect_model_arguments": "bao://secret/fractalops/model#arguments",
+    }
+    resolved = settings.resolved(
+        {"checkpoints": "postgresql://u:geheim@db/", "reflect_model_arguments": '{"api_key": "k"}'}
+    )
+    assert resolved.checkpoints is not None
+    assert resolved.checkpoints.get_secret_value() == "postgresql://u:geheim@db/"
+    assert resolved.model_arguments() == {"api_key": "k"}
+    assert resolved.references() == {}
+    assert "geheim" not in repr(resolved)
+
+
+def test_what_a_reference_means_is_checked_and_not_told() -> None:
+    settings = Settings.read({"reflect_model_arguments": "bao://secret/model#arguments"}, {})
+    with pytest.raises(SettingsError, match=r"REFLECT_MODEL_ARGUMENTS.*JSON object") as raised:
+        settings.resolved({"reflect_model_arguments": "geheim"})
+    assert "geheim" not in str(raised.value)
+    assert raised.value.__cause__ is None
+    with pytest.raises(SettingsError, match=r"CHECKPOINTS.*MOUNT/PATH#FIELD") as raised:
+        Settings.read({"checkpoints": "bao://geheim"}, {}).references()
+    assert "geheim" not in str(raised.value)
