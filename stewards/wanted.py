@@ -12,6 +12,10 @@ from dataclasses import dataclass
 
 from stewards.jobs import AUDIT, MIRROR, RETENTION, SWEEP, Job, Schedule, usual_schedule
 
+FEW = 25
+"""So many projects are looked at as often as it is usual."""
+MOST_LOOKS = 5.0
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -32,13 +36,24 @@ def wanted_schedules(
     """The schedules by the id of their job.
 
     ``projects`` are those there are, ``stewarded`` those of them that have a steward, ``given`` the
-    schedules that people set, ``sweep_every`` the usual seconds between two sweeps of a project;
+    schedules that people set, ``sweep_every`` the usual seconds between two sweeps of a project,
+    more where there are many;
     ``mirrored`` tells whether the proof log has a mirror.
     """
-    usual = [usual_schedule(Job(SWEEP, project), sweep_every) for project in stewarded]
+    swept = list(stewarded)
+    every = _usual_interval(sweep_every, len(swept))
+    usual = [usual_schedule(Job(SWEEP, project), every) for project in swept]
     usual += [usual_schedule(Job(kind)) for kind in (AUDIT, RETENTION, *([MIRROR] * mirrored))]
     found = {schedule.job.id: Wanted(schedule, set=False) for schedule in usual}
     for schedule in given:
         if schedule.job.project is None or schedule.job.project in projects:
             found[schedule.job.id] = Wanted(schedule, set=True)
     return [found[job] for job in sorted(found)]
+
+
+def _usual_interval(every: float, projects: int) -> float:
+    """Doubled until no more than ``MOST_LOOKS`` projects are looked at in a second. Facts and
+    decisions wake them at once in any case."""
+    while projects > FEW and projects / every > MOST_LOOKS:
+        every *= 2
+    return every

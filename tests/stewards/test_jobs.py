@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from stewards.errors import JobInvalid
 from stewards.jobs import DAY, HOUR, KINDS, Job, Patience, Schedule, usual_schedule
+from stewards.wanted import wanted_schedules
 
 PULL = {
     "source": "posthog",
@@ -119,3 +120,12 @@ def test_patience_doubles_up_to_its_longest_wait_and_ends_where_it_has_an_end() 
     assert [patience.wait(n) for n in (1, 2, 3, 7, 8, 10_000)] == [5, 10, 20, 300, 300, 300]
     assert [patience.is_over(n) for n in (1, 2, 3)] == [False, False, True]
     assert not Patience().is_over(10**9)
+
+
+@pytest.mark.parametrize(("projects", "every"), [(1, 5), (25, 5), (26, 10), (200, 40), (1000, 320)])
+def test_many_projects_are_looked_at_more_seldom(projects: int, every: float) -> None:
+    slugs = [f"p{number}" for number in range(projects)]
+    found = wanted_schedules(slugs, slugs, (), sweep_every=5, mirrored=False)
+    sweeps = [each.schedule for each in found if each.schedule.job.kind == "sweep"]
+    assert {schedule.every for schedule in sweeps} == {every}
+    assert len(sweeps) == projects
