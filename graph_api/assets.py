@@ -7,6 +7,7 @@ locator chooses nothing. An id that isn't there is answered with those that are.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from typing import Any
 
 from pyoxigraph import RdfFormat, parse
@@ -31,7 +32,7 @@ TYPES = ("application/json",)
 _TRIPLES = "application/n-triples"
 
 
-class _AssetsEndpoint(Endpoint):
+class _AssetsEndpoint(Endpoint, ABC):
     """What both have in common: the view of the graph at the head that is asked for."""
 
     filters: tuple[str, ...] = ()
@@ -74,13 +75,13 @@ class _AssetsEndpoint(Endpoint):
         whole = Answer(answer.head, None, media_type, body, size=len(body))
         await send_answer(whole, scope, send)
 
+    @abstractmethod
     def one(self, graph: AssetGraph, name: str) -> dict[str, Any]:
         """The document of one of them. Raises :class:`AssetError`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def several(self, graph: AssetGraph, wanted: dict[str, str | None]) -> list[dict[str, Any]]:
         """The documents of those that the parameters ask for."""
-        raise NotImplementedError
 
     def environment(self, wanted: dict[str, str | None]) -> str | None:
         """The IRI of the environment that is asked for, by name or as it is."""
