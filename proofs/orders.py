@@ -148,8 +148,13 @@ def _check_action(action: Any) -> None:
         raise MalformedStatement(f"an action is an object whose kind is one of {list(_ACTIONS)}")
     for name in needed:
         value = action.get(name)
-        items = value if name == "argv" and isinstance(value, list | tuple) else [value]
-        if not items or not items[0] or not all(isinstance(item, str) for item in items):
+        items = value if name == "argv" else [value]
+        if (
+            not isinstance(items, list)
+            or not items
+            or not items[0]
+            or not all(isinstance(item, str) for item in items)
+        ):
             raise MalformedStatement(f"the action {action['kind']} says its {name}")
 
 
