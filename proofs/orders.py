@@ -106,9 +106,8 @@ def check_order(order: Order) -> bytes:
             " file on the thing itself, and name it",
             "too-large",
         )
-    if holds_secret(data.decode()) or holds_secret(
-        " ".join(map(str, order.action.get("argv", ())))
-    ):
+    arguments = order.action["argv"] if order.action["kind"] == "run" else ()
+    if holds_secret(data.decode()) or holds_secret(" ".join(arguments)):
         raise BadSubmission(
             "the order looks like it holds a secret; what is ordered is kept for ever: revoke it,"
             " and have the thing read it from where its secrets are",
