@@ -190,7 +190,10 @@ class OrderBook:
     def _roles(self, order: Order) -> tuple[str, ...]:
         """The roles that the graph says the asset has. Raises :class:`BadSubmission` where the
         graph knows no such asset."""
-        asset = NamedNode(order.asset)
+        try:
+            asset = NamedNode(order.asset)
+        except ValueError as error:
+            raise BadSubmission(f"{order.asset!r} is no IRI: {error}", "unknown-asset") from error
         stated = {
             predicate: {
                 quad.object.value

@@ -276,6 +276,7 @@ class TestWhatChangesMeanwhile:
     ("order", "kind"),
     [
         (order_on(IDS, "uptime", asset_id="web-9"), "unknown-asset"),
+        (order_on(IDS, "uptime", asset="web 1"), "unknown-asset"),
         (order_on(IDS, "curl", "https://olga:hunter2@shop.example/"), "secret"),
         (order_on(IDS, "login", "AKIA" + "B" * 16), "secret"),
         (order_on(IDS, "echo", "-----BEGIN", "RSA", "PRIVATE KEY-----"), "secret"),
