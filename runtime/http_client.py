@@ -22,9 +22,9 @@ from typing import Final, Self, TypeVar
 
 import httpx
 
-from runtime.errors import HttpAway, HttpTooLarge
+from runtime.errors import HttpAway, HttpError, HttpTooLarge
 from runtime.http_body import Unpacking
-from runtime.http_circuit import FAILING, Circuits, Patience
+from runtime.http_circuit import Circuits, Patience
 from runtime.http_connections import Resolve, resolve, within
 from runtime.http_messages import MEBIBYTE, Answer, Ask, Limits
 from runtime.http_retries import ONCE, PASSING, Budget, Retries, pause, retry_after
@@ -34,6 +34,7 @@ from runtime.http_steps import (
     certificates,
     first_step,
     next_step,
+    of_redirect,
     to_error,
     user_agent,
 )
@@ -56,7 +57,7 @@ class OpenAnswer:
         response: httpx.Response,
         limit: int | None,
         left: Callable[[], float] | None,
-        failed: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self.status = response.status_code
         self.headers = response.headers
@@ -84,7 +85,7 @@ class OpenAnswer:
                         raise httpx.ReadTimeout("the time of the request is over")
                     data = next(stream, None)
             except TROUBLE as error:
-                self._failed()
+                self._failed(self.origin)
                 raise to_error(error, self.origin, sent=True) from error
             if data is None:
                 break
@@ -145,7 +146,7 @@ class HttpClient:
         self._limits = limits
         self._retries = retries
         self._budget = Budget(retries)
-        self._circuits = None if circuit is None else Circuits(circuit, monotonic)
+        self._circuits = Circuits(circuit, monotonic)
         self._proxies = proxies
         self._certificates = certificates(authority, environment=proxies)
         self._resolve = resolve
@@ -231,13 +232,17 @@ class HttpClient:
         limits = ask.limits or self._limits
         step = first_step(ask, limits, self._agent, self._random)
         while True:
-            response = self._exchange(step, left)
+            try:
+                response = self._exchange(step, left)
+            except HttpError as error:
+                told = of_redirect(step, error)
+                if told is error:
+                    raise
+                raise told from error
             try:
                 following = next_step(ask, step, response)
                 if following is None:
-                    return OpenAnswer(
-                        step, response, limits.answer, left, self._failure_of(step.origin)
-                    )
+                    return OpenAnswer(step, response, limits.answer, left, self._circuits.failed)
             except BaseException:
                 response.close()
                 raise
@@ -245,30 +250,14 @@ class HttpClient:
             step = following
 
     def _exchange(self, step: Step, left: Callable[[], float] | None) -> httpx.Response:
-        circuits = self._circuits
-        if circuits is not None:
-            circuits.enter(step.origin)
-        told = False
-        try:
-            with within(left):
-                response = self._transport(step.kind).handle_request(step.request)
-            told = True
-            if circuits is not None:
-                failing = response.status_code in FAILING
-                (circuits.failed if failing else circuits.succeeded)(step.origin)
+        with self._circuits.asking(step.origin) as answered:
+            try:
+                with within(left):
+                    response = self._transport(step.kind).handle_request(step.request)
+            except TROUBLE as error:
+                raise to_error(error, step.origin) from error
+            answered(response.status_code)
             return response
-        except TROUBLE as error:
-            told = True
-            if circuits is not None:
-                circuits.failed(step.origin)
-            raise to_error(error, step.origin) from error
-        finally:
-            if circuits is not None and not told:
-                circuits.left(step.origin)
-
-    def _failure_of(self, origin: str) -> Callable[[], None]:
-        circuits = self._circuits
-        return (lambda: None) if circuits is None else (lambda: circuits.failed(origin))
 
     def _transport(self, kind: str) -> httpx.BaseTransport:
         if self._given is not None:
