@@ -70,6 +70,10 @@ class AsyncHttpClient:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Ends its connections."""
         for transport in self._transports.values():
             await transport.aclose()
 
@@ -144,4 +148,5 @@ async def _read(step: Step, response: httpx.Response, limit: int | None) -> Answ
         response.reason_phrase,
         step.request.method,
         step.origin,
+        step.request.url.path,
     )

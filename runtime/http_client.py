@@ -45,6 +45,9 @@ USUAL_RETRIES: Final = Retries()
 USUAL_PATIENCE: Final = Patience()
 LONGEST_LINE: Final = 16 * MEBIBYTE
 
+Transport = httpx.BaseTransport
+"""What tests may put in the place of the network."""
+
 T = TypeVar("T", "OpenAnswer", Answer)
 
 
@@ -64,12 +67,11 @@ class OpenAnswer:
         self.reason = response.reason_phrase
         self.method = step.request.method
         self.origin = step.origin
+        self._path = step.request.url.path
         self._response = response
+        self._limit = limit
         self._left = left
         self._failed = failed
-        self._unpacking = Unpacking(self.headers.get("content-encoding", ""), self.origin, limit)
-        if self.method != "HEAD":
-            self._unpacking.declared(self.headers.get("content-length", ""))
 
     @property
     def is_success(self) -> bool:
@@ -77,6 +79,10 @@ class OpenAnswer:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes, unpacked. Raises :class:`HttpError`."""
+        packed = self.headers.get("content-encoding", "")
+        unpacking = Unpacking(packed, self.origin, self._limit)
+        if self.method != "HEAD":
+            unpacking.declared(self.headers.get("content-length", ""))
         stream = iter(self._response.stream)  # type: ignore[arg-type]
         while True:
             try:
@@ -89,8 +95,8 @@ class OpenAnswer:
                 raise to_error(error, self.origin, sent=True) from error
             if data is None:
                 break
-            yield from self._unpacking.feed(data)
-        self._unpacking.end()
+            yield from unpacking.feed(data)
+        unpacking.end()
 
     def lines(self) -> Iterator[str]:
         """The body as lines of UTF-8, without their ends. Raises :class:`HttpError`."""
@@ -109,7 +115,15 @@ class OpenAnswer:
     def read(self) -> Answer:
         """The whole of it. Raises :class:`HttpError`."""
         content = b"".join(self.chunks())
-        return Answer(self.status, self.headers, content, self.reason, self.method, self.origin)
+        return Answer(
+            self.status,
+            self.headers,
+            content,
+            self.reason,
+            self.method,
+            self.origin,
+            self._path,
+        )
 
     def close(self) -> None:
         self._response.close()
@@ -140,7 +154,7 @@ class HttpClient:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], object] = time.sleep,
         random: Random | None = None,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._agent = user_agent(agent)
         self._limits = limits

@@ -191,8 +191,10 @@ def _request(
     content: bytes,
     seconds: dict[str, float | None],
 ) -> httpx.Request:
+    # As it is on the wire: one byte for each character.
+    fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
     return httpx.Request(
-        method, url, headers=headers, content=content, extensions={"timeout": seconds}
+        method, url, headers=fields, content=content, extensions={"timeout": seconds}
     )
 
 
