@@ -13,6 +13,7 @@
     │   └── SecretMissing       nothing is at the path, or not the field
     ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
     ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
+    ├── MachinesFileError       the file of machines cannot be read, or says what cannot be
     ├── MachineError            the machine runs nothing now; the command was not started on it
     │   ├── MachineMissing      its host knows no such machine
     │   ├── MachineStopped      it is there and not running
@@ -76,6 +77,15 @@ class CommandRefused(RuntimeFloorError):
 
 class AdapterError(RuntimeFloorError):
     """No adapter is registered for the kind of a machine, or its locators are not of that kind."""
+
+
+class MachinesFileError(RuntimeFloorError):
+    """The file of machines cannot be read, or says what cannot be; ``faults`` is everything wrong
+    with it, each with its file, line and path."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
 
 
 class MachineError(RuntimeFloorError):
