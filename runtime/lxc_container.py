@@ -9,7 +9,7 @@ https://linuxcontainers.org/lxc/manpages/man1/lxc-attach.1.html
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from threading import Event
@@ -65,15 +65,9 @@ class LxcContainer:
                 f" it may set {', '.join(sorted(self._variables)) or 'nothing'}"
             )
         before = self._running(command.run)
-        kept = (MARK, *command.environment)
+        entry, variables = self._entry(command)
         outcome = self._transport.start(
-            ["lxc-attach", *self._where, "--clear-env"]
-            + [part for name in kept for part in ("--keep-var", name)]
-            + ["--", *command.argv],
-            command,
-            command.environment,
-            sink=sink,
-            cancel=cancel,
+            [*entry, *command.argv], command, variables, sink=sink, cancel=cancel
         )
         code = outcome.exit_code
         if code is None or not (code == _OWN_FAILURE or code > _SIGNALLED):
@@ -90,6 +84,11 @@ class LxcContainer:
 
     def end(self, run: str) -> bool:
         return self._transport.end(run)
+
+    def _entry(self, command: Command) -> tuple[list[str], Mapping[str, str]]:
+        """What stands before the command's own arguments, and the variables that it needs."""
+        kept = [part for name in (MARK, *command.environment) for part in ("--keep-var", name)]
+        return ["lxc-attach", *self._where, "--clear-env", *kept, "--"], command.environment
 
     def _running(self, run: str) -> _State:
         found = self._state(run)
