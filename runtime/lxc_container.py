@@ -43,6 +43,16 @@ class _State:
     """The process number of its init, another one each time it is started."""
 
 
+def refuse_variables(command: Command, permitted: frozenset[str]) -> None:
+    """Raises :class:`CommandRefused` for a command that sets other variables."""
+    refused = sorted(set(command.environment) - permitted)
+    if refused:
+        raise CommandRefused(
+            f"a command may not set {', '.join(refused)};"
+            f" it may set {', '.join(sorted(permitted)) or 'nothing'}"
+        )
+
+
 class LxcContainer:
     """One container. ``path`` is where its host keeps containers, if not where LXC does."""
 
@@ -58,12 +68,7 @@ class LxcContainer:
         self._running(run)
 
     def run(self, command: Command, *, sink: Sink, cancel: Event) -> Outcome:
-        refused = sorted(set(command.environment) - self._variables)
-        if refused:
-            raise CommandRefused(
-                f"a command may not set {', '.join(refused)};"
-                f" it may set {', '.join(sorted(self._variables)) or 'nothing'}"
-            )
+        refuse_variables(command, self._variables)
         before = self._running(command.run)
         entry, variables = self._entry(command)
         outcome = self._transport.start(
