@@ -33,6 +33,7 @@ from runtime.errors import (
 )
 from runtime.found_containers import containers, nodes
 from runtime.machines import Host, Machine, ProxmoxCluster, Reach
+from runtime.machines_check import look
 from tests.live.conftest import wait_until
 from tests.live.containers import container, why_not
 from tests.live.pve_server import KEPT, TOKEN, Guest, Pve, certificates, proxmox
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.live
 
 RUNS = itertools.count()
 HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é", "x=y", "&;")
-SLEEPS = ("sh", "-c", "setsid sleep 600 & exec sleep 600")
+SLEEPS = ("sh", "-c", "echo; setsid sleep 600 & exec sleep 600")
 
 
 def run_id() -> str:
@@ -126,11 +127,14 @@ def shop(request: pytest.FixtureRequest, lab: Lab) -> Machine:
     return lab.opened(102 if "container" in request.param else 101)
 
 
-@pytest.fixture(params=["rest", "ssh"])
-def vm(request: pytest.FixtureRequest, lab: Lab) -> Machine:
-    if request.param == "ssh" and no_ssh() is not None:
-        pytest.skip(str(no_ssh()))
-    return lab.opened(101, reach=lab.over_rest() if request.param == "rest" else None)
+@pytest.fixture(params=["rest", "programs"])
+def vm(request: pytest.FixtureRequest, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A virtual machine over REST, or by the programs of a node that is this machine."""
+    if request.param == "rest":
+        return lab.opened(101, reach=lab.over_rest())
+    monkeypatch.setenv("PATH", f"{lab.pve.programs}:{os.environ['PATH']}")
+    here = ProxmoxCluster({"a": "here", "b": "here"}, "ssh")
+    return lab.opened(101, reach=replace(lab.reach, hosts={"here": Host()}, proxmox={"lab": here}))
 
 
 def ask(
@@ -193,23 +197,23 @@ def test_exit_codes_are_the_commands_own(shop: Machine) -> None:
 
 
 def test_what_never_ends_or_forks_away_is_ended(shop: Machine) -> None:
-    outcome, kept = ask(shop, "sh", "-c", "echo; setsid sleep 600 & exec sleep 600", seconds=1)
+    outcome, _ = ask(shop, *SLEEPS, seconds=1)
     assert (outcome.timed_out, outcome.exit_code, outcome.unknown) == (True, None, None)
-    assert kept.stdout == b"\n"
     outcome, kept = ask(shop, "sh", "-c", "setsid sleep 600 & echo started")
     assert (outcome.succeeded, kept.stdout) == (True, b"started\n")
 
 
 def test_a_cancelled_command_is_ended(shop: Machine) -> None:
-    cancel, run = Event(), run_id()
+    cancel, run, kept = Event(), run_id(), Kept()
     outcomes: list[Outcome] = []
     command = Command(run, SLEEPS)
-    thread = Thread(target=lambda: outcomes.append(shop.run(command, sink=Kept(), cancel=cancel)))
+    thread = Thread(target=lambda: outcomes.append(shop.run(command, sink=kept, cancel=cancel)))
     thread.start()
     wait_until(lambda: len(left_of(run)) > 1, "the start of the command")
     cancel.set()
     thread.join(60)
     assert (outcomes[0].cancelled, outcomes[0].exit_code, outcomes[0].unknown) == (True, None, None)
+    assert kept.stdout == b"\n"
     assert left_of(run) == []
     outcome, _ = ask(shop, "true", cancel=cancel)
     assert (outcome.cancelled, outcome.exit_code) == (True, None)
@@ -462,3 +466,13 @@ def test_what_this_machine_has(tmp_path: Path) -> None:
     assert (found["shop-1"].state, found["shop-1"].said) == ("stopped", "frozen")
     assert (found["shop-2"].state, found["shop-2"].virtual) == ("running", False)
     assert found["shop-2"].locators == Locators(container="shop-2")
+
+
+def test_what_a_file_names_is_looked_at(lab: Lab) -> None:
+    rest = lab.over_rest().proxmox["lab"]
+    proxmox = {**lab.reach.proxmox, "rest": rest, "wrong": replace(rest, url="https://127.0.0.1:1")}
+    looked = {one.name: one for one in look(replace(lab.reach, proxmox=proxmox), run_id())}
+    assert looked["rest"].trouble == ""
+    assert "could not be connected to" in looked["wrong"].trouble
+    if no_ssh() is None:
+        assert [looked[name].trouble for name in ("node-a", "lab/a", "lab/b")] == ["", "", ""]
