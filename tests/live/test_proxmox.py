@@ -455,7 +455,9 @@ def test_what_a_node_has(lab: Lab) -> None:
     assert found[0].tags == ("prod", "web")
     there = list(containers(lab.over_rest(), "b", run_id()))
     assert [(one.locators.vmid, one.state) for one in there] == [(104, "stopped")]
-    assert nodes(lab.over_rest())[:3] == ("", "a", "b")
+    far = {"far": Host(), "node-a": Host()}
+    assert nodes(replace(lab.over_rest(), hosts=far)) == ("", "a", "b", "far", "node-a")
+    assert nodes(replace(lab.over_rest(nodes={"a": "node-a"}), hosts=far)) == ("", "a", "far")
     if no_ssh() is None:
         assert list(containers(lab.reach, "a", run_id())) == found
     with pytest.raises(AdapterError, match="no host 'c'"):
