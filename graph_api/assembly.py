@@ -57,6 +57,7 @@ from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import Access
+from runtime.asset_status import StatusKeeper
 from runtime.data_folder import DataFolder, write_whole
 from runtime.errors import RuntimeFloorError
 from runtime.held_secrets import HeldSecrets
@@ -143,6 +144,7 @@ class Assembly:
             canonicalise=canonicaliser,
             doubts=lambda cited, project: doubts(self.telemetry.inbox.evidence, cited, project),
         )
+        self.asset_status = StatusKeeper(self.ledger, self.store, self.ids, clock=utc_now)
         if self.ledger.head < 0:
             self._found()
         self._hand_on(log_key.successor)
@@ -363,6 +365,10 @@ class Assembly:
                     self.ledger.tick()
                 except Exception:
                     LOGGER.exception("a time-locked proposal could not be applied")
+                try:
+                    self.asset_status.tick()
+                except Exception:
+                    LOGGER.exception("the status of assets could not be stated")
 
         thread = threading.Thread(target=run, name="time-locks", daemon=True)
         thread.start()
