@@ -30,10 +30,8 @@ from ingest.errors import IngestError
 from ontology.ids import Ids
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.proposal import TRANSITIONS
-from runtime.asset_checks import AssetChecks, Checked
-from runtime.asset_graph import AssetGraph
+from runtime.asset_checks import Checked
 from runtime.asset_service import Run, RuntimeAssetControlService, Selection
-from runtime.assets import RuntimeAsset
 
 AssetId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 RunId = Annotated[str, Path(min_length=1, max_length=100)]
@@ -51,15 +49,12 @@ Key = Annotated[
 def build_router(
     *,
     service: RuntimeAssetControlService,
-    checks: AssetChecks,
     authenticator: Authenticator,
     ids: Ids,
-    assets: Callable[[], AssetGraph],
-    may_control: Callable[[str, RuntimeAsset], None],
     kept_output: Callable[[str], tuple[str, str]],
 ) -> APIRouter:
-    """The routes. ``may_control(principal, asset)`` raises :class:`proofs.errors.Forbidden`,
-    ``kept_output`` gives standard output and error, redacted, of an evidence batch."""
+    """The routes. ``kept_output`` gives standard output and error, redacted, of an evidence
+    batch."""
     router = APIRouter(tags=["runtime assets"])
     anybody = Depends(authenticator.require())
     operators = Depends(authenticator.require(OPERATOR))
@@ -102,9 +97,7 @@ def build_router(
         )
 
     def ask_check(asset_id: str | None, body: SelectedBody, caller: Caller) -> dict[str, Any]:
-        asset = controlled(service.show, selected(asset_id, body))
-        controlled(may_control, caller.principal, asset)
-        return checked(checks.asset, caller.principal, asset)
+        return checked(service.check, caller.principal, selected(asset_id, body))
 
     def checked(look: Callable[..., Checked], *arguments: Any) -> dict[str, Any]:
         try:
@@ -149,8 +142,7 @@ def build_router(
     @router.post("/endpoints/{endpoint_id}/check")
     def check_endpoint(endpoint_id: AssetId, caller: Caller = operators) -> dict[str, Any]:
         """Ask an integration endpoint where it shows that it is ready."""
-        endpoint = controlled(assets().endpoint, endpoint_id)
-        return checked(checks.endpoint, caller.principal, endpoint)
+        return checked(service.check_endpoint, caller.principal, endpoint_id)
 
     @router.get("/runs")
     def list_runs(

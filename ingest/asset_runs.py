@@ -19,7 +19,8 @@ from ingest.errors import PayloadUndecodable
 from ingest.events import RUN_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from proofs.secret_text import holds_secret
-from runtime.run_record import FAILED, SUCCEEDED, RunRecord
+from runtime.run_record import RunRecord
+from runtime.run_words import FAILED, SUCCEEDED
 
 CONTENT_TYPE: Final = "application/vnd.fractalops.run+json"
 REDACTED: Final = "[redacted]"

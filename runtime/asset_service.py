@@ -19,10 +19,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from proofs.errors import ProofError
+from proofs.errors import BadSubmission, Forbidden, ProofError
 from proofs.orders import Order, Result
 from proofs.statement import canonical_json
 from proofs.proposal import APPROVED, AWAITING, EXECUTING, ProposalView
+from runtime.asset_checks import AssetChecks, Checked
 from runtime.asset_graph import AssetGraph
 from runtime.assets import RuntimeAsset
 from runtime.commands import Command, Stream
@@ -105,7 +106,9 @@ class _Prepared:
 class RuntimeAssetControlService:
     """Any thread may call. ``assets`` gives what the graph says now, ``opened`` the machine of an
     asset; ``send`` sends a request; ``keep`` keeps a record and its output as evidence, and answers
-    with the digest of that. ``spool`` is where output lies while it is new, ``clock`` gives UTC.
+    with the digest of that. ``may(principal, asset)`` raises :class:`proofs.errors.Forbidden` where
+    a principal may have nothing done on an asset. ``spool`` is where output lies while it is new,
+    ``clock`` gives UTC.
     """
 
     def __init__(
@@ -116,7 +119,9 @@ class RuntimeAssetControlService:
         opened: Callable[[RuntimeAsset], Machine],
         send: Send,
         keep: Callable[[RunRecord], str],
+        checks: AssetChecks,
         *,
+        may: Callable[[str, RuntimeAsset], None],
         clock: Callable[[], datetime],
         slots: RunSlots | None = None,
         spool: Path | None = None,
@@ -127,6 +132,8 @@ class RuntimeAssetControlService:
         self._opened = opened
         self._send = send
         self._keep = keep
+        self._checks = checks
+        self._may = may
         self._clock = clock
         self._slots = slots or RunSlots()
         self._spool = spool
@@ -137,6 +144,7 @@ class RuntimeAssetControlService:
         self._threads: set[threading.Thread] = set()
         self._worker = threading.Thread(target=self._work, name="asset-control", daemon=True)
         self._left: list[ProposalView] = []
+        self._leaving: set[str] = set()
         self.live = LiveRuns()
 
     # --- what there is
@@ -167,6 +175,16 @@ class RuntimeAssetControlService:
                     " check"
                 ) from None
             raise
+
+    def check(self, principal: str, selection: Selection) -> Checked:
+        """Looks at an asset now; raises as :meth:`AssetChecks.asset`."""
+        asset = self.show(selection)
+        self._may(principal, asset)
+        return self._checks.asset(principal, asset)
+
+    def check_endpoint(self, principal: str, endpoint_id: str) -> Checked:
+        """Asks an endpoint whether it is ready; raises as :meth:`AssetChecks.endpoint`."""
+        return self._checks.endpoint(principal, self._assets().endpoint(endpoint_id))
 
     # --- what is asked
 
@@ -260,6 +278,7 @@ class RuntimeAssetControlService:
     def start(self) -> None:
         """Records what an earlier process left, and begins with what was approved meanwhile."""
         self._left = [view for _, view in self._found(states=(EXECUTING,), limit=_MOST_APPROVED)]
+        self._leaving = {view.id for view in self._left}
         self._looking.set()
         self._worker.start()
 
@@ -267,6 +286,10 @@ class RuntimeAssetControlService:
         """An entry was committed: a person may have approved something. Quick."""
         self._looking.set()
         self.live.tell()
+
+    @property
+    def closing(self) -> bool:
+        return self._closing.is_set()
 
     def close(self) -> None:
         """Cancels what is under way, and waits until that is recorded."""
@@ -422,7 +445,7 @@ class RuntimeAssetControlService:
             try:
                 document = prepared.perform(live)
             except RuntimeFloorError as error:
-                # What a machine, a transport or a client raises says that nothing was started.
+                # What a machine or its transport raises says that nothing was started.
                 document = not_started(str(error), self._clock())
             except Exception as error:
                 LOGGER.exception("the end of run %s was not seen", live.run)
@@ -508,6 +531,8 @@ class RuntimeAssetControlService:
                 self._end_one_left(view)
             except Exception:
                 LOGGER.exception("what became of run %s could not be recorded", view.id)
+            else:
+                self._leaving.discard(view.id)
 
     def _end_one_left(self, view: ProposalView) -> None:
         """Ends what may still run of an order of an earlier process, and records that its outcome
@@ -530,6 +555,7 @@ class RuntimeAssetControlService:
 
     def _look(self) -> None:
         self._record_rest()
+        self._end_unconfirmed()
         approved = self._found(states=(APPROVED,), limit=_MOST_APPROVED)
         for _, view in reversed(approved):
             if self._closing.is_set():
@@ -541,6 +567,17 @@ class RuntimeAssetControlService:
             if self._recorded(run, result):
                 del self._unrecorded[run]
                 self.live.tell(run)
+
+    def _end_unconfirmed(self) -> None:
+        """Records that nothing was started of what the journal began without our hearing of it."""
+        with self._asking:
+            known = {live.run for live in self.live.running()} | {*self._unrecorded, *self._leaving}
+            found = self._found(states=(EXECUTING,), limit=_MOST_APPROVED)
+        for _, view in found:
+            if view.id not in known:
+                now = self._clock()
+                document = not_started("that it was begun was not certain in time", now)
+                self._end(view, order_of(view), None, document, now)
 
     def _begin_approved(self, view: ProposalView) -> None:
         """Begins what a person approved, if it still is what they approved."""
@@ -571,6 +608,9 @@ class RuntimeAssetControlService:
                 if not isinstance(error, ProofError):
                     raise
                 LOGGER.warning("order %s was not begun: %s", view.id, error)
+                if isinstance(error, Forbidden | BadSubmission):
+                    reason = f"it can't be carried out any more: {error}"
+                    self._orders.abandon(view.id, short(reason))
                 return
             self._begin(view, order, prepared, output)
 

@@ -101,7 +101,7 @@ class ControlRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came of a request. ``outcome`` is a word of :mod:`runtime.run_record`; ``location`` is
+    """What came of a request. ``outcome`` is a word of :mod:`runtime.run_words`; ``location`` is
     where a redirect, which was not followed, leads."""
 
     outcome: str
@@ -118,6 +118,6 @@ Send = Callable[[ExecutorUrl, ControlRequest, Sink, Event], Reply]
 """Sends a request once. The sink hears the body as ``stdout``."""
 
 
-def address_of(executor: ExecutorUrl, path: str) -> str:
-    """Where a path of an executor URL is."""
-    return executor.address.rstrip("/") + quote(path, safe=_UNRESERVED)
+def path_as_sent(path: str) -> str:
+    """A path that was checked, in the characters that a request line has."""
+    return quote(path, safe=_UNRESERVED)

@@ -9,21 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any
 
 from runtime.commands import Outcome, Output
 from runtime.control_request import Reply
-
-Ended = Literal[
-    "succeeded", "failed", "timed-out", "cancelled", "unknown", "not-started", "running"
-]
-
-SUCCEEDED: Final = "succeeded"
-FAILED: Final = "failed"
-TIMED_OUT: Final = "timed-out"
-CANCELLED: Final = "cancelled"
-UNKNOWN: Final = "unknown"
-NOT_STARTED: Final = "not-started"
+from runtime.run_words import CANCELLED, FAILED, NOT_STARTED, SUCCEEDED, TIMED_OUT, UNKNOWN
 
 LONGEST_REASON = 500
 
@@ -34,7 +24,7 @@ class RunRecord:
 
     ``kind`` is ``run``, ``request``, ``check`` or ``endpoint-check``; ``about`` is the asset id or
     endpoint id, ``subject`` its IRI; ``entry`` is the log entry of its intent, -1 for what has
-    none. ``outcome`` is one of this module's words, of a check the state that was found. The
+    none. ``outcome`` is a word of :mod:`runtime.run_words`, of a check the state that was found. The
     output is raw here, and redacted by who keeps it.
     """
 
