@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pyoxigraph import NamedNode
 
@@ -35,8 +36,10 @@ from runtime.executor_calls import ExecutorCalls
 from runtime.http_client import HttpClient
 from runtime.http_retries import ONCE
 from runtime.machines import Machine, Reach
-from runtime.openbao import OpenBao
 from runtime.reach_file import read_reach, secrets_from
+
+if TYPE_CHECKING:
+    from runtime.openbao import OpenBao
 
 Observed = Callable[..., object]
 

@@ -1,5 +1,5 @@
-"""``fractalops runtime-assets check``, ``run``, ``request``, ``runs``, ``output`` and ``cancel``, and
-``endpoints check``.
+"""``fractalops runtime-assets check``, ``run``, ``request``, ``runs``, ``output`` and ``cancel``,
+and ``endpoints check``.
 
 Invariant: what is asked for, is asked of the server, which decides and records; nothing is reached
 from here. The exit code is the remote command's own where its end was seen; what has no such end
@@ -67,6 +67,10 @@ RUN_COLUMNS = (
 )
 
 
+def register(app: typer.Typer) -> None:
+    """The commands hang on those of :mod:`graph_api.cli_assets`."""
+
+
 def asked(run: dict[str, Any]) -> str:
     """What a run does, on one line."""
     import shlex
@@ -123,14 +127,15 @@ def run_command(
     """Run a command on an asset that permits it. What reads goes at once; what changes something
     waits for a person, unless a grant says otherwise.
 
-    Standard output and error come as they are written; Ctrl-C cancels the run. The exit code is the
-    command's own, 128 + n where signal n ended it. Otherwise: 69 nothing was started, 74 the outcome
-    is unknown, 75 it waits for approval, 77 it was not approved, 124 out of time, 130 cancelled.
+    Standard output and error come as they are written; Ctrl-C cancels the run. The exit code is
+    the command's own, 128 + n where signal n ended it. Otherwise: 69 nothing was started, 74 the
+    outcome is unknown, 75 it waits for approval, 77 it was not approved, 124 out of time, 130
+    cancelled.
 
     \b
     Example:
         fractalops runtime-assets run --role daytona_runtime -- python -V
-        fractalops runtime-assets run --asset-id workbench --timeout 5m --wait -- systemctl restart web
+        fractalops runtime-assets run --asset-id workbench --wait -- systemctl restart web
     """
     shown = output_format(context, output)
     document = {
@@ -181,7 +186,7 @@ def send_request(
     \b
     Example:
         fractalops runtime-assets request --role langboard_executor --method GET --path /health
-        fractalops runtime-assets request --asset-id workbench --method POST --path /jobs --body '{}'
+        fractalops runtime-assets request --role builder --method POST --path /jobs --body '{}'
     """
     shown = output_format(context, output)
     if body is not None and body_file is not None:
@@ -207,9 +212,7 @@ def send_request(
 @assets.command("runs")
 def list_runs(
     context: typer.Context,
-    run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="Show this one alone.")
-    ] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="Show this one alone.")] = None,
     asset_id: AssetIdOption = None,
     state: Annotated[
         str | None,

@@ -171,11 +171,15 @@ def finished(run: Mapping[str, Any]) -> None:
         said = [str(item.get("reason")) for item in run.get("decisions") or () if item]
         fail(f"run {identifier} was not begun, it is {run.get('state')}: {'; '.join(said)}")
     elif outcome == "unknown":
-        fail(f"the outcome of run {identifier} is unknown{because}. It is not tried again by itself")
+        fail(
+            f"the outcome of run {identifier} is unknown{because}. It is not tried again by itself"
+        )
     elif outcome == "not-started":
         fail(f"nothing was started{because}")
     elif outcome in ("timed-out", "cancelled"):
-        fail(f"run {identifier} was {'out of time' if outcome == 'timed-out' else outcome}{because}")
+        fail(
+            f"run {identifier} was {'out of time' if outcome == 'timed-out' else outcome}{because}"
+        )
     elif (run.get("action") or {}).get("kind") == "request" and outcome != "succeeded":
         fail(f"the executor answered {result.get('status')}{because}")
     for name in ("stdout", "stderr", "body"):

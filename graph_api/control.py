@@ -186,9 +186,7 @@ def build_router(
     )
     def follow(
         identifier: RunId,
-        wait: Annotated[
-            bool, Query(description="Whether to stay until the run has ended.")
-        ] = True,
+        wait: Annotated[bool, Query(description="Whether to stay until the run has ended.")] = True,
         caller: Caller = anybody,
     ) -> Response:
         """The output as it comes, a JSON object a line, and the run as it stands at the end."""

@@ -95,9 +95,7 @@ class RequestBody(SelectedBody):
         except (binascii.Error, UnicodeEncodeError) as error:
             raise errors.RequestRefused("the body is neither text nor base64") from error
         kind = self.content_type or ("application/octet-stream" if body else "")
-        return ControlRequest(
-            self.method, self.path, body, kind, self.seconds, self.output_bytes
-        )
+        return ControlRequest(self.method, self.path, body, kind, self.seconds, self.output_bytes)
 
 
 def run_json(run: Run) -> dict[str, Any]:

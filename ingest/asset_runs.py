@@ -1,4 +1,4 @@
-"""What was done on runtime assets and endpoints: our own records to evidence, and evidence to facts.
+"""What was done on runtime assets and endpoints: records to evidence, and evidence to facts.
 
 Invariant: what is kept of an output is redacted before it is sealed: by the rules that telemetry is
 redacted by, and line by line of whatever else looks like a secret. Digests and sizes beside it are

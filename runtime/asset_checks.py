@@ -116,9 +116,7 @@ class AssetChecks:
                 )
             )
         self._observed(asset, state, at=at, evidence=(digest,), by=principal)
-        return Checked(
-            check, asset.asset_id, state, at, reason, executor, evidence=(digest,)
-        )
+        return Checked(check, asset.asset_id, state, at, reason, executor, evidence=(digest,))
 
     def endpoint(self, principal: str, endpoint: IntegrationEndpoint) -> Checked:
         """Asks an endpoint where it shows that it is ready. Raises as :meth:`asset`, and what

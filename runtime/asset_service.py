@@ -19,10 +19,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from proofs.errors import BadSubmission, Forbidden, ProofError
+from proofs.errors import BadSubmission, Forbidden, ProofError, WrongState
 from proofs.orders import Order, Result
-from proofs.statement import canonical_json
 from proofs.proposal import APPROVED, AWAITING, EXECUTING, ProposalView
+from proofs.statement import canonical_json
 from runtime.asset_checks import AssetChecks, Checked
 from runtime.asset_graph import AssetGraph
 from runtime.assets import RuntimeAsset
@@ -251,7 +251,7 @@ class RuntimeAssetControlService:
         principal: str | None = None,
         before: int | None = None,
         limit: int = 50,
-    ) -> list[tuple[int, Run]]:
+    ) -> Sequence[tuple[int, Run]]:
         """Runs, the newest first, each with the number that ``before`` continues from; ``asset`` is
         an IRI."""
         found = self._found(
@@ -291,14 +291,19 @@ class RuntimeAssetControlService:
     def closing(self) -> bool:
         return self._closing.is_set()
 
-    def close(self) -> None:
-        """Cancels what is under way, and waits until that is recorded."""
+    def let_go(self) -> None:
+        """Begins nothing any more, cancels what is under way, and lets readers end."""
         self._closing.set()
         self._looking.set()
         with self._asking:
             running = self.live.running()
         for live in running:
             live.cancel.set()
+        self.live.tell()
+
+    def close(self) -> None:
+        """Cancels what is under way, and waits until that is recorded."""
+        self.let_go()
         if self._worker.is_alive():
             self._worker.join(_CLOSING)
         for thread in list(self._threads):
@@ -355,7 +360,10 @@ class RuntimeAssetControlService:
             earlier = order_of(view)
             if earlier.action.get("key") != order.action["key"]:
                 continue
-            if (earlier.asset, canonical_json(earlier.action)) != (order.asset, canonical_json(order.action)):
+            if (earlier.asset, canonical_json(earlier.action)) != (
+                order.asset,
+                canonical_json(order.action),
+            ):
                 raise ControlError(
                     f"this Idempotency-Key was used for another order, {view.id}: choose a new one"
                 )
@@ -501,7 +509,15 @@ class RuntimeAssetControlService:
 
     def _recorded(self, run: str, result: Result) -> bool:
         try:
-            self._orders.finish(run, result)
+            try:
+                self._orders.finish(run, result)
+            except BadSubmission as error:
+                kept = {name: result.document.get(name) for name in ("outcome", "exit_code")}
+                kept["reason"] = short(f"more about it can't be recorded: {error}")
+                self._orders.finish(run, Result(kept, result.evidence))
+        except WrongState:
+            # It is recorded already.
+            return True
         except ProofError as error:
             LOGGER.error("the end of run %s is not recorded yet: %s", run, error)
             return False

@@ -49,9 +49,7 @@ class ExecutorCalls:
             path_as_sent(request.path),
             headers={"Content-Type": request.content_type} if request.content_type else {},
             content=request.body,
-            limits=Limits(
-                total=request.seconds, quiet=request.seconds, answer=LARGEST_ANSWER
-            ),
+            limits=Limits(total=request.seconds, quiet=request.seconds, answer=LARGEST_ANSWER),
         )
         body = _Body(request.output_bytes, sink)
         status, kind, location, reason = None, "", "", ""

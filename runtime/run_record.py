@@ -24,8 +24,8 @@ class RunRecord:
 
     ``kind`` is ``run``, ``request``, ``check`` or ``endpoint-check``; ``about`` is the asset id or
     endpoint id, ``subject`` its IRI; ``entry`` is the log entry of its intent, -1 for what has
-    none. ``outcome`` is a word of :mod:`runtime.run_words`, of a check the state that was found. The
-    output is raw here, and redacted by who keeps it.
+    none. ``outcome`` is a word of :mod:`runtime.run_words`, of a check the state that was found.
+    The output is raw here, and redacted by who keeps it.
     """
 
     run: str
