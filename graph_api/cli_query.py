@@ -23,7 +23,7 @@ from graph_api.cli_terms import short_iri
 from ontology.vocab import PREFIXES
 
 if TYPE_CHECKING:
-    import httpx
+    from runtime.http_client import OpenAnswer
 
 FORMATS = {
     "json": "application/sparql-results+json",
@@ -124,12 +124,11 @@ def query(
                 )
             )
             tabular = format_ is None and _kind(answer) == _RESULTS_JSON
-            if tabular:
-                answer.read()
-        if tabular:
-            _show_results(answer.text, shown)
+            whole = answer.read() if tabular else None
+        if whole is not None:
+            _show_results(whole.text, shown)
         else:
-            show_stream(answer.iter_bytes(), whole_lines=format_ is None)
+            show_stream(answer.chunks(), whole_lines=format_ is None)
 
 
 def read_text(text: str | None, file: Path | None) -> str:
@@ -213,7 +212,7 @@ def _media_type(name: str) -> str:
         ) from None
 
 
-def _kind(answer: httpx.Response) -> str:
+def _kind(answer: OpenAnswer) -> str:
     return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
