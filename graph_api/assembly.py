@@ -319,7 +319,12 @@ class Assembly:
         settings = self.settings
         self.jobs = Jobs(
             self.folder.jobs,
-            Place(settings.steward_seconds, settings.mirror is not None, settings.temporal),
+            Place(
+                settings.steward_seconds,
+                settings.mirror is not None,
+                settings.temporal,
+                settings.machines is not None,
+            ),
             self.wakes,
             ids=self.ids,
             index=self.index,

@@ -103,6 +103,12 @@ class Client(Connection):
     def endpoint(self, endpoint_id: str, at: int | None = None) -> Json:
         return self.get(f"/endpoints/{segment(endpoint_id)}", {"at": at})
 
+    def drift(self) -> list[Json]:
+        return items(self.object_in(self.send("GET", "/runtime-assets/drift", timeout=None)))
+
+    def propose_drift(self, rationale: str) -> Json:
+        return self.post("/runtime-assets/drift", {"rationale": rationale}, timeout=None)
+
     # --- proposals
 
     def proposals(
