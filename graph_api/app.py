@@ -18,6 +18,8 @@ from starlette.types import ASGIApp
 from graph_api import (
     catalog,
     classification,
+    control,
+    discovery,
     evidence,
     facts,
     health,
@@ -91,6 +93,22 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         otlp_bytes=settings.otlp_bytes,
         outbox=assembly.telemetry.outbox,
         relay=relay,
+    )
+    # Before the routes of what there is, which answer for whatever name and method is left.
+    app.include_router(
+        control.build_router(
+            service=assembly.control.service,
+            authenticator=authenticator,
+            ids=assembly.ids,
+            kept_output=assembly.control.evidence.output,
+        )
+    )
+    app.include_router(
+        discovery.build_router(
+            discovery=assembly.discovery,
+            authenticator=authenticator,
+            head=lambda: assembly.ledger.head,
+        )
     )
     short_cuts = reading.add_routes(app, assembly.readers.queries, authenticator)
     app.router.routes.extend(

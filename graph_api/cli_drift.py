@@ -14,6 +14,7 @@ from graph_api.cli_assets import assets, short
 from graph_api.cli_output import Column, column, say, show_rows, working
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format
 
+
 def register(app: typer.Typer) -> None:
     """The command hangs on those of :mod:`graph_api.cli_assets`."""
 

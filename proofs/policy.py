@@ -70,11 +70,12 @@ _GOVERNING = frozenset(
     {
         *(Fo.hasRole, Fo.stewardOf, Fo.grantee, Fo.onProject, Fo.onGraph, Fo.autoApplyLimit),
         *(Fo.lineageGraph, Fo.restricted, Fo.timeLock, Fo.approvalsNeeded, Fo.proposalLifetime),
+        *(Fo.onAsset, Fo.onAssetRole, Fo.autoApprove),
     }
 )
 _GOVERNED = frozenset(
     {
-        *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant),
+        *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant, Fo.ControlGrant),
         *(Fo.ClassificationRule, Fo.RedactionRule, Sh.NodeShape, Sh.PropertyShape),
     }
 )

@@ -43,10 +43,11 @@ class Sighting:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where it was looked: a host of Linux containers (``""`` is the platform's own machine), a
-    Proxmox VE or a Kubernetes cluster, by the name that locators have."""
+    """Where it was looked: a host of Linux containers or node of a Proxmox VE (``""`` is the
+    platform's own machine), or a Kubernetes cluster, by the name that locators have; or the
+    facts."""
 
-    kind: Kind
+    kind: Kind | Literal["telemetry"]
     name: str
 
 

@@ -30,7 +30,7 @@ from runtime.asset_drift import Drift, drift
 from runtime.asset_graph import AssetGraph, read_assets
 from runtime.asset_matching import Meeting, meet
 from runtime.asset_plan import Plan, Surroundings, TurnedDown, plan
-from runtime.asset_sightings import Look
+from runtime.asset_sightings import Look, Place, Sighting
 from runtime.asset_status import StatusKeeper
 
 LOGGER = logging.getLogger(__name__)
@@ -145,7 +145,10 @@ class AssetDiscovery:
         return read_assets(self._store.match(graph=self._graph))
 
     def _look(self) -> Look:
-        sightings, places, silent, left_out = [], set(), {}, 0
+        sightings: list[Sighting] = []
+        places: set[Place] = set()
+        silent: dict[Place, str] = {}
+        left_out = 0
         for source in self._sources:
             look = source()
             taken = look.sightings[: MOST_SIGHTINGS - len(sightings)]

@@ -88,9 +88,7 @@ def _asked(place: Place, found: Found) -> list[Sighting] | str:
         return f"a fault, which the log describes: {type(error).__name__}"
 
 
-def unreachable(
-    graph: AssetGraph, probe: Callable[[ExecutorUrl], str]
-) -> dict[str, str]:
+def unreachable(graph: AssetGraph, probe: Callable[[ExecutorUrl], str]) -> dict[str, str]:
     """Of the assets with an executor URL, those that ``probe`` gives a reason for; a bounded number
     of them is tried, several at a time."""
     tried = [asset for asset in graph.assets.values() if asset.executor is not None]

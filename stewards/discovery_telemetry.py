@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from ontology.ids import Ids
 from ontology.workload_names import CLUSTER, NAMESPACE, name_key
-from runtime.asset_sightings import MAX_NAME, Sighting
+from runtime.asset_sightings import MAX_NAME, Place, Sighting
 from runtime.assets import Locators
 from stewards.fact_queries import first_of
 from stewards.names import is_named
@@ -27,6 +27,7 @@ WINDOW: Final = timedelta(days=1)
 FRESH: Final = timedelta(minutes=15)
 """What sent telemetry so lately is running; what did earlier was there."""
 MOST_ROWS: Final = 5_000
+TELEMETRY: Final = Place("telemetry", "")
 
 # Those that last: single runs of a job come and go.
 _KINDS: Final = ("deployment", "statefulset", "daemonset")
