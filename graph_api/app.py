@@ -22,6 +22,7 @@ from graph_api import (
     discovery,
     evidence,
     facts,
+    heads,
     health,
     http_errors,
     jobs,
@@ -271,6 +272,9 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             reclassify=assembly.telemetry.reclassify,
             authenticator=authenticator,
         )
+    )
+    app.include_router(
+        heads.build_router(authenticator=authenticator, newest_by=assembly.index.newest_by)
     )
     app.include_router(
         health.build_router(

@@ -89,6 +89,10 @@ class Client(Connection):
     def remove_upstream(self, project: str, kind: str) -> None:
         self.send("DELETE", f"/projects/{segment(project)}/upstreams/{segment(kind)}")
 
+    def head_at(self, moment: str) -> int:
+        """The head at a moment (RFC 3339 with its zone)."""
+        return int(self.get("/heads", {"time": moment})["head"])
+
     # --- runtime assets and endpoints
 
     def runtime_assets(self, wanted: Parameters) -> list[Json]:

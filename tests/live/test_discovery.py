@@ -3,6 +3,7 @@ where it runs, meet the asset that was declared; what is new waits for a person.
 
 from __future__ import annotations
 
+import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -223,6 +224,36 @@ def test_drift_becomes_a_proposal_of_whoever_asks(lab: Lab) -> None:
     assert queue["kind"] == "kubernetes"
     assert queue["project"] == lab.server.ids.project("shop")
     assert queue["hosts"] == [lab.server.ids.service("shop", "worker")]
+
+
+def test_what_ran_then_is_asked_by_time(lab: Lab) -> None:
+    question = Path(__file__).parents[2] / "docs" / "questions" / "q28-what-ran.rq"
+    heads = {item["index"]: item["time"] for item in lab.server.get("/proofs/log")["items"]}
+    newest = max(heads)
+
+    def ran(moment: str) -> list[dict[str, str]]:
+        ended = run_command(
+            *("query", "-f", question, "--at-time", moment, "--output", "csv"),
+            *("--data", lab.server.data),
+        )
+        assert ended.code == 0, ended.text
+        return list(csv.DictReader(ended.text.splitlines()))
+
+    queue = [row for row in ran(heads[newest]) if row["asset"] == "queue"]
+    assert [(row["owner"], row["service"]) for row in queue] == [("organisation", "worker")]
+    assert lab.server.get("/heads", time=heads[newest])["head"] == newest
+    first = lab.server.get("/heads", time=heads[min(heads)])
+    assert first == {"head": min(heads), "time": heads[min(heads)]}
+    assert ran(heads[min(heads)]) == []
+    for moment in ("0001-01-01T00:00:00%2B14:00", "1999-12-31T23:59:59Z"):
+        with lab.server.client() as client:
+            answer = client.get(f"/heads?time={moment}")
+        assert answer.status_code == 404
+        assert answer.json()["type"].endswith("before-the-log")
+    assert lab.server.get("/heads", time="9999-12-31T23:59:59-14:00")["head"] >= newest
+    ended = run_command("query", "ASK {}", "--at-time", "soon", "--data", lab.server.data)
+    assert ended.code == 2
+    assert "is no moment" in ended.text
 
 
 def test_who_may_look(lab: Lab) -> None:
