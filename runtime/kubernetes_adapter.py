@@ -9,7 +9,6 @@ https://kubernetes.io/docs/concepts/workloads/
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from runtime.commands import RUN_LENGTH, Command, Outcome, Sink, Stream
 from runtime.counted_output import CountedOutput
 from runtime.errors import AdapterError, CommandRefused, MachineError, MachineUnreachable
 from runtime.execution import LEFT_BEHIND, Clock
+from runtime.far_script import end_words, run_words
 from runtime.kubernetes_api import ClusterApi
 from runtime.kubernetes_cluster import KubernetesCluster
 from runtime.kubernetes_exec import Ended, Limits, execute
@@ -28,11 +28,9 @@ from runtime.kubernetes_operations import OPERATION, operate
 from runtime.kubernetes_place import Place, place_of
 from runtime.kubernetes_workload import Pod, Workload
 from runtime.machines import Reach
-from runtime.run_script import ending, running
 
 KIND = "kubernetes"
 _END_SECONDS = 30.0
-_GRACE_SECONDS = 15
 _SIGNALLED = 128
 _KILLED = 137
 _PODS_AT_MOST = 100
@@ -96,7 +94,7 @@ class KubernetesWorkload:
                 ended = execute(
                     api,
                     pod,
-                    ending(run),
+                    end_words(run),
                     stdin=b"",
                     output=CountedOutput(asked, lambda *_: None),
                     given_up=at.given_up,
@@ -158,12 +156,9 @@ def _executed(
     api: ClusterApi, pod: Pod, command: Command, output: CountedOutput, at: Limits
 ) -> Ended:
     """Run the command by the script, or by itself in a container that has no shell."""
-    limit = math.ceil(command.seconds) + _GRACE_SECONDS
+    scripted = run_words(command.run, command.argv, command.environment, command.seconds)
     ended = Ended()
-    for words in (
-        running(command.run, command.argv, command.environment, limit),
-        list(command.argv),
-    ):
+    for words in (scripted, list(command.argv)):
         ended = execute(api, pod, words, stdin=command.stdin, output=output, given_up=at.given_up)
         if not ended.absent or command.environment or at.timed_out or at.cancelled:
             break
@@ -179,8 +174,6 @@ def _check(command: Command, variables: frozenset[str]) -> None:
             f"a command may not set {', '.join(refused)};"
             f" it may set {', '.join(sorted(variables)) or 'nothing'}"
         )
-    if "=" in command.argv[0]:
-        raise CommandRefused("a program whose name has a '=' can't be started in a container")
 
 
 def opened(locators: Locators, reach: Reach) -> KubernetesWorkload:

@@ -26,7 +26,6 @@ from threading import Event
 from runtime.commands import MARK, RUN_LENGTH, Command, Kept, Outcome, Sink
 from runtime.errors import MachineUnreachable, ProgramMissing
 from runtime.execution import Clock, execute
-from runtime.run_script import END_MARKED
 from runtime.shell_line import shell_line
 from runtime.ssh_host import Journal, SshHost
 from runtime.transports import program_environment
@@ -36,13 +35,24 @@ _GRACE_SECONDS = 15
 _JOURNAL_BYTES = 64 * 1024
 
 # The script's own processes have no mark: only what `env` starts does.
-_END_SCRIPT = (
-    END_MARKED
-    + r"""
+_END_SCRIPT = r"""
+end_marked() {
+    round=0
+    while [ "$round" -lt 20 ]; do
+        found=$(grep -lzxF -e "$1" /proc/[0-9]*/environ)
+        [ -n "$found" ] || return 0
+        for file in $found; do
+            process=${file#/proc/}
+            kill -9 "${process%/environ}"
+        done
+        round=$((round + 1))
+        sleep 0.1
+    done
+    return 1
+}
 mark=$1
 shift
 """
-)
 _RUN_SCRIPT = (
     _END_SCRIPT
     + r"""
