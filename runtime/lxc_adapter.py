@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from runtime import proxmox_adapter
 from runtime.assets import Locators
 from runtime.errors import AdapterError
 from runtime.lxc_container import LxcContainer
@@ -16,7 +17,7 @@ from runtime.machines import Machine, Reach
 KIND = "lxc"
 
 _STRANGE = ("cluster", "namespace", "workload")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+CONTAINER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 def opened(locators: Locators, reach: Reach) -> Machine:
@@ -32,8 +33,7 @@ def opened(locators: Locators, reach: Reach) -> Machine:
             "a container is found by its name as container, or by its number as vmid: give one"
         )
     if vmid:
-        reach.proxmox_of(node)
-        raise AdapterError("containers of a Proxmox VE cannot be reached yet")
-    if not _NAME.fullmatch(name):
+        return proxmox_adapter.opened(node, vmid, reach)
+    if not CONTAINER_NAME.fullmatch(name):
         raise AdapterError(f"{name!r} is not the name of a container")
     return LxcContainer(reach.transport(node), name, reach.host(node).lxc_path, reach.variables)

@@ -9,7 +9,7 @@ https://linuxcontainers.org/lxc/manpages/man1/lxc-attach.1.html
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from threading import Event
@@ -43,6 +43,16 @@ class _State:
     """The process number of its init, another one each time it is started."""
 
 
+def refuse_variables(command: Command, permitted: frozenset[str]) -> None:
+    """Raises :class:`CommandRefused` for a command that sets other variables."""
+    refused = sorted(set(command.environment) - permitted)
+    if refused:
+        raise CommandRefused(
+            f"a command may not set {', '.join(refused)};"
+            f" it may set {', '.join(sorted(permitted)) or 'nothing'}"
+        )
+
+
 class LxcContainer:
     """One container. ``path`` is where its host keeps containers, if not where LXC does."""
 
@@ -58,22 +68,11 @@ class LxcContainer:
         self._running(run)
 
     def run(self, command: Command, *, sink: Sink, cancel: Event) -> Outcome:
-        refused = sorted(set(command.environment) - self._variables)
-        if refused:
-            raise CommandRefused(
-                f"a command may not set {', '.join(refused)};"
-                f" it may set {', '.join(sorted(self._variables)) or 'nothing'}"
-            )
+        refuse_variables(command, self._variables)
         before = self._running(command.run)
-        kept = (MARK, *command.environment)
+        entry, variables = self._entry(command)
         outcome = self._transport.start(
-            ["lxc-attach", *self._where, "--clear-env"]
-            + [part for name in kept for part in ("--keep-var", name)]
-            + ["--", *command.argv],
-            command,
-            command.environment,
-            sink=sink,
-            cancel=cancel,
+            [*entry, *command.argv], command, variables, sink=sink, cancel=cancel
         )
         code = outcome.exit_code
         if code is None or not (code == _OWN_FAILURE or code > _SIGNALLED):
@@ -90,6 +89,11 @@ class LxcContainer:
 
     def end(self, run: str) -> bool:
         return self._transport.end(run)
+
+    def _entry(self, command: Command) -> tuple[list[str], Mapping[str, str]]:
+        """What stands before the command's own arguments, and the variables that it needs."""
+        kept = [part for name in (MARK, *command.environment) for part in ("--keep-var", name)]
+        return ["lxc-attach", *self._where, "--clear-env", *kept, "--"], command.environment
 
     def _running(self, run: str) -> _State:
         found = self._state(run)

@@ -17,7 +17,6 @@ from threading import Event, Thread
 
 import pytest
 
-from runtime import ssh_transport
 from runtime.adapters import machine
 from runtime.assets import Locators
 from runtime.commands import MARK, Command, Kept, Outcome, Sink, Stream
@@ -156,10 +155,7 @@ def test_255_is_the_commands_own_when_the_host_says_so(sshd: Sshd) -> None:
     assert (outcome.exit_code, outcome.unknown) == (255, None)
 
 
-def test_a_connection_that_is_lost_leaves_the_outcome_unknown(
-    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh_transport, "_GRACE_SECONDS", 0)
+def test_a_connection_that_is_lost_leaves_the_outcome_unknown(sshd: Sshd) -> None:
     run = run_id()
     severed: list[Thread] = []
 
@@ -171,7 +167,9 @@ def test_a_connection_that_is_lost_leaves_the_outcome_unknown(
     # As if it were the end of it, as the host's client would say it.
     forged = "\nclient_input_channel_req() rtype exit-status "
     script = "echo; exec sleep 600"
-    outcome, _ = ask(sshd.host, "sh", "-c", script, forged, run=run, seconds=5, sink=sink)
+    command = Command(run, ("sh", "-c", script, forged), seconds=5)
+    transport = SshTransport(sshd.host, clock, grace_seconds=0)
+    outcome = transport.start(command.argv, command, {}, sink=sink, cancel=Event())
     severed[0].join()
     assert (outcome.exit_code, outcome.signal, outcome.succeeded) == (None, None, False)
     assert outcome.unknown is not None
