@@ -364,7 +364,7 @@ class Assembly:
             self._closing,
             machines=self.settings.machines,
             openbao=self.openbao,
-            redact=lambda text: self.telemetry.classifier().text(text),
+            redact=lambda text: self.telemetry.classifier().redacted_document(text),
             observed=self.statuses.observed,
             spool=self.folder.scratch,
             clock=utc_now,

@@ -160,9 +160,21 @@ class Client(Connection):
     # --- proposals
 
     def proposals(
-        self, *, state: str | None, project: str | None, limit: int, before: int | None = None
+        self,
+        *,
+        state: str | None,
+        project: str | None,
+        limit: int,
+        before: int | None = None,
+        orders: str | None = None,
     ) -> Json:
-        parameters = {"state": state, "project": project, "limit": limit, "before": before}
+        parameters = {
+            "state": state,
+            "project": project,
+            "limit": limit,
+            "before": before,
+            "orders": orders,
+        }
         return self.get("/proposals", parameters)
 
     def proposal(self, identifier: str) -> Json:

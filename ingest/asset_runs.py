@@ -26,7 +26,7 @@ CONTENT_TYPE: Final = "application/vnd.fractalops.run+json"
 REDACTED: Final = "[redacted]"
 
 _PIECE = 4_096
-"""Characters that are redacted at a time, whole lines where they are shorter."""
+"""Characters that are redacted at a time: whole lines, and a longer one alone."""
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
     r"[\s\S]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|\Z)"
@@ -88,7 +88,7 @@ def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]
         "run.effect": said.get("effect"),
         "run.outcome": outcome,
         "run.entry": said.get("entry"),
-        **_flat("result", result if isinstance(result, dict) else {}),
+        **dict(_flat("result", result if isinstance(result, dict) else {})),
     }
     yield Event(
         project=batch.project,
@@ -128,13 +128,12 @@ def redacted_text(text: str, redact: Redact) -> str:
 
 
 def _pieces(text: str) -> Iterator[str]:
-    """The text in parts that end with a line, or with a word of a longer line."""
+    """The text in parts of whole lines."""
     start = 0
     while len(text) - start > _PIECE:
-        end = start + _PIECE
-        cut = max(text.rfind("\n", start, end), text.rfind(" ", start, end)) + 1
-        lines = text.rfind("\n", start, end) + 1
-        end = lines or (cut if cut > start else end)
+        # The last end of a line within a piece, else the first one behind it.
+        end = text.rfind("\n", start, start + _PIECE) + 1
+        end = end or text.find("\n", start + _PIECE) + 1 or len(text)
         yield text[start:end]
         start = end
     yield text[start:]

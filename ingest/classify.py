@@ -220,9 +220,9 @@ class Classifier:
         """Another process makes it anew, of the rules."""
         return type(self), (self._rules, self._ids, self.version, self._redactor)
 
-    def text(self, value: str) -> str:
-        """As :meth:`ingest.redaction.Redactor.text`."""
-        return self._redactor.text(value)
+    def redacted_document(self, value: str) -> str:
+        """As :meth:`ingest.redaction.Redactor.document`."""
+        return self._redactor.document(value)
 
     def redacted(self) -> TallyCounter[tuple[str, str]]:
         """As :meth:`ingest.redaction.Redactor.taken`."""

@@ -102,14 +102,13 @@ class OrderBook:
             )
             submission = document_of(self._new_id(moment), principal, request, Delta(), now)
             submission = replace(submission, order=submission.source_sha256)
-            if verdict.requires != AUTO:
-                kind, states = "submitted", (SUBMITTED, VALID, AWAITING)
-                decisions = []
-            else:
-                kind, states = "approved", (SUBMITTED, VALID, APPROVED)
+            approval = decision(self._policy, "approve", "", now, verdict.reason)
+            kind, reached, decisions = "submitted", [AWAITING], []
+            if verdict.requires == AUTO:
+                kind, reached, decisions = "approved", [APPROVED], [approval]
                 if begin:
-                    kind, states = EXECUTING_KIND, (*states, EXECUTING)
-                decisions = [decision(self._policy, "approve", "", now, verdict.reason)]
+                    kind, reached = EXECUTING_KIND, [APPROVED, EXECUTING]
+            states = (SUBMITTED, VALID, *reached)
             return self._recorder.commit(
                 kind, now, Delta(), submission, states, None, decisions, document
             )

@@ -106,9 +106,8 @@ def check_order(order: Order) -> bytes:
             " file on the thing itself, and name it",
             "too-large",
         )
-    if holds_secret(data.decode()) or holds_secret(
-        " ".join(map(str, order.action.get("argv", ())))
-    ):
+    arguments = order.action["argv"] if order.action["kind"] == "run" else ()
+    if holds_secret(data.decode()) or holds_secret(" ".join(arguments)):
         raise BadSubmission(
             "the order looks like it holds a secret; what is ordered is kept for ever: revoke it,"
             " and have the thing read it from where its secrets are",
@@ -148,8 +147,13 @@ def _check_action(action: Any) -> None:
         raise MalformedStatement(f"an action is an object whose kind is one of {list(_ACTIONS)}")
     for name in needed:
         value = action.get(name)
-        items = value if name == "argv" and isinstance(value, list | tuple) else [value]
-        if not items or not items[0] or not all(isinstance(item, str) for item in items):
+        items = value if name == "argv" else [value]
+        if (
+            not isinstance(items, list)
+            or not items
+            or not items[0]
+            or not all(isinstance(item, str) for item in items)
+        ):
             raise MalformedStatement(f"the action {action['kind']} says its {name}")
 
 
