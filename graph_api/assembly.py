@@ -19,6 +19,7 @@ from datetime import timedelta
 from functools import cached_property
 
 from graph_api.assembly_control import Control
+from graph_api.assembly_discovery import open_discovery
 from graph_api.assembly_jobs import Jobs, Place
 from graph_api.assembly_readers import Readers
 from graph_api.assembly_secrets import open_secrets, transit_of, variables
@@ -145,7 +146,6 @@ class Assembly:
             canonicalise=canonicaliser,
             doubts=lambda cited, project: doubts(self.telemetry.inbox.evidence, cited, project),
         )
-        self.asset_status = StatusKeeper(self.ledger, self.store, self.ids, clock=utc_now)
         if self.ledger.head < 0:
             self._found()
         self._hand_on(log_key.successor)
@@ -166,6 +166,7 @@ class Assembly:
         self._open_telemetry()
         self._open_jobs()
         self._open_control()
+        self._open_discovery()
         self._start_clock()
 
     def _base(self) -> str:
@@ -321,7 +322,12 @@ class Assembly:
         settings = self.settings
         self.jobs = Jobs(
             self.folder.jobs,
-            Place(settings.steward_seconds, settings.mirror is not None, settings.temporal),
+            Place(
+                settings.steward_seconds,
+                settings.mirror is not None,
+                settings.temporal,
+                settings.machines is not None,
+            ),
             self.wakes,
             ids=self.ids,
             index=self.index,
@@ -366,6 +372,19 @@ class Assembly:
         )
         self.control.start()
 
+    def _open_discovery(self) -> None:
+        self.discovery = open_discovery(
+            self.ledger,
+            self.store,
+            self.ids,
+            self.index,
+            self.statuses,
+            self.control,
+            self.telemetry.warehouse,
+            clock=utc_now,
+            new_id=new_run_id,
+        )
+
     def start_stewards(self, url: str) -> None:
         """Lets the stewards begin; ``url`` is where this server answers."""
         self.url = url
@@ -388,10 +407,6 @@ class Assembly:
                     self.statuses.tick()
                 except Exception:
                     LOGGER.exception("what was due could not be applied")
-                try:
-                    self.asset_status.tick()
-                except Exception:
-                    LOGGER.exception("the status of assets could not be stated")
 
         thread = threading.Thread(target=run, name="time-locks", daemon=True)
         thread.start()

@@ -70,14 +70,12 @@ class Control:
         self._graph = NamedNode(ids.graph("assets"))
         self._openbao = openbao
         self._secret = secrets_from(os.environ, None if openbao is None else openbao.secret)
-        self._reach = (
-            Reach(clock) if machines is None else read_reach(machines, clock, self._secret)
-        )
+        self.reach = Reach(clock) if machines is None else read_reach(machines, clock, self._secret)
         self._held: tuple[int, AssetGraph] | None = None
         self._reading = threading.Lock()
         client = HttpClient("fractalops-control", retries=ONCE, circuit=None)
         closing.callback(client.close)
-        calls = ExecutorCalls(client, clock)
+        self.calls = calls = ExecutorCalls(client, clock)
         self.evidence = RunEvidence(inbox, redact)
         checks = AssetChecks(
             self._opened,
@@ -119,7 +117,7 @@ class Control:
             return self._held[1]
 
     def _opened(self, asset: RuntimeAsset) -> Machine:
-        return machine(asset.kind, asset.locators, self._reach)
+        return machine(asset.kind, asset.locators, self.reach)
 
     def _may(self, principal: str, asset: RuntimeAsset) -> None:
         asked = Order(asset.iri, asset.asset_id, asset.roles, {"kind": "check"}, READS, "")

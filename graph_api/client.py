@@ -89,6 +89,10 @@ class Client(Connection):
     def remove_upstream(self, project: str, kind: str) -> None:
         self.send("DELETE", f"/projects/{segment(project)}/upstreams/{segment(kind)}")
 
+    def head_at(self, moment: str) -> int:
+        """The head at a moment (RFC 3339 with its zone)."""
+        return int(self.get("/heads", {"time": moment})["head"])
+
     # --- runtime assets and endpoints
 
     def runtime_assets(self, wanted: Parameters) -> list[Json]:
@@ -102,6 +106,12 @@ class Client(Connection):
 
     def endpoint(self, endpoint_id: str, at: int | None = None) -> Json:
         return self.get(f"/endpoints/{segment(endpoint_id)}", {"at": at})
+
+    def drift(self) -> list[Json]:
+        return items(self.object_in(self.send("GET", "/runtime-assets/drift", timeout=None)))
+
+    def propose_drift(self, rationale: str) -> Json:
+        return self.post("/runtime-assets/drift", {"rationale": rationale}, timeout=None)
 
     # --- control of runtime assets
 
@@ -131,6 +141,10 @@ class Client(Connection):
     def check_endpoint(self, endpoint_id: str) -> Json:
         return self.post(f"/endpoints/{segment(endpoint_id)}/check", timeout=None)
 
+    def grant_control(self, document: Json) -> Json:
+        """Propose that a principal may control an asset, or the assets with a role."""
+        return self.post("/runtime-assets/grants", document)
+
     def runs(self, wanted: Parameters) -> list[Json]:
         return items(self.get("/runs", wanted))
 
@@ -144,7 +158,7 @@ class Client(Connection):
         """The lines of a run's output as they come, for as long as the run isn't over."""
         path = f"/runs/{segment(identifier)}/output"
         with self.stream("GET", path, headers={"Accept": _LINES}, timeout=None) as answer:
-            for text in answer.iter_lines():
+            for text in answer.lines():
                 yield self.line(text)
 
     # --- proposals

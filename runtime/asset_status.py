@@ -60,7 +60,11 @@ def status_change(
     """What makes the graph state this observation of the asset with this IRI, ``stated`` being its
     quads in ``graph/assets``; ``None`` where it is in that state already, or was observed later."""
     status = frozenset(quad for quad in stated if quad.predicate.value in STATUS)
-    said = {quad.predicate.value: quad.object.value for quad in status if _is_term(quad)}
+    said = {
+        quad.predicate.value: quad.object.value
+        for quad in status
+        if isinstance(quad.object, Literal | NamedNode)
+    }
     if said.get(Fo.assetStatus) == observation.state:
         return None
     if observation.at <= _moment(said.get(Fo.statusSince, "")):
@@ -183,10 +187,6 @@ class StatusKeeper:
 
 def _is_asset(stated: Iterable[Quad]) -> bool:
     return any(quad.predicate.value == Fo.assetId for quad in stated)
-
-
-def _is_term(quad: Quad) -> bool:
-    return isinstance(quad.object, Literal | NamedNode)
 
 
 def _moment(text: str) -> datetime:
