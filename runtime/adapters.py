@@ -10,14 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from runtime import lxc_adapter
+from runtime import kubernetes_adapter, lxc_adapter
 from runtime.assets import Locators
 from runtime.errors import AdapterError
 from runtime.machines import Machine, Reach
 
 Opener = Callable[[Locators, Reach], Machine]
 
-KINDS: Mapping[str, Opener] = MappingProxyType({lxc_adapter.KIND: lxc_adapter.opened})
+KINDS: Mapping[str, Opener] = MappingProxyType(
+    {lxc_adapter.KIND: lxc_adapter.opened, kubernetes_adapter.KIND: kubernetes_adapter.opened}
+)
 
 
 def machine(

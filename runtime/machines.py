@@ -17,6 +17,7 @@ from typing import Literal, Protocol
 from runtime.commands import PERMITTED_VARIABLES, Command, Outcome, Sink
 from runtime.errors import AdapterError
 from runtime.execution import Clock
+from runtime.kubernetes_cluster import KubernetesCluster
 from runtime.ssh_host import SshHost
 from runtime.ssh_transport import SshTransport
 from runtime.transports import LocalTransport, Transport
@@ -87,6 +88,7 @@ class Reach:
     variables: frozenset[str] = PERMITTED_VARIABLES
     local: Host = field(default_factory=Host)
     proxmox: Mapping[str, ProxmoxCluster] = field(default_factory=lambda: MappingProxyType({}))
+    clusters: Mapping[str, KubernetesCluster] = field(default_factory=lambda: MappingProxyType({}))
     secret: Callable[[str], str] = no_secret
 
     def host(self, name: str) -> Host:

@@ -57,7 +57,7 @@ def test_where_a_host_keeps_containers_is_an_absolute_path(path: str) -> None:
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:
-    with pytest.raises(AdapterError, match="no adapter reaches a 'vm'; there are: lxc"):
+    with pytest.raises(AdapterError, match="no adapter reaches a 'vm'; there are: kubernetes, lxc"):
         machine("vm", Locators(), REACH)
 
 
