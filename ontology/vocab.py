@@ -300,6 +300,8 @@ class Fo:
     rule_lineage_dataset: Final = FO + "rule-lineage-dataset"
     rule_lineage_topic: Final = FO + "rule-lineage-topic"
     rule_lineage_column: Final = FO + "rule-lineage-column"
+    rule_asset_run: Final = FO + "rule-asset-run"
+    rule_endpoint_check: Final = FO + "rule-endpoint-check"
     redact_private_key: Final = FO + "redact-private-key"
     redact_json_web_token: Final = FO + "redact-json-web-token"
     redact_vendor_key: Final = FO + "redact-vendor-key"

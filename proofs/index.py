@@ -269,6 +269,12 @@ class Index:
         row = self._one("SELECT * FROM entries WHERE n = ?", (index,))
         return None if row is None else _entry_row(row)
 
+    def newest_by(self, time: str) -> EntryRow | None:
+        """The newest entry that was made by this moment (RFC 3339, UTC, with microseconds); of a
+        clock that went back, the last one that says so."""
+        row = self._one("SELECT * FROM entries WHERE time <= ? ORDER BY n DESC LIMIT 1", (time,))
+        return None if row is None else _entry_row(row)
+
     def close(self) -> None:
         with self._lock:
             self._db.close()

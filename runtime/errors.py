@@ -13,6 +13,7 @@
     │   └── SecretMissing       nothing is at the path, or not the field
     ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
     ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
+    ├── MachinesFileError       the file of machines cannot be read, or says what cannot be
     ├── MachineError            the machine runs nothing now; the command was not started on it
     │   ├── MachineMissing      its host knows no such machine
     │   ├── MachineStopped      it is there and not running
@@ -31,6 +32,13 @@
     ├── AssetError              no one runtime asset or integration endpoint is meant
     │   ├── UnknownAsset        nothing has that id or role; the message says what there is
     │   └── AmbiguousRole       several assets have the role; the message lists them
+    ├── ControlError            what is asked of a runtime asset is not carried out
+    │   ├── NotPermitted        the asset permits nothing like it; the message names what it permits
+    │   ├── NotControlled       it is an integration endpoint, which is called and not controlled
+    │   ├── RequestRefused      it is not a request that may be sent to an executor URL
+    │   ├── ControlBusy         so much is under way that nothing more is begun now
+    │   ├── ControlClosed       the server is ending; nothing was started
+    │   └── UnknownRun          there is no run of that id
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
         ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
@@ -84,6 +92,15 @@ class CommandRefused(RuntimeFloorError):
 
 class AdapterError(RuntimeFloorError):
     """No adapter is registered for the kind of a machine, or its locators are not of that kind."""
+
+
+class MachinesFileError(RuntimeFloorError):
+    """The file of machines cannot be read, or says what cannot be; ``faults`` is everything wrong
+    with it, each with its file, line and path."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
 
 
 class MachineError(RuntimeFloorError):
@@ -194,6 +211,38 @@ class AmbiguousRole(AssetError):
     def __init__(self, message: str, candidates: Sequence[str]) -> None:
         super().__init__(message)
         self.candidates = tuple(candidates)
+
+
+class ControlError(RuntimeFloorError):
+    """What is asked of a runtime asset is not carried out; nothing was started."""
+
+
+class NotPermitted(ControlError):
+    """The asset permits nothing like it; ``patterns`` are what it permits of this kind."""
+
+    def __init__(self, message: str, patterns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.patterns = tuple(patterns)
+
+
+class NotControlled(ControlError):
+    """It is an integration endpoint: it is called, and there is nothing to control it with."""
+
+
+class RequestRefused(ControlError):
+    """It is not a request that may be sent to an executor URL, or there is no such URL."""
+
+
+class ControlBusy(ControlError):
+    """So much is under way, on the asset or on all, that nothing more is begun now."""
+
+
+class ControlClosed(ControlError):
+    """The server is ending and starts nothing any more."""
+
+
+class UnknownRun(ControlError):
+    """There is no run of that id."""
 
 
 class ProcessError(RuntimeFloorError):

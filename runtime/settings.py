@@ -70,6 +70,9 @@ class Settings(BaseModel):
     place), or with the token in ``openbao_file``. ``openbao_log_key`` is the key of the transit
     engine ``openbao_transit`` that signs the log; without one a file does, which the profile
     ``production`` refuses.
+
+    ``machines`` is the file that says by which ways hosts are reached (docs/machines.md); without
+    one, the containers of this machine alone are.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -129,6 +132,7 @@ class Settings(BaseModel):
     openbao_seconds: float = Field(default=5.0, gt=0, le=60)
     openbao_transit: str = Field(default="transit", pattern=r"^[A-Za-z0-9._/-]{1,128}$")
     openbao_log_key: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")
+    machines: Path | None = None
     facts: SecretStr | None = None
     facts_days: int = Field(default=0, ge=0, le=36_500)
     facts_by_month: bool = False

@@ -16,3 +16,13 @@ def shell_line(arguments: Sequence[str]) -> str:
     if any("\0" in argument for argument in arguments):
         raise ValueError("an argument has a NUL")
     return " ".join("'" + argument.replace("'", r"'\''") + "'" for argument in arguments)
+
+
+def armoured(arguments: Sequence[str]) -> list[str]:
+    """The words with which a shell runs ``arguments``: few, none empty, and printable ASCII alone,
+    for whoever loses what is empty or reads bytes by a locale."""
+    escaped = "".join(
+        "\\\\" if byte == 0x5C else chr(byte) if 0x20 <= byte < 0x7F else f"\\0{byte:03o}"
+        for byte in shell_line(arguments).encode()
+    )
+    return ["sh", "-c", 'eval "$(printf %b "$1")"', "sh", escaped]

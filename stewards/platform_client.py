@@ -225,6 +225,9 @@ class PlatformClient:
     def retain(self) -> Json:
         return object_in(self._exchange.send("POST", "/evidence/retention"))
 
+    def discover(self) -> Json:
+        return object_in(self._exchange.send("POST", "/runtime-assets/discovery"))
+
     def reclassify(self, project: str | None, since: int) -> Json:
         return object_in(
             self._exchange.send(

@@ -1,0 +1,147 @@
+"""Runs one program in a container of a pod, to its end or to a limit.
+
+Invariant: an exit status is what the server's status object says, and it is named only when that
+object came. Whatever else ended the connection leaves the end unknown. That nothing was started is
+believed only of words that are known.
+https://kubernetes.io/docs/reference/generated/kubernetes-api/ (exec, Status)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+
+from runtime.commands import Stream
+from runtime.counted_output import CountedOutput
+from runtime.kubernetes_api import ClusterApi, one_line, server_words
+from runtime.kubernetes_channels import (
+    CLOSES,
+    PROTOCOLS,
+    STATUS,
+    STDERR,
+    STDOUT,
+    Lost,
+    opened,
+)
+from runtime.kubernetes_workload import Pod
+
+_TICK = 0.05
+_DRAIN = 2.0
+"""Seconds to hear of the end of what was ended, and of output that comes after the status."""
+
+_STATUS_BYTES = 64 * 1024
+_NOT_THERE = ("executable file not found", "no such file or directory")
+_NOT_STARTED = ("unable to start container process", "failed to start exec", "container not found")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How it ended: with a ``code``; or ``refused``, which certainly started nothing; or ``lost``,
+    of which nothing is known. ``absent`` says that the program isn't there."""
+
+    code: int | None = None
+    refused: str = ""
+    absent: bool = False
+    lost: str = ""
+
+
+class Limits:
+    """Calls ``end`` once, in a thread of its own, at the time limit or when it is cancelled."""
+
+    def __init__(self, seconds: float, cancel: Event, end: Callable[[], bool]) -> None:
+        self._deadline = time.monotonic() + seconds
+        self._cancel = cancel
+        self._end = end
+        self._over = Event()
+        self._thread = Thread(target=self._watch, name="limits of a command", daemon=True)
+        self.timed_out = False
+        self.cancelled = False
+        self.ended = False
+        """Whether nothing of the run is left."""
+        self.given_up = Event()
+
+    def __enter__(self) -> Limits:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(min(_TICK, max(0.0, self._deadline - time.monotonic()))):
+            self.cancelled = self._cancel.is_set()
+            self.timed_out = not self.cancelled and time.monotonic() >= self._deadline
+            if self.cancelled or self.timed_out:
+                self.ended = self._end()
+                if self.ended:
+                    self._over.wait(_DRAIN)
+                self.given_up.set()
+                return
+
+
+def execute(
+    api: ClusterApi,
+    pod: Pod,
+    words: Sequence[str],
+    *,
+    stdin: bytes,
+    output: CountedOutput,
+    given_up: Event,
+) -> Ended:
+    """Run ``words`` in the pod's container, until ``given_up``.
+
+    Raises :class:`MachineUnreachable` when nothing was started, and what the sink raises.
+    """
+    query = [("container", pod.container), ("stdout", "true"), ("stderr", "true")]
+    query += [("stdin", "true")] if stdin else []
+    query += [("command", word) for word in words]
+    protocols = (CLOSES,) if stdin else PROTOCOLS
+    status = bytearray()
+    closing = None
+    try:
+        with opened(api, f"{pod.path}/exec", query, protocols) as channels:
+            if stdin:
+                channels.put_input(stdin)
+            while not given_up.is_set() and (closing is None or time.monotonic() < closing):
+                found = channels.turn(_TICK)
+                if found is None:
+                    continue
+                channel, data = found
+                if channel == STDOUT:
+                    output.heard(Stream.STDOUT, data)
+                elif channel == STDERR:
+                    output.heard(Stream.STDERR, data)
+                elif channel == STATUS and data:
+                    status += data[: _STATUS_BYTES - len(status)]
+                    closing = time.monotonic() + _DRAIN
+    except Lost as lost:
+        if not status:
+            return Ended(lost=f"the connection was lost before the end was said: {lost}")
+    if not status:
+        return Ended(lost="the connection was ended before the end was said")
+    return judged(bytes(status), words[0])
+
+
+def judged(status: bytes, program: str) -> Ended:
+    """What a status object says of the end of ``program``."""
+    try:
+        found = json.loads(status)
+        if found["status"] == "Success":
+            return Ended(code=0)
+        causes = {
+            cause.get("reason"): cause.get("message")
+            for cause in (found.get("details") or {}).get("causes") or []
+        }
+        if found.get("reason") == "NonZeroExitCode":
+            return Ended(code=int(causes["ExitCode"]))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Ended(lost=f"the server's status can't be read: {one_line(repr(status))}")
+    said = server_words(status)
+    absent = f'"{program}"' in said and any(words in said for words in _NOT_THERE)
+    if absent or any(words in said for words in _NOT_STARTED):
+        return Ended(refused=said, absent=absent)
+    return Ended(lost=f"the server did not say how it ended: {said}")
