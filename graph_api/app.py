@@ -18,8 +18,11 @@ from starlette.types import ASGIApp
 from graph_api import (
     catalog,
     classification,
+    control,
+    discovery,
     evidence,
     facts,
+    heads,
     health,
     http_errors,
     jobs,
@@ -92,6 +95,28 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         outbox=assembly.telemetry.outbox,
         relay=relay,
     )
+
+    def published() -> int:
+        return assembly.publisher.size
+
+    proposing = Proposing(assembly.ledger, published, assembly.readers.committed)
+    # Before the routes of what there is, which answer for whatever name and method is left.
+    app.include_router(
+        control.build_router(
+            service=assembly.control.service,
+            authenticator=authenticator,
+            ids=assembly.ids,
+            kept_output=assembly.control.evidence.output,
+            proposing=proposing,
+        )
+    )
+    app.include_router(
+        discovery.build_router(
+            discovery=assembly.discovery,
+            authenticator=authenticator,
+            head=lambda: assembly.ledger.head,
+        )
+    )
     short_cuts = reading.add_routes(app, assembly.readers.queries, authenticator)
     app.router.routes.extend(
         catalog.build_routes(
@@ -103,10 +128,6 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
 
     status = Status(assembly)
-
-    def published() -> int:
-        return assembly.publisher.size
-
     app.include_router(
         proposals.build_router(
             assembly.ledger,
@@ -169,7 +190,6 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             governance=lambda: assembly.ledger.governance,
         )
     )
-    proposing = Proposing(assembly.ledger, published, assembly.readers.committed)
     app.include_router(
         projects.build_router(
             proposing=proposing,
@@ -253,6 +273,9 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             reclassify=assembly.telemetry.reclassify,
             authenticator=authenticator,
         )
+    )
+    app.include_router(
+        heads.build_router(authenticator=authenticator, newest_by=assembly.index.newest_by)
     )
     app.include_router(
         health.build_router(

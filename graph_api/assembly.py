@@ -18,6 +18,8 @@ from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 
+from graph_api.assembly_control import Control
+from graph_api.assembly_discovery import open_discovery
 from graph_api.assembly_jobs import Jobs, Place
 from graph_api.assembly_readers import Readers
 from graph_api.assembly_secrets import open_secrets, transit_of, variables
@@ -57,6 +59,7 @@ from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.publish import Publisher, refuse_fork
 from runtime.access import Access
+from runtime.asset_status import StatusKeeper
 from runtime.data_folder import DataFolder, write_whole
 from runtime.errors import RuntimeFloorError
 from runtime.held_secrets import HeldSecrets
@@ -162,6 +165,8 @@ class Assembly:
         self._open_readers()
         self._open_telemetry()
         self._open_jobs()
+        self._open_control()
+        self._open_discovery()
         self._start_clock()
 
     def _base(self) -> str:
@@ -317,7 +322,12 @@ class Assembly:
         settings = self.settings
         self.jobs = Jobs(
             self.folder.jobs,
-            Place(settings.steward_seconds, settings.mirror is not None, settings.temporal),
+            Place(
+                settings.steward_seconds,
+                settings.mirror is not None,
+                settings.temporal,
+                settings.machines is not None,
+            ),
             self.wakes,
             ids=self.ids,
             index=self.index,
@@ -343,6 +353,38 @@ class Assembly:
             secret=variables(self.openbao),
         )
 
+    def _open_control(self) -> None:
+        self.statuses = StatusKeeper(self.ledger, self.store, self.ids, clock=utc_now)
+        self.control = Control(
+            self.ledger,
+            self.index,
+            self.store,
+            self.ids,
+            self.telemetry.inbox,
+            self._closing,
+            machines=self.settings.machines,
+            openbao=self.openbao,
+            redact=lambda text: self.telemetry.classifier().redacted_document(text),
+            observed=self.statuses.observed,
+            spool=self.folder.scratch,
+            clock=utc_now,
+            new_id=new_run_id,
+        )
+        self.control.start()
+
+    def _open_discovery(self) -> None:
+        self.discovery = open_discovery(
+            self.ledger,
+            self.store,
+            self.ids,
+            self.index,
+            self.statuses,
+            self.control,
+            self.telemetry.warehouse,
+            clock=utc_now,
+            new_id=new_run_id,
+        )
+
     def start_stewards(self, url: str) -> None:
         """Lets the stewards begin; ``url`` is where this server answers."""
         self.url = url
@@ -350,6 +392,7 @@ class Assembly:
 
     def let_go(self) -> None:
         """Ends what never ends by itself, or not soon; to be called in the event loop."""
+        self.control.service.let_go()
         self.stewards.let_go()
         self.live.close()
         self.job_watch.close()
@@ -361,8 +404,9 @@ class Assembly:
             while not stopping.wait(TICK):
                 try:
                     self.ledger.tick()
+                    self.statuses.tick()
                 except Exception:
-                    LOGGER.exception("a time-locked proposal could not be applied")
+                    LOGGER.exception("what was due could not be applied")
 
         thread = threading.Thread(target=run, name="time-locks", daemon=True)
         thread.start()

@@ -37,11 +37,13 @@ _UNDECIDED = frozenset({"submitted", "invalid", "genesis", "erasure", "rotation"
 class Place:
     """What a platform is started with that its jobs follow from: ``sweep_every`` are the usual
     seconds between two sweeps, ``mirrored`` tells whether the log has a mirror, ``temporal`` is
-    where Temporal answers, ``None`` where jobs run in this process."""
+    where Temporal answers, ``None`` where jobs run in this process; ``looking`` tells whether a
+    file says which machines there are to look for."""
 
     sweep_every: float
     mirrored: bool
     temporal: str | None = None
+    looking: bool = False
 
 
 class Jobs:
@@ -88,6 +90,7 @@ class Jobs:
             self.store.schedules(),
             sweep_every=self.place.sweep_every,
             mirrored=self.place.mirrored,
+            looking=self.place.looking,
         )
 
     def schedules(self) -> list[Schedule]:

@@ -27,6 +27,7 @@ SAMPLE_COLUMNS = (
     column("environment"),
     column("trusted"),
 )
+PART_COLUMNS = (column("part"), column("text"))
 RULE_COLUMNS = (
     column("rule", short=short_iri),
     column("class", short=short_iri),
@@ -38,6 +39,7 @@ _Json = Mapping[str, Any]
 def show_card(card: _Json) -> None:
     """Print the parts of a card below the proposal itself, as tables."""
     _decision(card.get("decision") or {})
+    _order(card.get("order") or {})
     changes = card.get("changes") or {}
     rows = changes.get("words") or []
     if rows:
@@ -68,6 +70,27 @@ def _decision(decision: _Json) -> None:
     }
     found = {name: value for name, value in facts.items() if value is not None}
     show_facts(found, Output.TABLE, whole=decision)
+
+
+def _order(order: _Json) -> None:
+    if not order:
+        return
+    show("\norder")
+    facts = {
+        "on asset": order.get("asset"),
+        "iri": order.get("iri"),
+        "roles": order.get("roles") or None,
+        "effect": order.get("effect"),
+        "fits the rule": order.get("rule"),
+        "a person decides because": order.get("person"),
+    }
+    found = {name: value for name, value in facts.items() if value is not None}
+    show_facts(found, Output.TABLE, whole=order)
+    for title, member in (("to be carried out", "action"), ("what came of it", "result")):
+        rows = order.get(member) or []
+        if rows:
+            show(f"\n{title}")
+            show_rows(rows, PART_COLUMNS, Output.TABLE)
 
 
 def _conflicts(conflicts: Sequence[_Json]) -> None:

@@ -194,14 +194,19 @@ def write(text: str) -> None:
 
 
 def _write_bytes(data: bytes) -> None:
+    """Write all of it to stdout."""
+    show_raw(data, sys.stdout)
+
+
+def show_raw(data: bytes, stream: TextIO) -> None:
     """Write all of it and flush: the one place that meets a reader who went away."""
     rest = memoryview(data)
     try:
-        sys.stdout.flush()
+        stream.flush()
         while rest:
             # An unbuffered stream (PYTHONUNBUFFERED) writes what the pipe takes and says how much.
-            rest = rest[sys.stdout.buffer.write(rest) :]
-        sys.stdout.buffer.flush()
+            rest = rest[stream.buffer.write(rest) :]
+        stream.buffer.flush()
     except BrokenPipeError as error:
         raise OutputClosed from error
 

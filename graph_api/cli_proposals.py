@@ -31,6 +31,7 @@ from graph_api.cli_terms import short_iri, short_principal
 PROPOSAL_COLUMNS = (
     column("id"),
     column("state"),
+    Column("order on", lambda item: (item.get("order") or {}).get("asset_id")),
     column("project"),
     column("author", short=short_principal),
     Column("added", lambda item: item.get("additions")),
@@ -134,6 +135,12 @@ def list_proposals(
     before: Annotated[
         int | None, typer.Option("--before", metavar="N", help="Only older ones than this.")
     ] = None,
+    all_orders: Annotated[
+        bool,
+        typer.Option(
+            "--all-orders", help="Also orders that only read and that nobody had to decide on."
+        ),
+    ] = False,
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
@@ -145,7 +152,13 @@ def list_proposals(
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        page = client.proposals(state=state, project=project, limit=limit, before=before)
+        page = client.proposals(
+            state=state,
+            project=project,
+            limit=limit,
+            before=before,
+            orders="all" if all_orders else None,
+        )
     show_rows(page.get("items") or [], PROPOSAL_COLUMNS, shown, nothing="No such proposals.")
     if page.get("next") is not None:
         say(f"There are older ones: --before {page['next']}")
@@ -160,8 +173,9 @@ def show_proposal(
 ) -> None:
     """Show one proposal as somebody needs it who decides: its state and steps, what it says in
     words, what bears each claim out, the things as they would be, and what saved queries would
-    answer. A claim is verified where stored facts of the evidence say it, asserted where its
-    author says it of evidence, uncited where there is none.
+    answer; of an order what would be carried out, on which asset and by which rule. A claim is
+    verified where stored facts of the evidence say it, asserted where its author says it of
+    evidence, uncited where there is none.
 
     \b
     Example:
@@ -171,7 +185,7 @@ def show_proposal(
     with connect(context, data) as client:
         card = dict(client.proposal_card(identifier))
     proposal = card.pop("proposal")
-    tables = ("decisions", "transitions", "report")
+    tables = ("decisions", "transitions", "report", "order", "result")
     facts = {
         name.replace("_", " "): value
         for name, value in proposal.items()
@@ -267,7 +281,7 @@ def approve(
     data: DataOption = None,
     output: OutputOption = None,
 ) -> None:
-    """Approve a proposal. It is validated again, then applied.
+    """Approve a proposal. It is validated again, then applied; an order is carried out.
 
     \b
     Example:

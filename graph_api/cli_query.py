@@ -11,6 +11,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +24,7 @@ from graph_api.cli_terms import short_iri
 from ontology.vocab import PREFIXES
 
 if TYPE_CHECKING:
-    import httpx
+    from runtime.http_client import OpenAnswer
 
 FORMATS = {
     "json": "application/sparql-results+json",
@@ -68,6 +69,15 @@ def query(
         int | None,
         typer.Option("--at", metavar="HEAD", min=0, help="Ask the graph as it was at this head."),
     ] = None,
+    at_time: Annotated[
+        str | None,
+        typer.Option(
+            "--at-time",
+            metavar="TIME",
+            help="Ask the graph as it was at this moment, such as 2026-11-07T12:00Z (UTC where no"
+            " zone is said).",
+        ),
+    ] = None,
     timeout: Annotated[
         float | None,
         typer.Option("--timeout", metavar="SECONDS", min=0.001, help="Give up after this long."),
@@ -97,8 +107,12 @@ def query(
     Example:
         fractalops query 'SELECT ?name { ?s a fo:Service ; rdfs:label ?name }'
         fractalops query -f question.rq --at 12 --output csv
+        fractalops query -f docs/questions/q28-what-ran.rq --at-time 2026-11-07T12:00Z
     """
     shown = output_format(context, output)
+    moment = None if at_time is None else _moment(at_time)
+    if at is not None and moment is not None:
+        raise typer.BadParameter("give a head with --at or a moment with --at-time, not both")
     accept = _media_type(format_) if format_ is not None else _ACCEPT[shown]
     asked = read_text(text, file).removeprefix("\ufeff")
     question = with_prefixes(asked)
@@ -107,6 +121,8 @@ def query(
         connect(context, data) as client,
         ExitStack() as open_answer,
     ):
+        if moment is not None:
+            at = client.head_at(moment)
         with working("Asking"):
             answer = open_answer.enter_context(
                 client.stream(
@@ -124,12 +140,20 @@ def query(
                 )
             )
             tabular = format_ is None and _kind(answer) == _RESULTS_JSON
-            if tabular:
-                answer.read()
-        if tabular:
-            _show_results(answer.text, shown)
+            whole = answer.read() if tabular else None
+        if whole is not None:
+            _show_results(whole.text, shown)
         else:
-            show_stream(answer.iter_bytes(), whole_lines=format_ is None)
+            show_stream(answer.chunks(), whole_lines=format_ is None)
+
+
+def _moment(text: str) -> str:
+    """RFC 3339 of what was typed; raises for what is no moment."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is no moment: write it as 2026-11-07T12:00Z") from error
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).isoformat()
 
 
 def read_text(text: str | None, file: Path | None) -> str:
@@ -213,7 +237,7 @@ def _media_type(name: str) -> str:
         ) from None
 
 
-def _kind(answer: httpx.Response) -> str:
+def _kind(answer: OpenAnswer) -> str:
     return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 

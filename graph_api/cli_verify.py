@@ -40,6 +40,8 @@ _SHOWN_FACTS = (
     ("author's key", "author_key"),
     ("time", "time"),
     ("graphs", "graphs"),
+    ("order", "order_document"),
+    ("result", "result_document"),
     ("log", "origin"),
     ("log size", "size"),
     ("leaf hash", "leaf_hash"),

@@ -17,6 +17,7 @@ from pyoxigraph import NamedNode, Quad
 
 from graph_api.auth import Caller
 from graph_api.card_claims import Claims, listed
+from graph_api.card_order import ordered
 from graph_api.card_words import Words
 from graph_api.conflicts import concerning
 from graph_api.evidence_trace import EvidenceTrace
@@ -74,13 +75,14 @@ class DecisionCards:
         delta = self._ledger.delta_of(view)
         hidden = caller.hidden_graphs
         words = Words(self._store, delta, hidden)
-        claims, unread = self._claims(view, caller)
+        claims, unread = (None, "") if view.order else self._claims(view, caller)
         quads = [("remove", quad) for quad in _ordered(delta.removals)]
         quads += [("add", quad) for quad in _ordered(delta.additions)]
         patch = harmless_rdf(delta.patch())
         return {
             "why": harmless(view.rationale, MOST_REASON),
             "decision": self._decision(view, caller),
+            "order": ordered(view),
             "changes": {
                 "words": [
                     {
@@ -262,6 +264,8 @@ class DecisionCards:
         }
 
     def _queries(self, view: ProposalView, delta: Delta, caller: Caller) -> dict[str, Any]:
+        if view.order is not None:
+            return {"answers": [], "unanswered": "an order changes no graph"}
         if view.state != AWAITING:
             return {"answers": [], "unanswered": "it is decided: there is no before and after"}
         try:

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from typing import Any
 
 # C0, DEL and C1 controls; soft hyphen; bidirectional marks, embeddings, overrides and isolates;
 # invisible operators and separators; lone surrogates; tag characters. The zero-width joiners stay:
@@ -22,6 +24,9 @@ _INVISIBLE = (
 _IN_A_LINE = re.compile(f"[{_INVISIBLE}]")
 _IN_A_TEXT = re.compile(f"(?![\\n\\t])[{_INVISIBLE}]")
 _MARKUP = re.compile(f'[<>&`"\\[\\]{_INVISIBLE}]')
+
+# Of a text that JSON has escaped already: quotes are, and stay.
+_MARKUP_IN_JSON = re.compile("[<>&`\\[\\]\x7f]")
 
 MOST_CHARACTERS = 200
 """Of a label that is quoted to a decider; the whole of it stands in the patch."""
@@ -50,6 +55,20 @@ def harmless_rdf(text: str) -> str:
     return _IN_A_TEXT.sub(_escaped, text)
 
 
+def harmless_json(value: Any) -> str:
+    """A value of JSON as one line that reads back as it is: in its texts, what isn't ASCII, isn't
+    visible or is made for markup is escaped, so that nothing looks like another thing, and nothing
+    is left away."""
+    if isinstance(value, str):
+        return '"' + _MARKUP_IN_JSON.sub(_escaped_in_json, json.dumps(value)[1:-1]) + '"'
+    if isinstance(value, Mapping):
+        members = (f"{harmless_json(str(k))}: {harmless_json(v)}" for k, v in value.items())
+        return "{" + ", ".join(members) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(harmless_json, value)) + "]"
+    return json.dumps(value)
+
+
 def visible_json(text: str) -> str:
     """JSON that says the same and hides nothing."""
     return _IN_A_TEXT.sub(lambda match: json.dumps(match.group())[1:-1], text)
@@ -63,6 +82,10 @@ def _spelled(match: re.Match[str]) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def _escaped_in_json(match: re.Match[str]) -> str:
+    return f"\\u{ord(match.group()):04x}"
 
 
 def _escaped(match: re.Match[str]) -> str:

@@ -14,7 +14,17 @@ from datetime import datetime
 
 from proofs.predicate import EvidenceDigest, Proof
 from proofs.projections import Entry
-from proofs.proposal import APPLIED, AWAITING, DRAFT, REVERTED, SUBMITTED
+from proofs.proposal import (
+    APPLIED,
+    APPROVED,
+    AWAITING,
+    DRAFT,
+    EXECUTED,
+    EXECUTING,
+    REVERTED,
+    SUBMITTED,
+    SUPERSEDED,
+)
 from stewards.job_store import Run
 
 PROPOSAL = "proposal"
@@ -129,7 +139,7 @@ def _steps(entry: Entry) -> Iterator[LifecycleRow]:
     )
     if not proof.transitions and not proof.proposal:
         yield reached
-    former = DRAFT if SUBMITTED in proof.transitions else AWAITING
+    former = DRAFT if SUBMITTED in proof.transitions else _former(proof)
     for state in proof.transitions:
         yield replace(reached, former=former, state=state)
         former = state
@@ -145,6 +155,15 @@ def _steps(entry: Entry) -> Iterator[LifecycleRow]:
         )
     if proof.reverts and entry.applies:
         yield replace(reached, subject=proof.reverts, former=APPLIED, state=REVERTED)
+
+
+def _former(proof: Proof) -> str:
+    """The state that an entry after a proposal's first found it in."""
+    if EXECUTED in proof.transitions:
+        return EXECUTING
+    begun = EXECUTING in proof.transitions
+    # What changes a graph is superseded while it waits, an order once it was approved.
+    return APPROVED if begun or (proof.order and SUPERSEDED in proof.transitions) else AWAITING
 
 
 def _evidence(proof: Proof) -> int:

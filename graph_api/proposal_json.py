@@ -22,6 +22,7 @@ _STATUS: dict[str, int] = {
     "unsupported-media-type": 415,
     "too-large": 413,
     "unknown-graph": 404,
+    "unknown-asset": 404,
     "unknown-head": 409,
     "update-not-data": 400,
 }
@@ -75,6 +76,8 @@ def proposal_json(view: ProposalView, published: int) -> dict[str, Any]:
             for item in view.decisions
         ],
         "time_lock_until": view.time_lock_until,
+        "order": view.order,
+        "result": view.result,
         "reverts": view.reverts,
         "reverted_by": view.reverted_by,
         "transitions": [

@@ -136,6 +136,10 @@ def build_router(
         project: str | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
+        orders: Annotated[
+            Literal["decided", "all"],
+            Query(description="Of the orders, those that somebody decided on or that change."),
+        ] = "decided",
     ) -> dict[str, Any]:
         """Proposals, newest first."""
         wanted = set(state or [])
@@ -155,6 +159,7 @@ def build_router(
             limit=limit,
             before=before,
             readable=ledger.governance.readable_projects(caller.hidden_graphs),
+            unlisted=orders == "all",
         )
         return {
             "items": [shown(view, caller) for _, view in rows],

@@ -149,6 +149,16 @@ def _asset_of(event: Event) -> DataName | None:
     )
 
 
+def _runtime_asset(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    asset_id = event.attributes.get("asset.id", "")
+    return _short(ids.runtime_asset(asset_id)) if asset_id else ""
+
+
+def _integration_endpoint(ids: Ids, event: Event, rule: Rule, name: str) -> str:
+    endpoint_id = event.attributes.get("endpoint.id", "")
+    return _short(ids.integration_endpoint(endpoint_id)) if endpoint_id else ""
+
+
 OPERATION = "operation"
 SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     OPERATION: _operation,
@@ -162,6 +172,8 @@ SUBJECTS: Mapping[str, Callable[[Ids, Event, Rule, str], str]] = {
     "column": _column,
     "workload": _workload,
     "entity-type": _entity_type,
+    "runtime-asset": _runtime_asset,
+    "integration-endpoint": _integration_endpoint,
 }
 """How the IRI of an event's subject is minted, by the kind of subject that its rule states."""
 
@@ -207,6 +219,10 @@ class Classifier:
     def __reduce__(self) -> tuple[type[Classifier], tuple[object, ...]]:
         """Another process makes it anew, of the rules."""
         return type(self), (self._rules, self._ids, self.version, self._redactor)
+
+    def redacted_document(self, value: str) -> str:
+        """As :meth:`ingest.redaction.Redactor.document`."""
+        return self._redactor.document(value)
 
     def redacted(self) -> TallyCounter[tuple[str, str]]:
         """As :meth:`ingest.redaction.Redactor.taken`."""

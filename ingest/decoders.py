@@ -18,6 +18,7 @@ from typing import Any
 from google.protobuf.message import DecodeError
 
 from ingest import (
+    asset_runs,
     glitchtip_alert,
     openlineage,
     otlp,
@@ -33,6 +34,7 @@ from ingest.events import (
     LOG_SOURCE,
     METRIC_SOURCE,
     PRODUCT_SOURCE,
+    RUN_SOURCE,
     SPAN_SOURCE,
     Event,
     Skipped,
@@ -60,6 +62,7 @@ def decoders(pseudonyms: Pseudonyms) -> Mapping[str, Decoder]:
         PRODUCT_SOURCE: product_events,
         ERROR_SOURCE: _errors,
         LINEAGE_SOURCE: openlineage.events_of,
+        RUN_SOURCE: asset_runs.events_of,
     }
 
 

@@ -19,6 +19,7 @@ ENTITY_SOURCE = "otel.entity"
 PRODUCT_SOURCE = "posthog.event"
 ERROR_SOURCE = "sentry.event"
 LINEAGE_SOURCE = "openlineage.event"
+RUN_SOURCE = "fractalops.run"
 
 # DateTime64(9) ends here (2262-04-11); the wire format's unsigned 64 bits reach further.
 LATEST_TIME = 2**63 - 1

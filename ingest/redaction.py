@@ -148,6 +148,10 @@ class Redactor:
         """A text that belongs to no attribute, without what the rules take out of any."""
         return self._text(value, frozenset())[0]
 
+    def document(self, value: str) -> str:
+        """A text of any length without what the rules take out of any; nothing else of it goes."""
+        return self._searched(value, frozenset(), 0)[0]
+
     def _settled(
         self,
         event: Event,
@@ -226,14 +230,16 @@ class Redactor:
             known = self._answers[asked] = self._searched(value, own)
         return known
 
-    def _searched(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+    def _searched(
+        self, value: str, own: frozenset[RedactionRule], longest: int = MAX_VALUE
+    ) -> _Found:
         if _ENCODED.search(value):
-            kept, fired = self._replaced(unquote(value), own)
+            kept, fired = self._replaced(unquote(value), own, longest)
             if fired:
                 return kept, fired
-        return self._replaced(value, own)
+        return self._replaced(value, own, longest)
 
-    def _replaced(self, value: str, own: frozenset[RedactionRule]) -> _Found:
+    def _replaced(self, value: str, own: frozenset[RedactionRule], longest: int) -> _Found:
         if not value or _LINKS.fullmatch(value):
             return value, ()
         data = _bytes(value)
@@ -247,7 +253,8 @@ class Redactor:
                 fired += [part.rule] * count
         if not fired:
             return value, ()
-        return text(data.decode(errors="replace"), MAX_VALUE), tuple(fired)
+        kept = data.decode(errors="replace")
+        return text(kept, longest) if longest else kept, tuple(fired)
 
 
 def _compile(rule: RedactionRule) -> _Compiled:

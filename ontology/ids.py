@@ -52,6 +52,11 @@ class Ids:
     def grant(self, project: str, grantee: str) -> str:
         return self.instance("grant", project, grantee)
 
+    def control_grant(self, grantee: str, kind: str, name: str) -> str:
+        """The right of this principal (its slug) to control the asset or role (``kind``) of this
+        name."""
+        return self.instance("control-grant", grantee, kind, name)
+
     def signing_key(self, holder: str, key_id: str) -> str:
         """The key of this principal (its slug) with this hash, 8 hexadecimal digits."""
         return self.instance("signing-key", holder, key_id)

@@ -93,6 +93,7 @@ class _Replay:
         digests = [proof.delta.additions.sha256, proof.delta.removals.sha256, *entry.reasons]
         if proof.report is not None:
             digests.append(proof.report.sha256)
+        digests += [digest for digest in (proof.order, proof.result) if digest is not None]
         if proof.signature is not None:
             digests += [proof.signature, *signed]
         if document is not None and proof.submission is not None:

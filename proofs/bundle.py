@@ -5,6 +5,7 @@ Invariant: a bundle has one spelling. It is canonical JSON (RFC 8785) of exactly
 known key covers, such as the cosignature of a witness the reader doesn't know. Where the author
 signed, there is a member more, ``signature``, and the version is 2; all else is as in version 1.
 Where the log was handed to another key, there is one more, ``succession``, and the version is 3.
+Where the entry is about an order, there is one more, ``order``, and the version is 4.
 The format is described in ``docs/proofs.md``.
 """
 
@@ -26,6 +27,8 @@ SIGNED_VERSION = 2
 """The version of bundles with the author's own signature."""
 ROTATED_VERSION = 3
 """The version of bundles of a log that was handed to another key."""
+ORDER_VERSION = 4
+"""The version of bundles of an entry about an order."""
 
 _MEMBERS = {
     *("mediaType", "version", "log", "index", "envelope", "checkpoint", "inclusion", "delta"),
@@ -92,9 +95,18 @@ class Handover:
 
 
 @dataclass(frozen=True)
+class OrderDocuments:
+    """What is to be carried out, and what came of it where the entry says so, as canonical JSON."""
+
+    order: str
+    result: str | None
+
+
+@dataclass(frozen=True)
 class Bundle:
     """A read bundle. ``delta`` is None where it was withheld from the reader, ``signature`` where
-    the entry's author signed nothing. ``succession`` leads to the log's key from its first."""
+    the entry's author signed nothing, ``order`` where it is about a change of the graph.
+    ``succession`` leads to the log's key from its first."""
 
     log_key: VerifierKey
     index: int
@@ -105,6 +117,7 @@ class Bundle:
     consistency: Consistency | None
     signature: SignedProposal | None = None
     succession: tuple[Handover, ...] = ()
+    order: OrderDocuments | None = None
 
 
 def make_bundle(
@@ -118,6 +131,7 @@ def make_bundle(
     consistency: Consistency | None = None,
     signature: SignedProposal | None = None,
     succession: Sequence[Handover] = (),
+    order: OrderDocuments | None = None,
 ) -> bytes:
     """The bundle of one entry; ``leaf`` is the exact bytes of its envelope.
 
@@ -125,7 +139,9 @@ def make_bundle(
     """
     body: dict[str, Any] = {
         "mediaType": BUNDLE_MEDIA_TYPE,
-        "version": _version(signed=signature is not None, rotated=bool(succession)),
+        "version": _version(
+            signed=signature is not None, rotated=bool(succession), orders=order is not None
+        ),
         "log": {"key": str(log_key)},
         "index": index,
         "envelope": base64.b64encode(leaf).decode(),
@@ -159,6 +175,8 @@ def make_bundle(
             }
             for item in succession
         ]
+    if order is not None:
+        body["order"] = {"order": order.order, "result": order.result}
     return canonical_json({**body, "digest": body_digest(body)})
 
 
@@ -174,12 +192,17 @@ def load_document(data: bytes) -> dict[str, Any]:
     """The members of a bundle, canonical to the byte; its digest is not checked here."""
     document = load_canonical_json(data, "the bundle")
     members = _members(document)
-    version = _version(signed="signature" in document, rotated="succession" in document)
+    version = _version(
+        signed="signature" in document,
+        rotated="succession" in document,
+        orders="order" in document,
+    )
     if members.text("mediaType") != BUNDLE_MEDIA_TYPE or members.count("version") != version:
         raise MalformedBundle(
             f"this is {members.text('mediaType')} version {members.count('version')}; this program "
             f"reads {BUNDLE_MEDIA_TYPE} version {BUNDLE_VERSION}, version {SIGNED_VERSION} with a"
-            f" signature and version {ROTATED_VERSION} with a succession of keys"
+            f" signature, version {ROTATED_VERSION} with a succession of keys and version"
+            f" {ORDER_VERSION} with an order"
         )
     members.sha256("digest")
     return dict(document)
@@ -204,15 +227,24 @@ def parts(document: dict[str, Any]) -> Bundle:
         consistency=consistency,
         signature=_signature(document["signature"]) if "signature" in document else None,
         succession=_succession(members) if "succession" in document else (),
+        order=_order(document["order"]) if "order" in document else None,
     )
 
 
 def _members(document: Any) -> Members:
-    more = {"signature", "succession"} & set(document if isinstance(document, Mapping) else ())
+    optional = {"signature", "succession", "order"}
+    more = optional & set(document if isinstance(document, Mapping) else ())
     return Members(document, _MEMBERS | more, "the bundle")
 
 
-def _version(*, signed: bool, rotated: bool) -> int:
+def _order(value: Any) -> OrderDocuments:
+    members = Members(value, {"order", "result"}, "the order of the bundle")
+    return OrderDocuments(members.text("order"), members.optional_text("result"))
+
+
+def _version(*, signed: bool, rotated: bool, orders: bool) -> int:
+    if orders:
+        return ORDER_VERSION
     if rotated:
         return ROTATED_VERSION
     return SIGNED_VERSION if signed else BUNDLE_VERSION

@@ -16,7 +16,7 @@ from typing import Any
 
 from ontology.terms import Delta, line, sha256, to_nquads
 from proofs.checkpoint import Checkpoint, Signer, VerifierKey, sign_checkpoint
-from proofs.delta import delta_digests, delta_subjects
+from proofs.delta import delta_digests, delta_subjects, order_subjects
 from proofs.digest import GraphState
 from proofs.errors import JournalBroken, JournalCorrupt, ProofError
 from proofs.journal import Journal, Running
@@ -51,6 +51,8 @@ class Draft:
     evidence: tuple[str, ...] | EvidenceDigest = ()
     signature: str | None = None
     rotation: KeyRotation | None = None
+    order: str | None = None
+    result: str | None = None
 
 
 class Chain:
@@ -189,8 +191,10 @@ class Chain:
             state_after=state.digest(),
             signature=draft.signature,
             rotation=draft.rotation,
+            order=draft.order,
+            result=draft.result,
         )
-        subjects = delta_subjects(added, removed) or _document_subject(draft)
+        subjects = delta_subjects(added, removed) or _document_subjects(draft)
         payload = build(statement(subjects, proof.to_dict()))
         first, *others = signers
         leaf = envelope(payload, first, [sign_payload(payload, other) for other in others])
@@ -216,9 +220,11 @@ class Chain:
         return index, proof, hashed.hex()
 
 
-def _document_subject(draft: Draft) -> list[dict[str, Any]]:
-    """What an entry that changes no graph is about: the document that it records, or the key that
+def _document_subjects(draft: Draft) -> list[dict[str, Any]]:
+    """What an entry that changes no graph is about: the documents that it records, or the key that
     the log is handed to."""
+    if draft.order is not None:
+        return order_subjects(draft.order, draft.result)
     if draft.rotation is not None:
         return [{"name": draft.kind, "digest": {"sha256": sha256(draft.rotation.after.encode())}}]
     if draft.report is None:

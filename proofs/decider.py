@@ -1,6 +1,7 @@
 """Decides what waits for a decision: by a person, or by policy when a time lock runs out.
 
-Invariant: approving never bypasses validation, which runs again; nobody approves what they wrote
+Invariant: approving never bypasses validation, which runs again, of an order whether its author may
+still give it; nobody approves what they wrote
 themselves, unless nobody else could and the time lock has run out, which is marked single-person.
 Where policy asks for several approvals each is an entry, and counts for as long as who gave it may
 approve. What nobody decides within its lifetime expires; no decision is taken on it afterwards.
@@ -18,6 +19,7 @@ from ontology.terms import Delta
 from proofs.check import Checked, Checker, refusal
 from proofs.errors import BadSubmission, Forbidden, Invalid, WrongState
 from proofs.governance import OPERATOR
+from proofs.order_book import OrderBook
 from proofs.policy import FOUR_EYES, POLICY_PRINCIPAL, Policy
 from proofs.projections import Projections, format_time
 from proofs.proposal import (
@@ -55,6 +57,7 @@ class Decider:
         ids: Ids,
         clock: Callable[[], datetime],
         writing: AbstractContextManager[object],
+        orders: OrderBook,
     ) -> None:
         self._projections = projections
         self._checker = checker
@@ -63,6 +66,7 @@ class Decider:
         self._ids = ids
         self._clock = clock
         self._writing = writing
+        self._orders = orders
         self.policy = ids.principal(POLICY_PRINCIPAL)
 
     def approve(self, principal: str, identifier: str, reason: str) -> ProposalView:
@@ -76,6 +80,8 @@ class Decider:
             missing = self.approvals_missing(view, asked, principal)
             if missing:
                 return self._endorse(view, asked, principal, reason, missing)
+            if view.order is not None:
+                return self._orders.approve(view, principal, reason, FOUR_EYES, single=False)
             checked = self._checker.renewed(asked, checked)
             return self._apply(view, asked, checked, principal, reason, single=False)
 
@@ -120,8 +126,11 @@ class Decider:
         if by in given:
             raise WrongState("you have approved this proposal; it awaits the approval of others")
         governance = self._projections.governance
-        # What is routine doesn't wait, so nothing that waits is new to the governance graph.
-        verdict = self._rules.judge(governance, view.author, asked, lambda iri: True, view.hold)
+        if view.order is not None:
+            verdict = self._orders.verdict(view)
+        else:
+            # What is routine doesn't wait, so nothing that waits is new to the governance graph.
+            verdict = self._rules.judge(governance, view.author, asked, lambda iri: True, view.hold)
         wanted = 1
         if verdict.requires == FOUR_EYES:
             # More than there are could never be had.
@@ -163,7 +172,7 @@ class Decider:
                 self._end(view, self.policy, "expire", "withdrawn", EXPIRED, reason)
 
     def _release(self, identifier: str, asked: Delta) -> bool:
-        """Applies what is due and released; whether it was applied."""
+        """Applies what is due and released, or approves it to be carried out; whether it did."""
         checked = self._checker.check(asked)
         with self._writing:
             view = self._projections.proposal(identifier)
@@ -172,6 +181,9 @@ class Decider:
             checked = self._checker.renewed(asked, checked)
             reason = "the time lock of a single-operator organisation ran out"
             try:
+                if view.order is not None:
+                    self._orders.approve(view, self.policy, reason, TIME_LOCK, single=True)
+                    return True
                 view = self._apply(view, asked, checked, self.policy, reason, single=True)
             except Invalid:
                 # It is recorded as such.

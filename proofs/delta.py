@@ -85,6 +85,13 @@ def delta_subjects(additions: Iterable[bytes], removals: Iterable[bytes]) -> lis
     ]
 
 
+def order_subjects(order: str, result: str | None) -> list[dict[str, Any]]:
+    """The in-toto subjects of an entry about an order: its document, and that of its outcome where
+    the entry has one."""
+    documents = (("order", order), ("result", result))
+    return [{"name": name, "digest": {"sha256": digest}} for name, digest in documents if digest]
+
+
 def _digest(lines: Iterable[bytes]) -> DeltaDigest:
     ordered = sorted(set(lines))
     for line in ordered:

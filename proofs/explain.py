@@ -16,7 +16,14 @@ from ontology.entailment_derivation import Derivation, derive
 from ontology.store import GraphStore
 from ontology.terms import graph_of, line
 from ontology.vocab import Fo
-from proofs.bundle import Consistency, Enrolment, Handover, SignedProposal, make_bundle
+from proofs.bundle import (
+    Consistency,
+    Enrolment,
+    Handover,
+    OrderDocuments,
+    SignedProposal,
+    make_bundle,
+)
 from proofs.bundle import Delta as BundleDelta
 from proofs.checkpoint import VerifierKey, cosigners, parse_note
 from proofs.delta import DeltaDigests
@@ -122,7 +129,14 @@ class Explainer:
             delta=self._delta(delta),
             signature=self._signed(entry, size),
             succession=[self._handover(at, size) for at in keys.rotations if at < size],
+            order=self._order(entry.proof),
         )
+
+    def _order(self, proof: Proof) -> OrderDocuments | None:
+        if proof.order is None:
+            return None
+        result = self._journal.blob(proof.result).decode() if proof.result else None
+        return OrderDocuments(self._journal.blob(proof.order).decode(), result)
 
     def _handover(self, index: int, size: int) -> Handover:
         proof = inclusion_proof(index, size, self._nodes(size))

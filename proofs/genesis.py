@@ -130,6 +130,32 @@ def keys_delta(
     return Delta(frozenset(writer.quads))
 
 
+def control_grant_delta(
+    ids: Ids,
+    grantee: str,
+    *,
+    asset_id: str = "",
+    role: str = "",
+    auto_approve: bool = False,
+) -> Delta:
+    """Granting the principal with this slug the control of one asset, or of every asset with a
+    role: one of the two is given."""
+    if bool(asset_id) == bool(role):
+        raise ValueError("a control grant is on one asset or on one role")
+    writer = GovernanceWriter(ids)
+    grant = ids.control_grant(grantee, "asset" if asset_id else "role", asset_id or role)
+    writer.iri(grant, Rdf.type, Fo.ControlGrant)
+    writer.text(grant, Rdfs.label, f"{grantee} on {asset_id or f'assets with role {role}'}")
+    writer.iri(grant, Fo.grantee, ids.principal(grantee))
+    if asset_id:
+        writer.iri(grant, Fo.onAsset, ids.runtime_asset(asset_id))
+    else:
+        writer.text(grant, Fo.onAssetRole, role)
+    if auto_approve:
+        writer.typed(grant, Fo.autoApprove, "true", "boolean")
+    return Delta(frozenset(writer.quads))
+
+
 def principal_delta(ids: Ids, organisation: str, slug: str, role: str) -> Delta:
     """Naming a person with a role."""
     writer = GovernanceWriter(ids)

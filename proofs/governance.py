@@ -62,6 +62,17 @@ class Grant:
 
 
 @dataclass(frozen=True)
+class ControlGrant:
+    """A principal's right to have things carried out on one asset (its IRI), or on every asset with
+    one role (its name); the other is empty. With ``auto_approve`` what changes goes at once."""
+
+    grantee: str
+    asset: str
+    role: str
+    auto_approve: bool
+
+
+@dataclass(frozen=True)
 class SigningKey:
     """A principal's public key; nothing new is accepted by one that is ``retired``."""
 
@@ -93,6 +104,7 @@ class Governance:
     organisation: str = ""
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     grants: tuple[Grant, ...] = ()
+    control_grants: tuple[ControlGrant, ...] = ()
     projects: Mapping[str, Project] = field(default_factory=dict)
     people: frozenset[str] = frozenset()
     restricted: frozenset[str] = frozenset()
@@ -194,6 +206,15 @@ def read_governance(quads: Iterable[Quad]) -> Governance:
                 _number(one(iri, Fo.autoApplyLimit)),
             )
             for iri in typed(Fo.Grant)
+        ),
+        control_grants=tuple(
+            ControlGrant(
+                one(iri, Fo.grantee),
+                one(iri, Fo.onAsset),
+                one(iri, Fo.onAssetRole),
+                facts[iri].get(Fo.autoApprove) == ["true"],
+            )
+            for iri in typed(Fo.ControlGrant)
         ),
         projects=projects,
         people=frozenset(typed(Fo.Person)),

@@ -19,15 +19,18 @@ from typing import Any
 from proofs.errors import IndexFailed
 from proofs.proposal import ProposalView
 
-INDEX_VERSION = 1
+INDEX_VERSION = 2
 
 _SCHEMA = f"""
 CREATE TABLE proposals (
     id TEXT PRIMARY KEY, number INTEGER NOT NULL, state TEXT NOT NULL, project TEXT,
-    author TEXT NOT NULL, restricted INTEGER NOT NULL, time_lock_until TEXT, view TEXT NOT NULL
+    author TEXT NOT NULL, restricted INTEGER NOT NULL, time_lock_until TEXT, view TEXT NOT NULL,
+    asset TEXT, listed INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE INDEX proposals_by_number ON proposals (number);
 CREATE INDEX proposals_by_state ON proposals (state, number);
+CREATE INDEX orders_by_number ON proposals (number) WHERE asset IS NOT NULL;
+CREATE INDEX orders_by_asset ON proposals (asset, number) WHERE asset IS NOT NULL;
 CREATE TABLE origins (quad BLOB PRIMARY KEY, entry INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries (
     n INTEGER PRIMARY KEY, kind TEXT NOT NULL, time TEXT NOT NULL, proposal TEXT, project TEXT,
@@ -83,8 +86,8 @@ class Index:
         with self._changing():
             for view in views:
                 self._db.execute(
-                    "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO"
-                    " UPDATE SET state = excluded.state, view = excluded.view,"
+                    "INSERT INTO proposals VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+                    " ON CONFLICT (id) DO UPDATE SET state = excluded.state, view = excluded.view,"
                     " time_lock_until = excluded.time_lock_until",
                     (
                         view.id,
@@ -95,6 +98,8 @@ class Index:
                         view.restricted,
                         view.time_lock_until,
                         view.to_json(),
+                        view.order["asset"] if view.order is not None else None,
+                        view.is_listed,
                     ),
                 )
             self._db.executemany(
@@ -138,13 +143,15 @@ class Index:
         limit: int = 50,
         before: int | None = None,
         readable: Collection[str] | None = None,
+        unlisted: bool = False,
     ) -> list[tuple[int, ProposalView]]:
         """Proposals, newest first, each with the number that ``before`` continues from.
 
         Where ``readable`` is given, only those of these projects concern restricted graphs.
+        ``unlisted`` has orders that nobody had to decide on and that only read be among them.
         """
         wanted = list(states)
-        sql = "SELECT number, view FROM proposals WHERE 1 = 1"
+        sql = "SELECT number, view FROM proposals WHERE " + ("1 = 1" if unlisted else "listed = 1")
         values: list[Any] = []
         if wanted:
             sql += f" AND state IN ({', '.join('?' * len(wanted))})"
@@ -160,6 +167,34 @@ class Index:
             values += readable
         sql += " ORDER BY number DESC LIMIT ?"
         rows = self._all(sql, (*values, limit))
+        return [(int(number), ProposalView.from_json(view)) for number, view in rows]
+
+    def orders(
+        self,
+        *,
+        states: Iterable[str] = (),
+        asset: str | None = None,
+        principal: str | None = None,
+        limit: int = 50,
+        before: int | None = None,
+    ) -> list[tuple[int, ProposalView]]:
+        """Orders on all assets or one (its IRI), of everybody or one principal, newest first, each
+        with the number that ``before`` continues from."""
+        wanted = list(states)
+        sql = "SELECT number, view FROM proposals WHERE asset IS NOT NULL"
+        values: list[Any] = []
+        if wanted:
+            sql += f" AND state IN ({', '.join('?' * len(wanted))})"
+            values += wanted
+        for column, comparison, value in (
+            ("asset", "=", asset),
+            ("author", "=", principal),
+            ("number", "<", before),
+        ):
+            if value is not None:
+                sql += f" AND {column} {comparison} ?"
+                values.append(value)
+        rows = self._all(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
         return [(int(number), ProposalView.from_json(view)) for number, view in rows]
 
     def due(self, now: str) -> list[str]:
@@ -228,6 +263,12 @@ class Index:
 
     def entry(self, index: int) -> EntryRow | None:
         row = self._one("SELECT * FROM entries WHERE n = ?", (index,))
+        return None if row is None else _entry_row(row)
+
+    def newest_by(self, time: str) -> EntryRow | None:
+        """The newest entry that was made by this moment (RFC 3339, UTC, with microseconds); of a
+        clock that went back, the last one that says so."""
+        row = self._one("SELECT * FROM entries WHERE time <= ? ORDER BY n DESC LIMIT 1", (time,))
         return None if row is None else _entry_row(row)
 
     def close(self) -> None:

@@ -39,7 +39,9 @@ from proofs.errors import (
 )
 from proofs.governance import OPERATOR, Governance
 from proofs.journal import Journal
-from proofs.policy import AUTO, Policy, Verdict
+from proofs.order_book import OrderBook, order_of, result_of
+from proofs.orders import Order, Result
+from proofs.policy import AUTO, POLICY_PRINCIPAL, Policy, Verdict
 from proofs.projections import Projections, format_time, load_entry
 from proofs.proposal import (
     APPLIED,
@@ -99,8 +101,24 @@ class Ledger:
         self._canonicalise = canonicalise
         self._doubts = doubts
         self._writing = threading.RLock()
+        self._orders = OrderBook(
+            projections,
+            self._recorder,
+            ids,
+            policy=ids.principal(POLICY_PRINCIPAL),
+            clock=clock,
+            new_id=new_id,
+            writing=self._writing,
+        )
         self._decider = Decider(
-            projections, self._checker, self._recorder, policy, ids, clock, self._writing
+            projections,
+            self._checker,
+            self._recorder,
+            policy,
+            ids,
+            clock,
+            self._writing,
+            self._orders,
         )
 
     # --- what is read
@@ -141,6 +159,8 @@ class Ledger:
 
     def verdict(self, view: ProposalView) -> Verdict:
         """What policy asks of a proposal as the graph is now, once it is valid."""
+        if view.order is not None:
+            return self._orders.verdict(view)
         delta = self._projections.delta_of(view)
         return self._policy.judge(self.governance, view.author, delta, self._known, view.hold)
 
@@ -243,6 +263,59 @@ class Ledger:
                 decisions=[decision(operator, "found", "", now, "genesis", single=True)],
                 source=request.source,
             )
+
+    # --- what is carried out
+
+    def order(
+        self,
+        principal: str,
+        order: Order,
+        *,
+        project: str | None = None,
+        rationale: str = "",
+        begin: bool = False,
+    ) -> ProposalView:
+        """Takes an order: ``approved`` where policy lets it go at once, ``executing`` then with
+        ``begin``, by the one entry; else ``awaiting decision``. One that its author has given
+        before, and that still waits, stays one. The roles in it become those that the graph states
+        of the asset.
+
+        Raises :class:`proofs.errors.BadSubmission` (kinds ``unknown-asset``, ``secret``,
+        ``too-large``, ``bad-order``), :class:`proofs.errors.Forbidden` or
+        :class:`proofs.errors.UnknownProject`, with nothing recorded.
+        """
+        return self._orders.submit(principal, order, project, rationale, begin=begin)
+
+    def begin(self, identifier: str) -> ProposalView:
+        """Begins an approved order: who gets it back carries it out, and nobody else does.
+
+        Raises :class:`proofs.errors.WrongState` for one that is not approved, so for one that was
+        begun, and :class:`proofs.errors.Forbidden` or :class:`proofs.errors.BadSubmission` where
+        its author may no longer order it, or the asset is gone: abandon it then. After
+        :class:`proofs.errors.WritingStopped` it may have been begun: carry nothing out.
+        """
+        return self._orders.begin(identifier)
+
+    def finish(self, identifier: str, result: Result) -> ProposalView:
+        """Records what came of an order that was begun. Texts that look like secrets are left out.
+
+        Raises :class:`proofs.errors.BadSubmission` for an outcome that is too large, and
+        :class:`proofs.errors.WrongState` for an order that isn't executing.
+        """
+        return self._orders.finish(identifier, result)
+
+    def abandon(self, identifier: str, reason: str) -> ProposalView:
+        """Ends an approved order that can't be begun any more, as superseded, with the reason."""
+        return self._orders.abandon(identifier, reason)
+
+    def order_of(self, view: ProposalView) -> Order:
+        """What a proposal has carried out. Raises :class:`proofs.errors.WrongState` for one that
+        changes the graph."""
+        return order_of(view)
+
+    def result_of(self, view: ProposalView) -> Result | None:
+        """What came of an order; ``None`` while nothing is recorded."""
+        return result_of(view)
 
     # --- what is erased
 

@@ -14,6 +14,9 @@ depends on the road a proposal came by.
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
   right that the operator who does it lacks, so an operator does these alone.
+- How runtime assets are found (:mod:`proofs.observed_policy`) the platform says itself, and
+  operators and whoever is granted that; it applies at once. To anything else about assets the
+  platform asks for a person's decision, as everybody does.
 - A change of signing keys is an operator's to propose and another person's to decide; only a
   steward that is founded with its project has its first key from the start. What is stated of a
   key stays, but that it may be retired: old proofs rest on it.
@@ -51,6 +54,7 @@ from proofs.governance import (
     Project,
 )
 from proofs.key_policy import refuse_key_change, signing_key_iri
+from proofs.observed_policy import is_observation, may_observe
 
 ORGANISATION_GRAPHS = ("ontology", "shapes", "rules", "governance", "assets")
 REFLECTED_GRAPHS: Mapping[str, str] = {
@@ -66,11 +70,12 @@ _GOVERNING = frozenset(
     {
         *(Fo.hasRole, Fo.stewardOf, Fo.grantee, Fo.onProject, Fo.onGraph, Fo.autoApplyLimit),
         *(Fo.lineageGraph, Fo.restricted, Fo.timeLock, Fo.approvalsNeeded, Fo.proposalLifetime),
+        *(Fo.onAsset, Fo.onAssetRole, Fo.autoApprove),
     }
 )
 _GOVERNED = frozenset(
     {
-        *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant),
+        *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant, Fo.ControlGrant),
         *(Fo.ClassificationRule, Fo.RedactionRule, Sh.NodeShape, Sh.PropertyShape),
     }
 )
@@ -107,6 +112,7 @@ class Policy:
         self._ids = ids
         self._shared = {ids.graph(name): name for name in ORGANISATION_GRAPHS}
         self._governance_graph = ids.graph("governance")
+        self._assets_graph = ids.graph("assets")
         self._own = ids.principal(POLICY_PRINCIPAL)
 
     def authorise(
@@ -128,6 +134,8 @@ class Policy:
                 raise Forbidden(f"<{graph}> is written by the system alone")
             if graph in self._shared:
                 if learns and self._shared[graph] in REFLECTED_GRAPHS:
+                    continue
+                if principal == self._own and graph == self._assets_graph:
                     continue
                 if not operator and governance.grant(principal, graph) is None:
                     raise Forbidden(
@@ -257,6 +265,10 @@ class Policy:
         if shared:
             if operator and graphs == [self._governance_graph] and self._is_routine(delta, known):
                 return Verdict(AUTO, "routine governance: it gives no right the operator lacks")
+            if is_observation(delta, self._assets_graph) and may_observe(
+                governance, principal, self._own, self._assets_graph, len(delta)
+            ):
+                return Verdict(AUTO, "how runtime assets were found, and nothing else")
             names = ", ".join(self._shared[graph] for graph in shared)
             return Verdict(FOUR_EYES, f"a change to {names} needs a person other than its author")
         if not operator and any(axiom_of(quad) is not None for quad in delta.quads):

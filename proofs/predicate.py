@@ -19,6 +19,11 @@ from proofs.errors import MalformedStatement
 ROTATION = "rotation"
 """The kind of the entry that hands the log to another key."""
 
+EXECUTING = "executing"
+"""The kind of the entry by which an order is begun: written before anything starts."""
+EXECUTED = "executed"
+"""The kind of the entry with what came of an order."""
+
 KINDS = frozenset(
     {
         "genesis",
@@ -30,6 +35,8 @@ KINDS = frozenset(
         "withdrawn",
         "superseded",
         "erasure",
+        EXECUTING,
+        EXECUTED,
         ROTATION,
     }
 )
@@ -129,7 +136,9 @@ class Proof:
     ``state_after`` are graph state digests, ``reverts`` names the proposal whose inverse this is,
     ``submission`` is the digest of the proposal's document: rationale, evidence, and the digest
     of the bytes as they came; ``signature`` that of the envelope that its author signed, where it
-    did. ``rotation`` are the keys in an entry of that kind, and in no other.
+    did. ``rotation`` are the keys in an entry of that kind, and in no other. ``order`` is the
+    digest of what is to be carried out, in every entry about an order, ``result`` that of what came
+    of it, in an entry of kind ``executed``.
     """
 
     kind: str
@@ -153,6 +162,8 @@ class Proof:
     evidence: tuple[str, ...] | EvidenceDigest = ()
     signature: str | None = None
     rotation: KeyRotation | None = None
+    order: str | None = None
+    result: str | None = None
 
     @property
     def applies(self) -> bool:
@@ -160,8 +171,8 @@ class Proof:
         return self.kind in APPLYING_KINDS
 
     def to_dict(self) -> dict[str, Any]:
-        """The predicate as JSON members; every member but ``signature`` and
-        ``rotation`` is always there."""
+        """The predicate as JSON members; every member but ``signature``, ``rotation``, ``order``
+        and ``result`` is always there."""
         evidence: Any
         if isinstance(self.evidence, EvidenceDigest):
             evidence = {"sha256": self.evidence.sha256, "count": self.evidence.count}
@@ -195,17 +206,29 @@ class Proof:
                 if self.rotation is None
                 else {"rotation": {"before": self.rotation.before, "after": self.rotation.after}}
             ),
+            **({} if self.order is None else {"order": self.order}),
+            **({} if self.result is None else {"result": self.result}),
         }
 
     @classmethod
     def from_dict(cls, value: Any) -> Proof:
         """The proof of a predicate; :class:`MalformedStatement` names the member that is wrong."""
-        signed = isinstance(value, Mapping) and "signature" in value
-        rotates = isinstance(value, Mapping) and value.get("kind") == ROTATION
-        more = {"signature"} if signed else set()
-        members = Members(
-            value, _MEMBERS | more | ({ROTATION} if rotates else set()), "the predicate"
-        )
+        found = value if isinstance(value, Mapping) else {}
+        signed = "signature" in found
+        rotates = found.get("kind") == ROTATION
+        executed = found.get("kind") == EXECUTED
+        orders = "order" in found or executed or found.get("kind") == EXECUTING
+        more = {
+            name
+            for name, there in (
+                ("signature", signed),
+                (ROTATION, rotates),
+                ("order", orders),
+                ("result", executed),
+            )
+            if there
+        }
+        members = Members(value, _MEMBERS | more, "the predicate")
         kind = members.text("kind")
         if kind not in KINDS:
             raise MalformedStatement(f"the predicate is of kind {kind!r}, not of {sorted(KINDS)}")
@@ -231,6 +254,8 @@ class Proof:
             state_after=members.sha256("state_after"),
             signature=members.sha256("signature") if signed else None,
             rotation=_rotation(members.value[ROTATION]) if rotates else None,
+            order=members.sha256("order") if orders else None,
+            result=members.sha256("result") if executed else None,
         )
 
 

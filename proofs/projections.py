@@ -28,7 +28,8 @@ from proofs.index import EntryRow, Index
 from proofs.journal import Journal
 from proofs.log_keys import LogKeys
 from proofs.merkle import leaf_hash
-from proofs.predicate import Proof
+from proofs.orders import Order
+from proofs.predicate import EXECUTED, EvidenceDigest, Proof
 from proofs.proposal import AWAITING, DRAFT, REVERTED, DecisionView, ProposalView, Submission
 from proofs.system_graphs import system_delta
 
@@ -49,6 +50,8 @@ class Entry:
     report: dict[str, Any] | None
     reasons: dict[str, str]
     signature: bytes | None = None
+    order: Order | None = None
+    result: dict[str, Any] | None = None
 
     @property
     def applies(self) -> bool:
@@ -78,13 +81,14 @@ def _load(journal: Journal, index: int, leaf: bytes, keys: LogKeys) -> Entry:
     report = None
     if proof.report is not None:
         report = _json(journal.blob(proof.report.sha256))
+    submission = Submission.from_bytes(journal.blob(proof.submission)) if proof.submission else None
+    if submission is not None and submission.order != (proof.order or ""):
+        raise JournalCorrupt("it is about another order than its proposal")
     return Entry(
         index=index,
         leaf_hash=leaf_hash(leaf).hex(),
         proof=proof,
-        submission=(
-            Submission.from_bytes(journal.blob(proof.submission)) if proof.submission else None
-        ),
+        submission=submission,
         delta=load_delta(journal, proof.delta.additions.sha256, proof.delta.removals.sha256),
         report=report,
         reasons={
@@ -93,6 +97,8 @@ def _load(journal: Journal, index: int, leaf: bytes, keys: LogKeys) -> Entry:
             if decision.reason_sha256
         },
         signature=journal.blob(proof.signature) if proof.signature else None,
+        order=Order.from_bytes(journal.blob(proof.order)) if proof.order else None,
+        result=_json(journal.blob(proof.result)) if proof.result else None,
     )
 
 
@@ -311,7 +317,7 @@ class Projections:
             if view.head >= entry.index:
                 return view
         else:
-            view = self._first_view(entry.submission, proof, governance)
+            view = self._first_view(entry.submission, entry, governance)
         at = proof.time
         view = view.reached(proof.transitions, at, entry.index)
         decisions = tuple(
@@ -330,13 +336,20 @@ class Projections:
             view,
             decisions=(*view.decisions, *decisions),
             report=entry.report if entry.report is not None else view.report,
-            proof=entry.index if entry.applies else view.proof,
+            proof=entry.index if entry.applies or proof.kind == EXECUTED else view.proof,
+            result=entry.result if entry.result is not None else view.result,
+            evidence=self._evidence_of(proof) if proof.kind == EXECUTED else view.evidence,
             time_lock_until=_later(at, governance.time_lock) if locked else None,
         )
 
+    @staticmethod
+    def _evidence_of(proof: Proof) -> tuple[str, ...]:
+        return () if isinstance(proof.evidence, EvidenceDigest) else proof.evidence
+
     def _first_view(
-        self, submission: Submission, proof: Proof, governance: Governance
+        self, submission: Submission, entry: Entry, governance: Governance
     ) -> ProposalView:
+        proof = entry.proof
         return ProposalView(
             id=submission.id,
             iri=self._ids.proposal(submission.id),
@@ -356,6 +369,7 @@ class Projections:
             signature=submission.signature,
             signed_with=submission.signed_with,
             restricted=bool(governance.restricted.intersection(submission.graphs)),
+            order=entry.order.to_dict() if entry.order else None,
             submission=proof.submission or "",
         )
 

@@ -20,6 +20,8 @@ VALID = "valid"
 AWAITING = "awaiting decision"
 APPROVED = "approved"
 REJECTED = "rejected"
+EXECUTING = "executing"
+EXECUTED = "executed"
 APPLIED = "applied"
 PROVEN = "proven"
 CHANGES_REQUESTED = "changes requested"
@@ -36,7 +38,10 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     AWAITING: frozenset(
         {APPROVED, REJECTED, CHANGES_REQUESTED, EXPIRED, WITHDRAWN, SUPERSEDED, INVALID}
     ),
-    APPROVED: frozenset({APPLIED}),
+    # A change is applied; an order is carried out, once, unless it was overtaken before it began.
+    APPROVED: frozenset({APPLIED, EXECUTING, SUPERSEDED}),
+    EXECUTING: frozenset({EXECUTED}),
+    EXECUTED: frozenset(),
     REJECTED: frozenset(),
     CHANGES_REQUESTED: frozenset(),
     EXPIRED: frozenset(),
@@ -64,7 +69,8 @@ class Submission:
     Digests are SHA-256 in hexadecimal; ``additions`` and ``removals`` are those of the canonical
     N-Quads, ``source_sha256`` that of the bytes as they came, ``base`` the head it was drafted on;
     ``hold`` says why a person has to decide, where policy might have let it pass; ``signature`` is
-    the digest of the envelope that the author signed, ``signed_with`` the IRI of the key.
+    the digest of the envelope that the author signed, ``signed_with`` the IRI of the key; ``order``
+    the digest of what is to be carried out, of a proposal that changes no graph.
     """
 
     id: str
@@ -85,10 +91,11 @@ class Submission:
     hold: str = ""
     signature: str = ""
     signed_with: str = ""
+    order: str = ""
 
     def to_bytes(self) -> bytes:
         value = asdict(self)
-        for name in ("hold", "signature", "signed_with"):
+        for name in ("hold", "signature", "signed_with", "order"):
             if not value[name]:
                 # A document without one looks as it did before there were any.
                 del value[name]
@@ -129,7 +136,9 @@ class ProposalView:
 
     ``head`` is the index of the newest entry that changed it, ``proof`` that of the entry that
     applied it, ``report`` the validation report as JSON, ``time_lock_until`` the moment from which
-    policy may apply it while the organisation has a single operator.
+    policy may apply it while the organisation has a single operator. Of an order, ``order`` is what
+    is to be carried out and ``result`` what came of it, as their documents say; ``proof`` is then
+    the entry with the outcome, ``evidence`` what is kept of it.
     """
 
     id: str
@@ -155,7 +164,19 @@ class ProposalView:
     hold: str = ""
     signature: str = ""
     signed_with: str = ""
+    order: dict[str, Any] | None = None
+    result: dict[str, Any] | None = None
     submission: str = field(default="", compare=False)
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether it stands among the proposals: an order that only reads, and on which nobody had
+        to decide, does not."""
+        return (
+            self.order is None
+            or self.order["effect"] == "changes"
+            or any(step.state == AWAITING for step in self.transitions)
+        )
 
     def reached(self, states: Iterable[str], at: str, proof: int) -> ProposalView:
         """The proposal after these states, reached in order by one entry."""

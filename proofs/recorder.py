@@ -16,6 +16,7 @@ from proofs.check import Checker
 from proofs.checkpoint import Signer
 from proofs.erasure import KIND, Erasure
 from proofs.errors import IndexFailed, WritingStopped
+from proofs.orders import Order, Result
 from proofs.predicate import ROTATION, DecisionRecord, ReportDigest, commit_evidence
 from proofs.projections import Entry, Projections
 from proofs.proposal import ProposalView, Submission
@@ -67,12 +68,13 @@ class Recorder:
         decisions: Sequence[tuple[DecisionRecord, str]] = (),
         source: bytes | None = None,
         signed: Request | None = None,
+        result: Result | None = None,
     ) -> ProposalView:
         """Commits one entry about a proposal: the proposal it leaves.
 
         ``source`` are the bytes as they came, given with a proposal's first entry and no other;
         ``signed`` is the request, where its author signed it; ``decisions`` come with their
-        reasons.
+        reasons; ``result`` is what came of an order.
         """
         blobs: dict[str, bytes] = {}
 
@@ -93,6 +95,7 @@ class Recorder:
             keep(signed.signature)
             # What was signed, of which the entry's own change may be a part.
             blobs |= delta_blobs(Delta(signed.additions, signed.removals))
+        outcome = result.to_bytes() if result is not None else None
         versions = self._projections.versions
         draft = Draft(
             kind=kind,
@@ -110,8 +113,10 @@ class Recorder:
             shapes=versions.get("shapes"),
             ontology=versions.get("ontology"),
             rules=versions.get("rules"),
-            evidence=commit_evidence(document.evidence),
+            evidence=commit_evidence(result.evidence if result else document.evidence),
             signature=document.signature or None,
+            order=document.order or None,
+            result=keep(outcome) if outcome is not None else None,
         )
         index, proof, leaf_hash = self._chain.append(draft, blobs)
         view = self._project(
@@ -123,6 +128,8 @@ class Recorder:
                 delta,
                 report.to_dict() if report is not None else None,
                 reasons,
+                order=Order.from_bytes(source) if source and document.order else None,
+                result=json.loads(outcome) if outcome is not None else None,
             )
         )
         assert view is not None

@@ -3,7 +3,8 @@
 Invariant: what ``graph/proposals`` and ``graph/proofs`` hold is a pure function of the journal:
 each entry's quads follow from the proposal as the entry leaves it. Texts stay in the journal; only
 what can be joined stands in the graph. What concerns a restricted graph goes to
-``graph/proposals/restricted``, which no merge holds.
+``graph/proposals/restricted``, which no merge holds. An order that only reads and that nobody had
+to decide on stands in the journal alone: the graph grows with what is true, not with what is asked.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def system_delta(
     additions = set(_proof_quads(ids, index, leaf_hash, proof, views[0] if views else None))
     removals: set[Quad] = set()
     for view in views:
+        if not view.is_listed:
+            continue
         graph = proposal_graph(ids, view)
         wanted = set(_proposal_quads(ids, graph, view))
         nodes = [view.iri, ids.instance("validation", view.id)]
@@ -64,13 +67,16 @@ def _proof_quads(
     yield _integer(subject, Fo.logIndex, index, graph)
     yield _text(subject, Fo.leafHash, leaf_hash, graph)
     yield _text(subject, Fo.outcome, proof.kind, graph)
-    if view is not None:
+    if view is not None and view.is_listed:
         yield _iri(subject, Fo.concernsProposal, view.iri, graph)
 
 
 def _proposal_quads(ids: Ids, graph: str, view: ProposalView) -> Iterable[Quad]:
     subject = view.iri
     yield _iri(subject, Rdf.type, Fo.Proposal, graph)
+    if view.order is not None:
+        yield _iri(subject, Rdf.type, Fo.Order, graph)
+        yield _iri(subject, Fo.concernsAsset, view.order["asset"], graph)
     yield _text(subject, Fo.state, _shown_state(view), graph)
     yield _iri(subject, Fo.author, view.author, graph)
     yield _time(subject, Fo.submittedAt, view.submitted_at, graph)

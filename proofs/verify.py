@@ -10,6 +10,7 @@ https://github.com/secure-systems-lab/dsse; the bundle is described in ``docs/pr
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -27,6 +28,7 @@ from proofs.bundle import (
     read_bundle,
 )
 from proofs.checkpoint import Checkpoint, VerifierKey, cosigners, parse_note
+from proofs.delta import order_subjects
 from proofs.errors import MalformedStatement, ProofError
 from proofs.log_keys import LogKeys
 from proofs.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -271,12 +273,37 @@ class _Verification:
             f"the entry is of kind {proof.kind} and the graph's state after it is "
             + ("another one" if changed else "the same"),
         )
+        self._order(bundle, proof, opened.statement["subject"])
         if bundle.delta is None:
             self._note("delta", None, "not in this bundle: it was withheld from its reader")
         else:
             self._delta(bundle.delta, proof, opened.statement["subject"])
         if self._triple is not None:
             self._contains(bundle.delta, proof, self._triple)
+
+    def _order(self, bundle: Bundle, proof: Proof, subjects: list[dict[str, Any]]) -> None:
+        """What is to be carried out, and what came of it, are the documents that are signed."""
+        found = bundle.order
+        if proof.order is None:
+            if found is not None:
+                self._note("order", False, "the entry is about no order, and the bundle has one")
+            return
+        if subjects != order_subjects(proof.order, proof.result):
+            self._note("order", False, "order and outcome are not the subjects of the entry")
+        if found is None:
+            self._note("order", None, "not in this bundle: it was withheld from its reader")
+            return
+        for name, text, digest in (
+            ("order", found.order, proof.order),
+            ("result", found.result, proof.result),
+        ):
+            if text is None and digest is None:
+                continue
+            same = text is not None and _sha256(text) == digest
+            detail = "is the one" if same else "is not the one"
+            self._note(name, same, f"the document of the {name} {detail} that the entry commits to")
+            if same:
+                self._facts[f"{name}_document"] = text
 
     def _author(
         self, bundle: Bundle, opened: Envelope, head: Checkpoint | None, keys: LogKeys
@@ -427,6 +454,10 @@ def _facts(proof: Proof, subjects: list[dict[str, Any]]) -> dict[str, Any]:
         **proof.to_dict(),
         "graphs": [item["name"] for item in subjects],
     }
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _iso(time: int) -> str:

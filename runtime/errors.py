@@ -32,6 +32,13 @@
     ├── AssetError              no one runtime asset or integration endpoint is meant
     │   ├── UnknownAsset        nothing has that id or role; the message says what there is
     │   └── AmbiguousRole       several assets have the role; the message lists them
+    ├── ControlError            what is asked of a runtime asset is not carried out
+    │   ├── NotPermitted        the asset permits nothing like it; the message names what it permits
+    │   ├── NotControlled       it is an integration endpoint, which is called and not controlled
+    │   ├── RequestRefused      it is not a request that may be sent to an executor URL
+    │   ├── ControlBusy         so much is under way that nothing more is begun now
+    │   ├── ControlClosed       the server is ending; nothing was started
+    │   └── UnknownRun          there is no run of that id
     └── ProcessError            a local program did not do what it was started for
         ├── ProgramMissing      it is not on this machine, or may not be executed
         ├── ProcessTimeout      it ran longer than it was given; its whole group was ended
@@ -177,9 +184,8 @@ class HttpUnreadable(HttpError):
 class HttpRedirectRefused(HttpError):
     """The server answered with an address to which this request may not go; it was not asked."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message, sent=True)
-        self.status = status
 
 
 class TopologyError(RuntimeFloorError):
@@ -205,6 +211,38 @@ class AmbiguousRole(AssetError):
     def __init__(self, message: str, candidates: Sequence[str]) -> None:
         super().__init__(message)
         self.candidates = tuple(candidates)
+
+
+class ControlError(RuntimeFloorError):
+    """What is asked of a runtime asset is not carried out; nothing was started."""
+
+
+class NotPermitted(ControlError):
+    """The asset permits nothing like it; ``patterns`` are what it permits of this kind."""
+
+    def __init__(self, message: str, patterns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.patterns = tuple(patterns)
+
+
+class NotControlled(ControlError):
+    """It is an integration endpoint: it is called, and there is nothing to control it with."""
+
+
+class RequestRefused(ControlError):
+    """It is not a request that may be sent to an executor URL, or there is no such URL."""
+
+
+class ControlBusy(ControlError):
+    """So much is under way, on the asset or on all, that nothing more is begun now."""
+
+
+class ControlClosed(ControlError):
+    """The server is ending and starts nothing any more."""
+
+
+class UnknownRun(ControlError):
+    """There is no run of that id."""
 
 
 class ProcessError(RuntimeFloorError):

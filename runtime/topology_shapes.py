@@ -8,7 +8,7 @@ Specification: https://www.w3.org/TR/shacl/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 
 from pyoxigraph import NamedNode, RdfFormat, Triple, parse
@@ -20,6 +20,7 @@ from runtime.asset_quads import Statements
 from runtime.topology import Topology
 from shapes.compile import Program, compile_shapes
 from shapes.library import shapes_turtle
+from shapes.report import Report
 from shapes.view import MemoryView
 from shapes.whole import validate_graph
 
@@ -50,14 +51,18 @@ def complaints(topology: Topology, ids: Ids) -> list[str]:
         ours.add(f"<{triple.subject.value}>")
         if triple.predicate.value == Fo.permits and isinstance(triple.object, NamedNode):
             places[triple.object.value] = (*places[triple.subject.value], "permits")
-    report = validate_graph(_program(), MemoryView((*_hierarchy(), *_referred(stated), *stated)))
     found = set()
-    for result in report.results:
+    for result in report(stated).results:
         if result.focus in ours and result.severity == "Violation":
             place = places.get(result.focus[1:-1], ())
             told = f" ({result.value})" if result.value and result.value != result.focus else ""
             found.add((topology.text.lines[place], topology.text.at(place, result.message + told)))
     return [complaint for _, complaint in sorted(found)]
+
+
+def report(stated: Collection[Triple]) -> Report:
+    """What the shapes say of these statements, and of what they refer to."""
+    return validate_graph(_program(), MemoryView((*_hierarchy(), *_referred(stated), *stated)))
 
 
 def _referred(stated: Iterable[Triple]) -> Iterator[Triple]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from stewards.activities import Activities, Activity, Outcome, Pulse
 from stewards.errors import DraftRefused, JobFailed, JobRefused, JobStopped, UnknownSteward
 from stewards.heartbeat import while_alive
-from stewards.jobs import AUDIT, MIRROR, RECLASSIFY, RETENTION, SWEEP, Job
+from stewards.jobs import AUDIT, DISCOVER, MIRROR, RECLASSIFY, RETENTION, SWEEP, Job
 from stewards.outcome import Outcome as Swept
 from stewards.platform_client import PlatformClient
 
@@ -38,6 +38,7 @@ def job_activities(
             AUDIT: asking.audit,
             RETENTION: asking.retain,
             MIRROR: asking.mirror,
+            DISCOVER: asking.discover,
             RECLASSIFY: asking.reclassify,
             **others,
         }
@@ -94,6 +95,10 @@ class _Asking:
             # A folder may come back; what contradicts the journal is refused again each time.
             raise JobFailed(f"the log isn't whole everywhere: {_some(problems)}")
         return found
+
+    def discover(self, job: Job, pulse: Pulse) -> Outcome:
+        # What doesn't answer is told of and looked at again next time: it fails no look.
+        return while_alive(self._platform.discover, pulse)
 
     def reclassify(self, job: Job, pulse: Pulse) -> Outcome:
         since = int(job.arguments.get("since", 0))

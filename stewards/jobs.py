@@ -25,6 +25,7 @@ AUDIT = "audit"
 RETENTION = "retention"
 CATALOG_PUSH = "catalog-push"
 MIRROR = "mirror"
+DISCOVER = "discover-assets"
 
 HOUR = 3_600
 DAY = 24 * HOUR
@@ -160,6 +161,13 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
             Kind(
                 MIRROR,
                 "complete the mirror of the proof log and compare it with the journal",
+                of_project=False,
+                patience=_MAINTENANCE,
+                every=HOUR,
+            ),
+            Kind(
+                DISCOVER,
+                "look round for machines, state how assets were found and propose new ones",
                 of_project=False,
                 patience=_MAINTENANCE,
                 every=HOUR,

@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from stewards.jobs import AUDIT, MIRROR, RETENTION, SWEEP, Job, Schedule, usual_schedule
+from stewards.jobs import (
+    AUDIT,
+    DISCOVER,
+    MIRROR,
+    RETENTION,
+    SWEEP,
+    Job,
+    Schedule,
+    usual_schedule,
+)
 
 FEW = 25
 """So many projects are looked at as often as it is usual."""
@@ -32,18 +41,21 @@ def wanted_schedules(
     *,
     sweep_every: float,
     mirrored: bool,
+    looking: bool = False,
 ) -> list[Wanted]:
     """The schedules by the id of their job.
 
     ``projects`` are those there are, ``stewarded`` those of them that have a steward, ``given`` the
     schedules that people set, ``sweep_every`` the usual seconds between two sweeps of a project,
     more where there are many;
-    ``mirrored`` tells whether the proof log has a mirror.
+    ``mirrored`` tells whether the proof log has a mirror, ``looking`` whether there is a file of
+    machines to look at.
     """
     swept = list(stewarded)
     every = _usual_interval(sweep_every, len(swept))
     usual = [usual_schedule(Job(SWEEP, project), every) for project in swept]
-    usual += [usual_schedule(Job(kind)) for kind in (AUDIT, RETENTION, *([MIRROR] * mirrored))]
+    kinds = (AUDIT, RETENTION, *([MIRROR] * mirrored), *([DISCOVER] * looking))
+    usual += [usual_schedule(Job(kind)) for kind in kinds]
     found = {schedule.job.id: Wanted(schedule, set=False) for schedule in usual}
     for schedule in given:
         if schedule.job.project is None or schedule.job.project in projects:

@@ -16,7 +16,7 @@ from graph_api.auth import Caller
 from graph_api.decision_card import MOST_SENTENCES, MOST_STATEMENTS, MOST_THINGS, DecisionCards
 from graph_api.erasure import Told
 from graph_api.evidence_trace import EvidenceTrace
-from graph_api.harmless import MOST_CHARACTERS, harmless, harmless_rdf, visible
+from graph_api.harmless import MOST_CHARACTERS, harmless, harmless_json, harmless_rdf, visible
 from graph_api.saved_queries import MEMORY, SAVED, Preview
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
@@ -29,12 +29,30 @@ from ingest.sender import Sender
 from ingest.warehouse import Warehouse
 from ontology.library import rules_turtle
 from ontology.vocab import Fo
+from proofs.orders import Result
 from proofs.proposal import ProposalView
 from shapes.sparql_process import Runner
 from tests.ingest.conftest import Payload, inbox, payload, warehouse
-from tests.proofs.conftest import Gate, founded, gate, signer
+from tests.proofs.conftest import (
+    Gate,
+    controlled,
+    controlled_folder,
+    founded,
+    gate,
+    order_on,
+    signer,
+)
 
-__all__ = ["founded", "gate", "inbox", "payload", "signer", "warehouse"]  # fixtures
+__all__ = [  # fixtures
+    "controlled",
+    "controlled_folder",
+    "founded",
+    "gate",
+    "inbox",
+    "payload",
+    "signer",
+    "warehouse",
+]
 
 HOSTILE = 'cart" is harmless. "\u202edetneserp\x1b[2J<img src=x>[bold]`'
 
@@ -91,6 +109,17 @@ def nothing_is_erased(entry: int) -> Told:
 
 @pytest.fixture
 def desk(gate: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner) -> Iterator[Desk]:
+    yield from desk_on(gate, inbox, warehouse, runner)
+
+
+@pytest.fixture
+def control_desk(
+    controlled: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner
+) -> Iterator[Desk]:
+    yield from desk_on(controlled, inbox, warehouse, runner)
+
+
+def desk_on(gate: Gate, inbox: Inbox, warehouse: Warehouse, runner: Runner) -> Iterator[Desk]:
     scratch = gate.folder / "scratch"
     scratch.mkdir()
     preview = Preview(gate.store, scratch, gate.ledger.writer_lock, runner)
@@ -278,6 +307,36 @@ def test_what_a_stranger_wrote_is_quoted_harmlessly(desk: Desk) -> None:
     assert read == desk.gate.ledger.delta_of(view).additions
 
 
+def test_an_order_shows_what_would_be_carried_out(control_desk: Desk) -> None:
+    gate = control_desk.gate
+    order = order_on(
+        gate.ids, "printf", HOSTILE, "", effect="changes", rule='["printf","..."]', person=HOSTILE
+    )
+    view = gate.ledger.order(gate.steward, order, rationale=HOSTILE)
+    card = control_desk.card(view)
+    decision = card["decision"]
+    assert (decision["needs"], decision["approvals_missing"]) == ("four eyes", 1)
+    assert decision["you_may"]["approve"]
+    shown = card["order"]
+    assert (shown["asset"], shown["roles"], shown["effect"]) == ("web-1", ["web"], "changes")
+    assert shown["rule"] == '["printf", "..."]'
+    parts = {row["part"]: json.loads(row["text"]) for row in shown["action"]}
+    assert parts == {
+        **{"kind": "run", "program": "printf", "argument 1": HOSTILE, "argument 2": ""},
+        "seconds": 60,
+    }
+    text = json.dumps(card, ensure_ascii=False)
+    for sign in ("\u202e", "\\u001b[", "<img", "[bold]", "`"):
+        assert sign not in text, sign
+    assert card["changes"] == {"words": [], "omitted": 0, "patch": "", "things": 0}
+    assert card["queries"] == {"answers": [], "unanswered": "an order changes no graph"}
+    gate.ledger.approve(gate.operator, view.id, "")
+    gate.ledger.begin(view.id)
+    done = gate.ledger.finish(view.id, Result({"exit_code": 0, "signal": None}))
+    rows = {row["part"]: row["text"] for row in control_desk.card(done)["order"]["result"]}
+    assert rows == {"exit_code": "0", "signal": "null"}
+
+
 def test_a_proposal_does_not_rename_what_it_talks_about(desk: Desk) -> None:
     desk.gate.propose(desk.gate.service("bank", label="the bank"))
     view = desk.wait(
@@ -328,6 +387,22 @@ def test_whatever_is_quoted_is_one_harmless_line(text: str) -> None:
     assert not set(shown) & set('<>&`"[]\n\r\t')
     if len(text) <= MOST_CHARACTERS and harmless(text) == text:
         assert shown == text
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(JSON)
+def test_json_that_is_made_harmless_says_the_same(value: Any) -> None:
+    shown = harmless_json(value)
+    assert json.loads(shown) == value
+    assert shown.isascii()
+    assert visible(shown) == shown
+    assert not set(shown) & set("<>&`")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))

@@ -96,6 +96,15 @@ ex:claim2 a fo:SourceClaim ; fo:source "otel.span" ; fo:claimedBy ex:insert-orde
 ex:t-products fo:dormantSince "2026-10-20T00:00:00Z"^^xsd:dateTime .
 ex:call-catalogue fo:dormantSince "2026-10-19T00:00:00Z"^^xsd:dateTime .
 
+ex:acme a fo:Organisation ; fo:slug "acme" .
+ex:box a fo:LxcAsset ; fo:assetId "workbench" ; fo:ownedBy ex:acme ; fo:inEnvironment ex:demo ;
+    fo:assetStatus "running" ; fo:statusSince "2026-11-01T09:00:00Z"^^xsd:dateTime ;
+    fo:hosts ex:catalogue , ex:orders .
+ex:catalogue fo:hasRelease ex:r13 .
+ex:r13 a fo:Release ; rdfs:label "catalogue 1.3.0" ; fo:version "1.3.0" ;
+    fo:dormantSince "2026-10-21T00:00:00Z"^^xsd:dateTime .
+ex:spare a fo:LxcAsset ; fo:assetId "spare" ; fo:ownedBy ex:operator .
+
 ex:d1 a fo:Dependency ; fo:caller ex:storefront ; fo:callee ex:orders ; fo:via ex:place .
 ex:d2 a fo:Dependency ; fo:caller ex:orders ; fo:callee ex:catalogue ; fo:via ex:products .
 ex:d3 a fo:Dependency ; fo:caller ex:fulfilment ; fo:callee ex:orders .
@@ -249,7 +258,7 @@ def test_shared_data_is_shared_by_several_services() -> None:
 
 def test_unused_classes_have_no_member_and_no_member_below() -> None:
     unused = {row["class"] for row in rows("q21")}
-    assert {"Page", "Run", "Runtime asset"} <= unused
+    assert {"Page", "Run", "Integration endpoint"} <= unused
     assert not unused & {"Principal", "Operation", "Service", "Data asset"}
 
 
@@ -281,9 +290,11 @@ def test_an_error_leads_to_its_feature_and_to_the_tables_behind_its_operation() 
 
 
 def test_what_is_dormant_is_told_with_what_still_leads_to_it() -> None:
-    assert [(row["since"], row["kind"], row["thing"], row["usedBy"]) for row in rows("q25")] == [
+    named = ("since", "kind", "thing", "usedBy")
+    assert [tuple(row.get(name, "") for name in named) for row in rows("q25")] == [
         ("2026-10-19T00:00:00Z", "HTTP call", "GET catalogue", "POST /orders"),
         ("2026-10-20T00:00:00Z", "Dataset", "products", "SELECT products"),
+        ("2026-10-21T00:00:00Z", "Release", "catalogue 1.3.0", ""),
     ]
 
 
@@ -304,4 +315,13 @@ def test_of_a_conflict_each_source_says_its_own() -> None:
     assert [(row["asset"], row["who"], row["says"], row.get("batch")) for row in rows("q27")] == [
         ("orders", "orders", "reads", "http://example.org/batch1"),
         ("orders", "INSERT orders", "writes", None),
+    ]
+
+
+def test_what_ran_is_told_with_its_owner_and_release() -> None:
+    named = ("asset", "state", "owner", "service", "project", "versions")
+    assert [tuple(row.get(name, "") for name in named) for row in rows("q28")] == [
+        ("spare", "", "operator", "", "", ""),
+        ("workbench", "running", "acme", "catalogue", "shop", "1.4.0"),
+        ("workbench", "running", "acme", "orders", "shop", ""),
     ]

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pyoxigraph import DefaultGraph, NamedNode, Quad
@@ -24,11 +25,18 @@ from proofs.audit import Auditor, AuditReport
 from proofs.chain import Chain
 from proofs.checkpoint import SignerKey
 from proofs.explain import Explainer
-from proofs.genesis import genesis_delta, principal_delta, project_delta, steward_slug
+from proofs.genesis import (
+    control_grant_delta,
+    genesis_delta,
+    principal_delta,
+    project_delta,
+    steward_slug,
+)
 from proofs.index import Index
 from proofs.journal import Journal
 from proofs.ledger import Ledger
 from proofs.log_keys import LogKeys
+from proofs.orders import Order
 from proofs.policy import Policy
 from proofs.projections import Projections
 from proofs.proposal import ProposalView
@@ -280,3 +288,55 @@ def gate(founded: Path, tmp_path: Path, signer: SignerKey) -> Iterator[Gate]:
     gate = Gate(folder, signer)
     yield gate
     gate.close()
+
+
+@pytest.fixture(scope="session")
+def controlled_folder(
+    founded: Path, tmp_path_factory: pytest.TempPathFactory, signer: SignerKey
+) -> Path:
+    """As :func:`founded`, with the asset web-1 of the role web, and control grants: of the shop's
+    steward on the role, of billing's on the asset, whose changes go at once."""
+    folder = tmp_path_factory.mktemp("controlled") / "data"
+    shutil.copytree(founded, folder, ignore=shutil.ignore_patterns("LOCK"))
+    gate = Gate(folder, signer)
+    waiting = [gate.propose(asset_turtle(gate.ids, "web-1"), "assets", by=gate.operator)]
+    gate.clock.move(hours=25)
+    assert gate.ledger.tick()
+    for delta in (
+        control_grant_delta(gate.ids, steward_slug("shop"), role="web"),
+        control_grant_delta(gate.ids, steward_slug("billing"), asset_id="web-1", auto_approve=True),
+    ):
+        view = gate.ledger.submit(gate.operator, Request(delta.additions, frozenset()))
+        assert view is not None
+        waiting.append(view)
+    gate.clock.move(hours=25)
+    assert gate.ledger.tick() == 2
+    assert {gate.state(view) for view in waiting} == {"applied"}
+    gate.store.optimise()
+    gate.close()
+    return folder
+
+
+@pytest.fixture
+def controlled(controlled_folder: Path, tmp_path: Path, signer: SignerKey) -> Iterator[Gate]:
+    folder = tmp_path / "data"
+    shutil.copytree(controlled_folder, folder, ignore=shutil.ignore_patterns("LOCK"))
+    gate = Gate(folder, signer)
+    yield gate
+    gate.close()
+
+
+def asset_turtle(ids: Ids, asset_id: str) -> str:
+    """A container with the role web, in Turtle."""
+    return (
+        f'<{ids.runtime_asset(asset_id)}> a fo:LxcAsset ; fo:assetId "{asset_id}" ;'
+        f' fo:assetRole "web" ; fo:ownedBy <{ids.organisation("acme")}> ;'
+        f' fo:locatorNode "n1" ; fo:locatorContainer "c-{asset_id}" .\n'
+    )
+
+
+def order_on(ids: Ids, *argv: str, asset_id: str = "web-1", **said: Any) -> Order:
+    """An order to run that, which reads unless something else is said."""
+    action = {"kind": "run", "argv": list(argv), "seconds": 60}
+    said = {"action": action, "effect": "reads", "rule": '["uptime","..."]', "roles": ()} | said
+    return Order(asset=ids.runtime_asset(asset_id), asset_id=asset_id, **said)

@@ -14,10 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from proofs.bundle import Delta, Enrolment, SignedProposal, make_bundle
+from proofs.bundle import Delta, Enrolment, OrderDocuments, SignedProposal, make_bundle
 from proofs.checkpoint import Checkpoint, SignerKey, sign_checkpoint
+from proofs.delta import order_subjects
 from proofs.merkle import inclusion_proof, leaf_hash, nodes_of, root_from_hashes
-from proofs.predicate import KINDS, Proof
+from proofs.orders import Order, Result
+from proofs.predicate import KINDS, DecisionRecord, Proof
 from proofs.signed_proposal import PREDICATE_TYPE as PROPOSAL_TYPE
 from proofs.signed_proposal import proposal_statement, sign_proposal
 from proofs.statement import (
@@ -86,6 +88,7 @@ NS = "https://w3id.org/fractalops/ns#"
 GOVERNANCE = "http://fractalops.localhost/graph/governance"
 AUTHOR = SignerKey("fractalops.localhost/steward-shop", bytes(range(1, 33)))
 GOLDEN = Path(__file__).parent / "golden" / "signed.bundle.json"
+GOLDEN_ORDER = GOLDEN.with_name("order.bundle.json")
 ENROLMENT = Delta(
     f"<{KEY}/1> <{NS}keyHolder> <{HOLDER}> <{GOVERNANCE}> .\n"
     f'<{KEY}/1> <{NS}publicKey> "{AUTHOR.verifier}" <{GOVERNANCE}> .\n',
@@ -134,6 +137,47 @@ def signed_bundle() -> bytes:
             None,
             Enrolment(1, leaves[1], tuple(inclusion_proof(1, 7, node)), ENROLMENT.additions),
         ),
+    )
+
+
+ORDER = Order(
+    asset="http://fractalops.localhost/id/runtime-asset/web-1",
+    asset_id="web-1",
+    roles=("web",),
+    action={"kind": "run", "argv": ["python", "-V"], "seconds": 60},
+    effect="reads",
+    rule='["python","-V"]',
+)
+OUTCOME = Result({"outcome": "ended", "exit_code": 0, "stdout": {"bytes": 14}})
+
+
+def order_bundle() -> bytes:
+    """A bundle of the entry with the outcome of an order."""
+    order, result = ORDER.to_bytes(), OUTCOME.to_bytes()
+    digests = sha256(order).hexdigest(), sha256(result).hexdigest()
+    leaves = []
+    for index in range(7):
+        made = replace(
+            proof(index),
+            kind="executed",
+            delta=delta_digests([], []),
+            state_after="a" * 64,
+            decisions=(
+                DecisionRecord(HOLDER, "approve", "2026-11-22T19:45:00Z", None, False, "it reads"),
+            ),
+            order=digests[0],
+            result=digests[1],
+        )
+        leaves.append(envelope(build(statement(order_subjects(*digests), made.to_dict())), LOG))
+    hashes = [leaf_hash(leaf) for leaf in leaves]
+    return make_bundle(
+        log_key=LOG.verifier,
+        index=INDEX,
+        leaf=leaves[INDEX],
+        checkpoint=sign_checkpoint(Checkpoint(LOG.name, 7, root_from_hashes(hashes)), LOG),
+        inclusion=inclusion_proof(INDEX, 7, nodes_of(hashes.__getitem__)),
+        delta=Delta("", ""),
+        order=OrderDocuments(order.decode(), result.decode()),
     )
 
 
@@ -204,6 +248,31 @@ def test_the_shell_commands_notice_another_author(page: str, folder: Path) -> No
     assert run(["sh", "-ec", block(page, "bash")], folder).returncode != 0
 
 
+def test_a_bundle_of_an_order_is_golden() -> None:
+    """What was exported once is verified for ever."""
+    assert GOLDEN_ORDER.read_bytes() == order_bundle()
+    verdict = verify_bundle(GOLDEN_ORDER.read_bytes(), LOG.verifier)
+    assert verdict.status is Status.UNANCHORED
+    assert {"order", "result"} <= {check.name for check in verdict.checks if check.ok}
+
+
+def test_the_shell_commands_verify_an_order(page: str, folder: Path) -> None:
+    (folder / "bundle.json").write_bytes(order_bundle())
+    assert shell(page, folder).returncode == 0
+    done = run(["sh", "-ec", block(page, "shell")], folder)
+    assert done.returncode == 0, done.stderr
+    assert "order matches\nresult matches\n" in done.stdout
+    assert '"outcome":"approve"' in done.stdout
+
+
+def test_the_shell_commands_notice_another_order(page: str, folder: Path) -> None:
+    document = json.loads(order_bundle())
+    document["order"]["order"] = document["order"]["order"].replace("-V", "-c")
+    (folder / "bundle.json").write_text(json.dumps(document))
+    shell(page, folder)
+    assert "order matches" not in run(["sh", "-ec", block(page, "shell")], folder).stdout
+
+
 def test_the_python_program_follows_the_path(page: str, folder: Path) -> None:
     program = [sys.executable, "-Wignore", "-c", block(page, "python")]
     assert run(program, folder).stdout == "the entry is in the log\n"
@@ -217,7 +286,9 @@ def test_the_python_program_follows_the_path(page: str, folder: Path) -> None:
 def test_every_member_and_kind_is_described(page: str) -> None:
     rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     described = set(re.findall(r"`([A-Za-z_0-9]+)`", rows))
-    assert set(replace(proof(0), signature="0" * 64).to_dict()) <= described
+    more = {"signature": "0" * 64, "order": "0" * 64, "result": "0" * 64}
+    assert set(replace(proof(0), **more).to_dict()) <= described
+    assert set(ORDER.to_dict()) <= described
     signed = json.loads(base64.b64decode(json.loads(GOLDEN.read_bytes())["signature"]["envelope"]))
     assert set(json.loads(base64.b64decode(signed["payload"]))["predicate"]) <= described
     members = json.loads(
@@ -226,6 +297,7 @@ def test_every_member_and_kind_is_described(page: str) -> None:
         )
     )
     assert set(members) | set(json.loads(GOLDEN.read_bytes())) <= described
+    assert set(json.loads(GOLDEN_ORDER.read_bytes())) <= described
     assert {str(status) for status in Status} <= described
     for kind in KINDS:
         assert f"`{kind}`" in page

@@ -32,6 +32,9 @@ ALLOWED = {
     ("awaiting decision", "superseded"),
     ("awaiting decision", "invalid"),
     ("approved", "applied"),
+    ("approved", "executing"),
+    ("approved", "superseded"),
+    ("executing", "executed"),
     ("applied", "proven"),
     ("applied", "reverted"),
     ("proven", "reverted"),
@@ -43,6 +46,7 @@ ENDS = {
     "expired",
     "withdrawn",
     "superseded",
+    "executed",
     "reverted",
 }
 

@@ -204,6 +204,9 @@ SOUND = {
         ex:z a fo:Steward ; fo:slug "z" ; fo:stewardOf ex:shop ; fo:hasRole fo:StewardRole .""",
     "grant": """ex:x a fo:Grant ; fo:grantee ex:bot ; fo:onProject ex:shop ; fo:onGraph ex:graph ;
         fo:autoApplyLimit 0 .""",
+    "control grants": """ex:x a fo:ControlGrant ; fo:grantee ex:bot ; fo:onAsset ex:held .
+        ex:y a fo:ControlGrant ; rdfs:label "y" ; fo:grantee ex:ann ; fo:onAssetRole "shared" ;
+        fo:autoApprove true .""",
     "signing key": """ex:x a fo:SigningKey ; fo:keyHolder ex:bot ;
         fo:publicKey "example.org/bot+0a1b2c3d+AaIwmhMhzBR6IdtH7Ss73smjXTRjAcuoe9KANmEhcDVo" .
         ex:y a fo:SigningKey ; rdfs:label "old" ; fo:keyHolder ex:bot ; fo:retired true ;
@@ -266,6 +269,7 @@ RUN = "ex:x a fo:Run ; fo:runOf ex:job"
 EVIDENCE = f'ex:x a fo:EvidenceBatch ; fo:digest "sha256:{"0a" * 32}"'
 PERSON = 'ex:x a fo:Person ; fo:slug "x"'
 GRANT = "ex:x a fo:Grant ; fo:grantee ex:bot ; fo:onGraph ex:graph"
+CONTROL = "ex:x a fo:ControlGrant ; fo:grantee ex:bot"
 PUBLIC_KEY = 'fo:publicKey "bot+0a1b2c3d+AaIwmhMhzBR6IdtH7Ss73smjXTRjAcuoe9KANmEhcDVo"'
 KEY = f"ex:x a fo:SigningKey ; fo:keyHolder ex:bot ; {PUBLIC_KEY}"
 RULE = """ex:x a fo:ClassificationRule ; rdfs:label "x" ; fo:source "otel.span" ; fo:priority 5 ;
@@ -579,6 +583,18 @@ UNSOUND = [
     ("Grant-autoApplyLimit", f"{GRANT} ; fo:autoApplyLimit -1 ."),
     ("Grant-autoApplyLimit", f'{GRANT} ; fo:autoApplyLimit "many" .'),
     ("only-of-grants", f"{SERVICE} ; fo:autoApplyLimit 9 ."),
+    ("only-of-grants-of-any-kind", f"{SERVICE} ; fo:grantee ex:bot ."),
+    ("Grant-grantee", 'ex:x a fo:ControlGrant ; fo:onAssetRole "shared" .'),
+    ("ControlGrant", "ex:x a fo:ControlGrant ; fo:grantee ex:bot ."),
+    ("ControlGrant", f'{CONTROL} ; fo:onAsset ex:held ; fo:onAssetRole "shared" .'),
+    ("ControlGrant", f"{GRANT} ; a fo:ControlGrant ; fo:onAsset ex:held ."),
+    ("ControlGrant-onAsset", f"{CONTROL} ; fo:onAsset ex:web ."),
+    ("ControlGrant-onAsset", f"{CONTROL} ; fo:onAsset ex:endpoint ."),
+    ("ControlGrant-onAssetRole", f'{CONTROL} ; fo:onAssetRole "all of them" .'),
+    ("ControlGrant-onAssetRole", f'{CONTROL} ; fo:onAssetRole "one" , "two" .'),
+    ("ControlGrant-autoApprove", f'{CONTROL} ; fo:onAsset ex:held ; fo:autoApprove "yes" .'),
+    ("only-of-control-grants", f"{SERVICE} ; fo:onAsset ex:held ."),
+    ("only-of-control-grants", f"{GRANT} ; fo:autoApprove true ."),
     ("SigningKey-keyHolder", f"ex:x a fo:SigningKey ; {PUBLIC_KEY} ."),
     ("SigningKey-keyHolder", f"ex:x a fo:SigningKey ; {PUBLIC_KEY} ; fo:keyHolder ex:ann ."),
     ("SigningKey-publicKey", "ex:x a fo:SigningKey ; fo:keyHolder ex:bot ."),
@@ -592,6 +608,8 @@ UNSOUND = [
     ("system-only", "ex:x a fo:Proposal ."),
     ("system-only", "ex:x a fo:Decision ; fo:decidedBy ex:ann ."),
     ("system-only", 'ex:x fo:state "applied" .'),
+    ("system-only", "ex:x a fo:Order ."),
+    ("system-only", "ex:x fo:concernsAsset ex:held ."),
     ("ClassificationRule-source", rule_with("fo:source", "")),
     ("ClassificationRule-priority", rule_with("fo:priority", '"high"')),
     ("ClassificationRule-classifiesAs", rule_with("fo:classifiesAs", "fo:Rout")),
@@ -652,6 +670,8 @@ SILENT = {
     "has-publicUrl",
     "has-internalUrl",
     "has-authReference",
+    "has-onAsset",
+    "has-onAssetRole",
     "has-operationKind",
     "has-subjectKind",
     "has-keyPattern",
@@ -722,6 +742,7 @@ def test_every_class_that_can_be_proposed_has_a_shape() -> None:
         Fo.Topic,
         Fo.ServiceAccount,
         Fo.Role,
+        Fo.Order,
         Fo.RuleCondition,
         Fo.LogEventType,
         Fo.Metric,

@@ -16,6 +16,8 @@ def test_there_is_something_to_do_without_a_project() -> None:
     assert not any(wanted.set for wanted in found)
     found = wanted_schedules((), (), (), sweep_every=5, mirrored=True)
     assert ids(found) == ["audit", "mirror", "retention"]
+    found = wanted_schedules((), (), (), sweep_every=5, mirrored=False, looking=True)
+    assert ids(found) == ["audit", "discover-assets", "retention"]
 
 
 def test_only_what_has_a_steward_is_swept() -> None:

@@ -1,0 +1,143 @@
+"""The control of runtime assets of one data folder: what it reaches machines with, and what it
+tells to whom.
+
+Invariant: as for the assembly, whose part this is: what is opened is closed in reverse order, by
+the stack that was handed in. What hosts may be reached is said by a file of the operator's alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pyoxigraph import NamedNode
+
+from graph_api.control_evidence import RunEvidence
+from ingest.inbox import Inbox
+from ontology.ids import Ids
+from ontology.store import GraphStore
+from proofs.control_policy import authorise
+from proofs.index import Index
+from proofs.ledger import Ledger
+from proofs.orders import READS, Order
+from runtime.adapters import machine
+from runtime.asset_checks import AssetChecks
+from runtime.asset_graph import AssetGraph, read_assets
+from runtime.asset_service import RuntimeAssetControlService
+from runtime.assets import IntegrationEndpoint, RuntimeAsset
+from runtime.errors import AdapterError
+from runtime.executor_calls import ExecutorCalls
+from runtime.http_client import HttpClient
+from runtime.http_retries import ONCE
+from runtime.machines import Machine, Reach
+from runtime.reach_file import read_reach, secrets_from
+
+if TYPE_CHECKING:
+    from runtime.openbao import OpenBao
+
+Observed = Callable[..., object]
+
+
+class Control:
+    """The service, over what the rest of the assembly has opened. ``machines`` is the file that
+    names hosts, ``None`` where this machine is the only one."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        index: Index,
+        store: GraphStore,
+        ids: Ids,
+        inbox: Inbox,
+        closing: ExitStack,
+        *,
+        machines: Path | None,
+        openbao: OpenBao | None,
+        redact: Callable[[str], str],
+        observed: Observed,
+        spool: Path,
+        clock: Callable[[], datetime],
+        new_id: Callable[[], str],
+    ) -> None:
+        self._ledger = ledger
+        self._store = store
+        self._graph = NamedNode(ids.graph("assets"))
+        self._openbao = openbao
+        self._secret = secrets_from(os.environ, None if openbao is None else openbao.secret)
+        self.reach = Reach(clock) if machines is None else read_reach(machines, clock, self._secret)
+        self._held: tuple[int, AssetGraph] | None = None
+        self._reading = threading.Lock()
+        client = HttpClient("fractalops-control", retries=ONCE, circuit=None)
+        closing.callback(client.close)
+        self.calls = calls = ExecutorCalls(client, clock)
+        self.evidence = RunEvidence(inbox, redact)
+        checks = AssetChecks(
+            self._opened,
+            calls.probe,
+            self._headers,
+            self.evidence.keep,
+            observed,
+            clock=clock,
+            new_id=new_id,
+        )
+        self.service = RuntimeAssetControlService(
+            ledger,
+            index.orders,
+            self.assets,
+            self._opened,
+            calls.send,
+            self.evidence.keep,
+            checks,
+            may=self._may,
+            clock=clock,
+            spool=spool,
+        )
+        ledger.on_commit(self.service.committed)
+        closing.callback(self.service.close)
+
+    def start(self) -> None:
+        """Begins to carry out what is approved."""
+        self.service.start()
+
+    def assets(self) -> AssetGraph:
+        """What ``graph/assets`` states at the head."""
+        with self._reading:
+            head = self._ledger.head
+            if self._held is None or self._held[0] != head:
+                with self._ledger.writer_lock:
+                    head = self._ledger.head
+                    quads = list(self._store.match(graph=self._graph))
+                self._held = (head, read_assets(quads))
+            return self._held[1]
+
+    def _opened(self, asset: RuntimeAsset) -> Machine:
+        return machine(asset.kind, asset.locators, self.reach)
+
+    def _may(self, principal: str, asset: RuntimeAsset) -> None:
+        asked = Order(asset.iri, asset.asset_id, asset.roles, {"kind": "check"}, READS, "")
+        authorise(self._ledger.governance, principal, asked, asset.roles)
+
+    def _headers(self, endpoint: IntegrationEndpoint) -> Mapping[str, str]:
+        """How an endpoint is asked. Raises :class:`runtime.errors.RuntimeFloorError` where its
+        secret can't be had."""
+        authentication = endpoint.authentication
+        if authentication.scheme == "none":
+            return {}
+        secret = self._secret(authentication.reference)
+        if authentication.scheme == "bearer":
+            return {"Authorization": f"Bearer {secret}"}
+        if authentication.scheme == "basic":
+            # RFC 7617; the secret is user name and password with a colon between them.
+            return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
+        name, separator, value = secret.partition(":")
+        if not separator:
+            raise AdapterError(
+                f"the secret of {endpoint.endpoint_id} is no header: keep it as 'NAME: VALUE'"
+            )
+        return {name.strip(): value.strip()}
