@@ -38,7 +38,8 @@ _Url = TypeVar("_Url", bound=Url)
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What a file declares; ``places`` says where each thing stands, by its IRI."""
+    """What a file declares; ``places`` says where each thing stands, by its IRI. The assets of
+    which it says nothing of services are ``silent`` (IRIs): what runs there is observed."""
 
     name: str
     assets: tuple[RuntimeAsset, ...]
@@ -47,6 +48,7 @@ class Topology:
     environments: tuple[str, ...]
     text: Text = field(compare=False, repr=False)
     places: dict[str, Place] = field(compare=False, repr=False)
+    silent: frozenset[str] = frozenset()
 
 
 def read_topology(data: bytes, ids: Ids) -> Topology:
@@ -88,6 +90,11 @@ class _Maker:
             tuple(sorted({thing.environment for thing in things if thing.environment})),
             self._text,
             self._places,
+            frozenset(
+                self._ids.runtime_asset(asset.id)
+                for asset in file.assets
+                if "services" not in asset.model_fields_set
+            ),
         )
 
     def _asset(self, body: AssetBody, place: Place) -> RuntimeAsset:
