@@ -94,7 +94,10 @@ def show_entry(
     facts: dict[str, object] = {"index": entry.get("index"), "leaf hash": entry.get("leaf_hash")}
     statement = entry.get("statement") or {}
     for subject in statement.get("subject") or []:
-        facts[f"graph {subject.get('name')}"] = cell_text(subject.get("digest"))
+        name = str(subject.get("name"))
+        # What changes no graph is about documents, which have names and no IRIs.
+        kind = "graph" if ":" in name else "document"
+        facts[f"{kind} {name}"] = cell_text(subject.get("digest"))
     facts.update(statement.get("predicate") or {})
     signatures = (entry.get("envelope") or {}).get("signatures") or []
     facts["signed by"] = [signature.get("keyid") for signature in signatures]

@@ -24,7 +24,7 @@ from graph_api.cli_terms import short_iri
 from ontology.vocab import PREFIXES
 
 if TYPE_CHECKING:
-    import httpx
+    from runtime.http_client import OpenAnswer
 
 FORMATS = {
     "json": "application/sparql-results+json",
@@ -140,12 +140,11 @@ def query(
                 )
             )
             tabular = format_ is None and _kind(answer) == _RESULTS_JSON
-            if tabular:
-                answer.read()
-        if tabular:
-            _show_results(answer.text, shown)
+            whole = answer.read() if tabular else None
+        if whole is not None:
+            _show_results(whole.text, shown)
         else:
-            show_stream(answer.iter_bytes(), whole_lines=format_ is None)
+            show_stream(answer.chunks(), whole_lines=format_ is None)
 
 
 def _moment(text: str) -> str:
@@ -238,7 +237,7 @@ def _media_type(name: str) -> str:
         ) from None
 
 
-def _kind(answer: httpx.Response) -> str:
+def _kind(answer: OpenAnswer) -> str:
     return str(answer.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 

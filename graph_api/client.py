@@ -243,9 +243,8 @@ class Client(Connection):
             timeout=None,
         ) as answer:
             if answer.headers.get("content-type", "").partition(";")[0] != _LINES:
-                answer.read()
-                return self.object_in(answer)
-            for text in answer.iter_lines():
+                return self.object_in(answer.read())
+            for text in answer.lines():
                 line = self.line(text)
                 if "progress" in line:
                     tell(line["progress"])

@@ -14,9 +14,12 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
-
 from graph_api.cli_errors import Refused, Unreachable
+from runtime.errors import HttpAway, HttpError, HttpRefused, HttpTimeout, UrlError
+from runtime.http_addresses import PeerUrl
+from runtime.http_client import HttpClient, OpenAnswer, Transport
+from runtime.http_messages import Answer, Ask, Limits
+from runtime.http_retries import ONCE
 
 Json = dict[str, Any]
 Parameters = Mapping[str, str | int | float | Sequence[str] | None]
@@ -26,7 +29,6 @@ DEFAULT_TIMEOUT = 60.0
 CONNECT_TIMEOUT = 5.0
 
 JSON = {"Accept": "application/json, application/problem+json"}
-_TRANSPORT_TROUBLE = (httpx.TransportError, httpx.InvalidURL)
 
 
 class Connection:
@@ -43,27 +45,24 @@ class Connection:
         *,
         found: str = "",
         proxies: bool = False,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.url = url
         self._found = found
         self._has_token = token is not None
-        headers = {"User-Agent": "fractalops-cli"}
+        self._headers: dict[str, str] = {}
         if token is not None:
-            # A header can carry no other characters, and httpx's own message would quote it.
+            # A header can carry no other characters, and no message is to quote it.
             if not (token.isascii() and token.isprintable()):
                 raise Unreachable("FRACTALOPS_TOKEN holds characters that no token has")
-            headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(
-            base_url=url,
-            headers=headers,
-            timeout=httpx.Timeout(DEFAULT_TIMEOUT, connect=CONNECT_TIMEOUT),
-            follow_redirects=False,
-            trust_env=proxies,
-            transport=transport,
-            # Plain HTTP has no certificates to verify, and the trusted ones take longer to read
-            # than most answers take to come.
-            verify=not url.startswith("http://"),
+            self._headers["Authorization"] = f"Bearer {token}"
+        try:
+            self._target = PeerUrl.parse(url)
+        except UrlError as error:
+            raise self._unreachable(error) from error
+        # Whoever types a command sees what happened, and decides whether to ask again.
+        self._http = HttpClient(
+            "fractalops-cli", retries=ONCE, circuit=None, proxies=proxies, transport=transport
         )
 
     def __enter__(self) -> Self:
@@ -87,18 +86,18 @@ class Connection:
         document: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> httpx.Response:
+    ) -> Answer:
         """Send one request and give its successful answer, read to the end.
 
         ``timeout`` is in seconds, ``None`` waits for ever. Raises :class:`Refused` and
         :class:`Unreachable`.
         """
-        request = self._request(method, path, parameters, content, document, headers, timeout)
+        ask = self._ask(method, path, parameters, content, document, headers, timeout)
         try:
-            response = self._http.send(request)
-        except _TRANSPORT_TROUBLE as error:
+            answer = self._http.send(ask)
+        except HttpError as error:
             raise self._unreachable(error) from error
-        return self._checked(response)
+        return self._checked(answer)
 
     @contextmanager
     def stream(
@@ -110,18 +109,15 @@ class Connection:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> Iterator[httpx.Response]:
+    ) -> Iterator[OpenAnswer]:
         """As :meth:`send`, with the body still to be read; a cut body is :class:`Unreachable`."""
-        request = self._request(method, path, parameters, content, None, headers, timeout)
+        ask = self._ask(method, path, parameters, content, None, headers, timeout)
         try:
-            response = self._http.send(request, stream=True)
-            try:
-                if not response.is_success:
-                    response.read()
-                yield self._checked(response)
-            finally:
-                response.close()
-        except _TRANSPORT_TROUBLE as error:
+            with self._http.stream(ask) as answer:
+                if not answer.is_success:
+                    raise problem(answer.read(), has_token=self._has_token)
+                yield answer
+        except HttpError as error:
             raise self._unreachable(error) from error
 
     def get(self, path: str, parameters: Parameters | None = None) -> Json:
@@ -158,10 +154,10 @@ class Connection:
             raise Unreachable(f"{self.url} answered with a line that is not FractalOps's JSON")
         return value
 
-    def object_in(self, response: httpx.Response) -> Json:
+    def object_in(self, answer: Answer) -> Json:
         """The JSON object that an answer is."""
         try:
-            value = response.json()
+            value = answer.json()
         except ValueError:
             value = None
         if not isinstance(value, dict):
@@ -171,7 +167,7 @@ class Connection:
             )
         return value
 
-    def _request(
+    def _ask(
         self,
         method: str,
         path: str,
@@ -180,37 +176,41 @@ class Connection:
         document: Mapping[str, Any] | None,
         headers: Mapping[str, str] | None,
         timeout: float | None,
-    ) -> httpx.Request:
+    ) -> Ask:
         given = {name: value for name, value in (parameters or {}).items() if value is not None}
-        try:
-            return self._http.build_request(
-                method,
-                path,
-                params=given or None,
-                content=content,
-                json=document,
-                headers=headers,
-                timeout=httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
-            )
-        except _TRANSPORT_TROUBLE as error:
-            raise self._unreachable(error) from error
+        said = dict(headers or {})
+        if document is not None:
+            content = json.dumps(document).encode()
+            said["Content-Type"] = "application/json"
+        return Ask(
+            method,
+            self._target,
+            path,
+            query=given,
+            headers=self._headers | said,
+            content=content or b"",
+            limits=Limits(connect=CONNECT_TIMEOUT, quiet=timeout, total=None, answer=None),
+        )
 
-    def _checked(self, response: httpx.Response) -> httpx.Response:
-        if response.is_success:
-            return response
-        raise problem(response, has_token=self._has_token)
+    def _checked(self, answer: Answer) -> Answer:
+        if answer.is_success:
+            return answer
+        raise problem(answer, has_token=self._has_token)
 
-    def _unreachable(self, error: Exception) -> Unreachable:
+    def _unreachable(self, error: HttpError | UrlError) -> Unreachable:
         where = f"{self.url} ({self._found})" if self._found else self.url
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return Unreachable(
-                f"no server answers at {where}. Start one with: fractalops up --data DIR"
-            )
-        if isinstance(error, httpx.TimeoutException):
-            return Unreachable(f"{where} did not answer in time; see its log, then try again")
-        if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol):
-            return Unreachable(f"{where} is not a URL of a server: {error}")
-        return Unreachable(f"the connection to {where} broke: {str(error) or type(error).__name__}")
+        match error:
+            case HttpAway(reached=False):
+                return Unreachable(
+                    f"no server answers at {where}. Start one with: fractalops up --data DIR"
+                )
+            case HttpTimeout():
+                return Unreachable(f"{where} did not answer in time; see its log, then try again")
+            case HttpAway(kind=kind):
+                return Unreachable(f"the connection to {where} broke: {kind}")
+            case HttpRefused() | UrlError():
+                return Unreachable(f"{where} is not a URL of a server: {error}")
+        return Unreachable(f"{where} answered with what can't be used: {error}")
 
 
 def items(page: Json) -> list[Json]:
@@ -227,23 +227,23 @@ def segment(text: str) -> str:
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
-def problem(response: httpx.Response, *, has_token: bool = True) -> Refused:
+def problem(answer: Answer, *, has_token: bool = True) -> Refused:
     """The error for an answer that is not a success."""
     body: Json = {}
     try:
-        found = json.loads(response.content)
+        found = answer.json()
         if isinstance(found, dict):
             body = found
     except ValueError:
         body = {}
-    title = str(body.get("title") or response.reason_phrase or f"HTTP {response.status_code}")
+    title = str(body.get("title") or answer.reason or f"HTTP {answer.status}")
     detail = body.get("detail")
     if detail is None and not body:
-        detail = response.text[:300].strip()
+        detail = answer.text[:300].strip()
     if isinstance(detail, list):
         detail = "; ".join(str(part.get("msg", part)) for part in detail if isinstance(part, dict))
     said = str(detail or "")
-    if response.status_code == 401:
+    if answer.status == 401:
         hint = (
             "FRACTALOPS_TOKEN (or the folder's operator.token) is not one this server knows."
             if has_token
@@ -251,7 +251,7 @@ def problem(response: httpx.Response, *, has_token: bool = True) -> Refused:
         )
         said = f"{said} {hint}".strip()
     kind = str(body.get("type") or "").rstrip("/").rpartition("/")[2]
-    return Refused(response.status_code, kind, title, said, body)
+    return Refused(answer.status, kind, title, said, body)
 
 
 def refused(body: Json) -> Refused:

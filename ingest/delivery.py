@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from ingest.errors import PeerRefused
 from ingest.history_records import TARGETS, Record, Unreadable
-from ingest.patience import Answer, Peer
+from ingest.patience import Peer, said
+from runtime.http_messages import Answer
 
 _TO_BLAME = frozenset({400, 413, 415, 422})
 
@@ -49,7 +50,7 @@ def _deliver(peer: Peer, records: Sequence[Record]) -> list[Unreadable]:
         raise _refusal(peer, answer, records[0])
     if len(records) == 1:
         only = records[0]
-        why = left_out or answer.said()
+        why = left_out or said(answer)
         return [Unreadable(f"the server refuses it: {why}", only.place, only.end)]
     middle = len(records) // 2
     return _deliver(peer, records[:middle]) + _deliver(peer, records[middle:])
@@ -74,7 +75,7 @@ def _post(peer: Peer, records: Sequence[Record]) -> Answer:
 def _refusal(peer: Peer, answer: Answer, record: Record) -> PeerRefused:
     if answer.status in (401, 403):
         return PeerRefused(
-            f"{peer.url} does not take the ingest key: {answer.said()}. Give one of the project's"
+            f"{peer.url} does not take the ingest key: {said(answer)}. Give one of the project's"
             " with --key or FRACTALOPS_INGEST_KEY"
         )
     if answer.status in (404, 405):
@@ -82,4 +83,4 @@ def _refusal(peer: Peer, answer: Answer, record: Record) -> PeerRefused:
             f"{peer.url} has no receiver for {record.kind} ({TARGETS[record.kind].path});"
             " is it a FractalOps server of this version?"
         )
-    return PeerRefused(f"{peer.url} answers {answer.status} {answer.said()}".rstrip())
+    return PeerRefused(f"{peer.url} answers {answer.status} {said(answer)}".rstrip())

@@ -12,17 +12,22 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from random import Random
 from typing import Any, Final
 from urllib.parse import urlsplit
-
-import httpx
 
 from ingest.errors import InboxClosed
 from ingest.outbox import Outbox
 from ingest.outbox_tally import ENTRIES, FORWARDED, OLDEST, OUTCOMES, Lane, Outcome
 from ingest.upstream import Outgoing, Upstream
+from runtime.errors import HttpAway, HttpError, HttpRefused, UrlError
+from runtime.http_addresses import PeerUrl
+from runtime.http_client import HttpClient
+from runtime.http_messages import Ask, Limits
+from runtime.http_retries import ONCE, retry_after
 
 SECONDS: Final = 30.0
 """An upstream may take so long to answer."""
@@ -30,6 +35,8 @@ SECONDS: Final = 30.0
 _LOST: Final[tuple[Outcome, ...]] = ("refused", "dropped", "given_up")
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 60.0
 _LONGEST_RETRY_AFTER = 600.0
+_LONGEST_ATTEMPT = 600.0
+_LONGEST_ANSWER = 1024 * 1024
 _IDLE_SECONDS = 5.0
 _AGAIN = frozenset({408, 425, 429})
 
@@ -46,19 +53,22 @@ class _State:
 
 
 class Forwarder:
-    """Empties the lanes of an outbox. ``random`` spreads the attempts."""
+    """Empties the lanes of an outbox. ``random`` spreads the attempts, ``clock`` tells what a
+    Retry-After with a date is measured against."""
 
     def __init__(
         self,
         outbox: Outbox,
         *,
-        client: Callable[[], httpx.Client] | None = None,
+        client: Callable[[], HttpClient] | None = None,
         random: Random | None = None,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         first_pause: float = _FIRST_PAUSE,
     ) -> None:
         self._outbox = outbox
         self._client = client or _client
         self._random = random or Random()
+        self._clock = clock
         self._first_pause = first_pause
         self._lanes: dict[Lane, _State] = {}
         self._lock = threading.Lock()
@@ -161,7 +171,7 @@ class Forwarder:
                     self._stopping.wait(_IDLE_SECONDS)
                 state.wake.wait(_IDLE_SECONDS)
 
-    def _empty(self, lane: Lane, state: _State, client: httpx.Client) -> None:
+    def _empty(self, lane: Lane, state: _State, client: HttpClient) -> None:
         pause = self._first_pause
         delivered = False
         while not self._stopping.is_set():
@@ -189,36 +199,55 @@ class Forwarder:
         self,
         lane: Lane,
         state: _State,
-        client: httpx.Client,
+        client: HttpClient,
         there: Upstream,
         number: int,
         request: Outgoing,
     ) -> float | None:
         """Put one request: ``None`` when it is settled, else seconds until the next attempt."""
+        path, _, query = request.target.partition("?")
         try:
-            answer = client.request(
-                request.method,
-                there.url + request.target,
-                headers=dict(request.headers),
-                content=request.body,
-            )
-        except httpx.HTTPError as error:
+            target = PeerUrl.parse(there.url)
+        except UrlError as error:
+            return self._retry(lane, state, there, f"its address is none: {error}", 0.0)
+        ask = Ask(
+            request.method,
+            target,
+            path,
+            query=query,
+            headers=request.headers,
+            content=request.body,
+        )
+        try:
+            ask.check()
+        except HttpRefused as error:
+            self._refused(lane, number, request, f"can't be sent: {error}")
+            return None
+        try:
+            with client.stream(ask) as answer:
+                # The status tells what became of it; the rest is read for the next request's sake.
+                with suppress(HttpError):
+                    for _ in answer.chunks():
+                        pass
+                status, after = answer.status, answer.headers.get("retry-after", "")
+        except HttpError as error:
             # Its text may hold the address, which may hold a key.
-            return self._retry(lane, state, there, type(error).__name__, 0.0)
-        status = answer.status_code
+            kind = error.kind if isinstance(error, HttpAway) else type(error).__name__
+            return self._retry(lane, state, there, kind, 0.0)
         if status in _AGAIN or status >= 500:
-            return self._retry(
-                lane, state, there, f"it answers {status}", _retry_after(answer.headers)
-            )
+            return self._retry(lane, state, there, f"it answers {status}", self._seconds(after))
         state.trouble = ""
-        if answer.is_success:
+        if 200 <= status < 300:
             self._outbox.settle(lane, number, "delivered")
             return None
+        self._refused(lane, number, request, f"was answered {status}")
+        return None
+
+    def _refused(self, lane: Lane, number: int, request: Outgoing, why: str) -> None:
         path = urlsplit(request.target).path
-        refusal = f"{request.method} {path} was answered {status}"
+        refusal = f"{request.method} {path} {why}"
         log.warning("%s of project %s refuses: %s", lane[1], lane[0], refusal)
         self._outbox.settle(lane, number, "refused", refusal)
-        return None
 
     def _retry(self, lane: Lane, state: _State, there: Upstream, why: str, after: float) -> float:
         if not state.trouble:
@@ -228,12 +257,17 @@ class Forwarder:
         FORWARDED.labels(*lane, "again").inc()
         return after
 
+    def _seconds(self, said: str) -> float:
+        return min(retry_after(said, self._clock()) or 0.0, _LONGEST_RETRY_AFTER)
 
-def _client() -> httpx.Client:
+
+def _client() -> HttpClient:
     # The proxy of the environment is for people's browsers; a redirect is not followed with a key.
-    return httpx.Client(timeout=SECONDS, trust_env=False, follow_redirects=False)
-
-
-def _retry_after(headers: httpx.Headers) -> float:
-    said = headers.get("retry-after", "")
-    return min(float(said), _LONGEST_RETRY_AFTER) if said.isascii() and said.isdigit() else 0.0
+    # When a request is put again is decided here.
+    return HttpClient(
+        limits=Limits(
+            connect=SECONDS, quiet=SECONDS, total=_LONGEST_ATTEMPT, answer=_LONGEST_ANSWER
+        ),
+        retries=ONCE,
+        circuit=None,
+    )

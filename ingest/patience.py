@@ -9,46 +9,34 @@ Source: https://www.rfc-editor.org/rfc/rfc9110#name-retry-after
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from typing import Any, Final
 
-import httpx
-
 from ingest.errors import AnswerTooLarge, HistoryUnreadable, PeerRefused, PeerUnavailable
+from runtime.errors import (
+    HttpAway,
+    HttpRefused,
+    HttpTimeout,
+    HttpTooLarge,
+    HttpUnreadable,
+    UrlError,
+)
+from runtime.http_addresses import PeerUrl
+from runtime.http_client import HttpClient, Transport
+from runtime.http_messages import Answer, Ask, Limits
+from runtime.http_retries import ONCE, retry_after
 
 PATIENCE: Final = 600.0
 """Seconds that one request may wait altogether between its attempts."""
 
 MAX_ANSWER: Final = 256 * 1024 * 1024
 
+_SIGNS_OF_LIFE: Final = 60
+"""An attempt may take so many times as long as one sign of life."""
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
 _ASKS_FOR_PATIENCE = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a server answered, read to its end."""
-
-    status: int
-    headers: Mapping[str, str]
-    content: bytes
-
-    def said(self) -> str:
-        """What a person may be shown of a refusal: a problem's detail, or the first words."""
-        try:
-            document = json.loads(self.content)
-        except (ValueError, RecursionError):
-            document = None
-        if isinstance(document, dict):
-            for name in ("detail", "message", "error"):
-                if isinstance(document.get(name), str):
-                    return str(document[name])[:500]
-        return self.content[:200].decode("utf-8", "replace").strip()
 
 
 class Peer:
@@ -71,7 +59,7 @@ class Peer:
         patience: float = PATIENCE,
         seconds: float = 60.0,
         max_answer: int = MAX_ANSWER,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self._sleep, self._clock, self._tell = sleep, clock, tell
@@ -80,16 +68,23 @@ class Peer:
         if not (bearer.isascii() and bearer.isprintable() and bearer.strip()):
             raise PeerRefused(f"the credential for {self.url} is empty or no credential")
         try:
-            self._http = httpx.Client(
-                base_url=self.url,
-                headers={"Authorization": f"Bearer {bearer}", "User-Agent": "fractalops"},
-                timeout=httpx.Timeout(seconds, connect=min(seconds, 10.0)),
-                follow_redirects=False,
-                trust_env=proxies,
-                transport=transport,
-            )
-        except httpx.InvalidURL as error:
+            self._target = PeerUrl.parse(self.url)
+        except UrlError as error:
             raise PeerRefused(f"{self.url} is no URL of a server: {error}") from error
+        self._headers = {"Authorization": f"Bearer {bearer}"}
+        # What is asked again is decided here, and for longer than the client itself would.
+        self._http = HttpClient(
+            limits=Limits(
+                connect=min(seconds, 10.0),
+                quiet=seconds,
+                total=seconds * _SIGNS_OF_LIFE,
+                answer=max_answer,
+            ),
+            retries=ONCE,
+            circuit=None,
+            proxies=proxies,
+            transport=transport,
+        )
 
     def __enter__(self) -> Peer:
         return self
@@ -112,28 +107,37 @@ class Peer:
         answer beyond the limit and :class:`PeerRefused` for an address that is none.
         """
         headers = {} if content is None else {"Content-Type": media_type}
+        ask = Ask(
+            method,
+            self._target,
+            path,
+            query=parameters or {},
+            headers=self._headers | headers,
+            content=content or b"",
+        )
         waited, wait = 0.0, _FIRST_WAIT
         while True:
             asked = None
             try:
-                with self._http.stream(
-                    method, path, params=parameters, content=content, headers=headers
-                ) as response:
-                    answer = self._read(response)
-            except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+                answer = self._http.send(ask)
+            except HttpRefused as error:
                 raise PeerRefused(f"{self.url} is no URL of a server: {error}") from error
-            except (httpx.TransportError, httpx.DecodingError) as error:
-                if isinstance(error, httpx.ConnectError) and not self._known:
+            except HttpTooLarge as error:
+                raise AnswerTooLarge(
+                    f"{self.url} answered with more than {error.limit} bytes"
+                ) from error
+            except (HttpAway, HttpUnreadable) as error:
+                why = f"{self.url} can't be reached ({_what(error)})"
+                if not self._known and _nobody(error):
                     raise PeerUnavailable(
                         f"no server answers at {self.url}: check the address, and that it runs"
                     ) from error
-                why = f"{self.url} can't be reached ({type(error).__name__})"
             else:
                 self._known = True
                 if answer.status not in _ASKS_FOR_PATIENCE:
                     return answer
                 why = f"{self.url} answers {answer.status}"
-                asked = self._retry_after(answer.headers.get("retry-after", ""))
+                asked = retry_after(answer.headers.get("retry-after", ""), self._clock())
             pause = wait if asked is None else max(asked, _FIRST_WAIT)
             if waited + pause > self._patience:
                 raise PeerUnavailable(
@@ -144,24 +148,18 @@ class Peer:
             self._sleep(pause)
             waited, wait = waited + pause, min(wait * 2, _LONGEST_WAIT)
 
-    def _read(self, response: httpx.Response) -> Answer:
-        content = bytearray()
-        for chunk in response.iter_bytes():
-            content += chunk
-            if len(content) > self._max_answer:
-                raise AnswerTooLarge(f"{self.url} answered with more than {self._max_answer} bytes")
-        return Answer(response.status_code, response.headers, bytes(content))
 
-    def _retry_after(self, said: str) -> float | None:
-        """Seconds, of a number or a date."""
-        if said.isascii() and said.isdigit() and len(said) < 10:
-            return float(said)
-        try:
-            moment = parsedate_to_datetime(said)
-        except ValueError:
-            return None
-        moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return max(0.0, (moment - self._clock()).total_seconds())
+def said(answer: Answer) -> str:
+    """What a person may be shown of a refusal: a problem's detail, or the first words."""
+    try:
+        document = answer.json()
+    except ValueError:
+        document = None
+    if isinstance(document, dict):
+        for name in ("detail", "message", "error"):
+            if isinstance(document.get(name), str):
+                return str(document[name])[:500]
+    return answer.content[:200].decode("utf-8", "replace").strip()
 
 
 def checked(answer: Answer, what: str) -> Any:
@@ -170,8 +168,17 @@ def checked(answer: Answer, what: str) -> Any:
     Raises :class:`PeerRefused` and :class:`HistoryUnreadable`.
     """
     if not 200 <= answer.status < 300:
-        raise PeerRefused(f"{what}: {answer.status} {answer.said()}".rstrip())
+        raise PeerRefused(f"{what}: {answer.status} {said(answer)}".rstrip())
     try:
-        return json.loads(answer.content)
-    except (ValueError, RecursionError) as error:
+        return answer.json()
+    except ValueError as error:
         raise HistoryUnreadable(f"{what}: the answer is not JSON; check the address") from error
+
+
+def _nobody(error: HttpAway | HttpUnreadable) -> bool:
+    """Whether nothing was there to answer, so that waiting for it is no use."""
+    return isinstance(error, HttpAway) and not isinstance(error, HttpTimeout) and not error.reached
+
+
+def _what(error: HttpAway | HttpUnreadable) -> str:
+    return error.kind if isinstance(error, HttpAway) else "its answer is damaged"

@@ -18,8 +18,9 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from ingest.errors import HistoryUnreadable
 from ingest.history_records import Kind, Record, Unreadable
-from ingest.patience import Answer, Peer, checked
+from ingest.patience import Peer, checked
 from ingest.posthog_request import instant, object_of, text_of
+from runtime.http_messages import Answer
 
 _LINK: Final = re.compile(r"<([^<>]*)>((?:;[^,<>;]*)*)")
 _ID = re.compile(r"[0-9]{1,20}")

@@ -8,15 +8,17 @@ Source: https://posthog.com/docs/advanced/proxy
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from typing import Final
 
-import httpx
 from prometheus_client import Counter
 from starlette.responses import Response
 
 from ingest.upstream import Outgoing, Upstream
+from runtime.errors import HttpAway, HttpError, UrlError
+from runtime.http_addresses import PeerUrl
+from runtime.http_async import AsyncHttpClient
+from runtime.http_messages import Ask, Limits
 
 SECONDS: Final = 5.0
 MAX_ANSWER: Final = 8 * 1024 * 1024
@@ -34,41 +36,36 @@ log = logging.getLogger(__name__)
 class Relay:
     """Asks upstreams. Use it within the event loop that serves."""
 
-    def __init__(
-        self, client: httpx.AsyncClient | None = None, *, seconds: float = SECONDS
-    ) -> None:
-        self._seconds = seconds
-        self._client = client or httpx.AsyncClient(
-            timeout=SECONDS, trust_env=False, follow_redirects=False
-        )
+    def __init__(self, client: AsyncHttpClient | None = None, *, seconds: float = SECONDS) -> None:
+        # Nobody waits for an upstream that has been away for a while.
+        self._client = client or AsyncHttpClient()
+        self._limits = Limits(connect=seconds, quiet=seconds, total=seconds, answer=MAX_ANSWER)
 
     async def ask(self, there: Upstream, question: Outgoing) -> Response | None:
         """The upstream's answer; ``None`` where there is none to be had."""
+        path, _, query = question.target.partition("?")
         try:
-            async with (
-                asyncio.timeout(self._seconds),
-                self._client.stream(
-                    question.method,
-                    there.url + question.target,
-                    headers=dict(question.headers),
-                    content=question.body or None,
-                ) as answer,
-            ):
-                body = bytearray()
-                async for chunk in answer.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_ANSWER:
-                        self._failed(there, "it says too much")
-                        return None
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
-            self._failed(there, type(error).__name__)
+            ask = Ask(
+                question.method,
+                PeerUrl.parse(there.url),
+                path,
+                query=query,
+                headers=question.headers,
+                content=question.body,
+                limits=self._limits,
+            )
+            answer = await self._client.send(ask)
+        except (HttpError, UrlError) as error:
+            # The kind alone: an address may hold a key.
+            kind = error.kind if isinstance(error, HttpAway) else type(error).__name__
+            self._failed(there, kind)
             return None
-        if answer.is_redirect or answer.status_code >= 500:
-            self._failed(there, f"it answers {answer.status_code}")
+        if 300 <= answer.status < 400 or answer.status >= 500:
+            self._failed(there, f"it answers {answer.status}")
             return None
         RELAYED.labels(there.kind, "answered").inc()
         headers = {name: value for name, value in answer.headers.items() if name in _HANDED_ON}
-        return Response(bytes(body), answer.status_code, headers)
+        return Response(answer.content, answer.status, headers)
 
     async def __aenter__(self) -> Relay:
         return self

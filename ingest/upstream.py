@@ -17,6 +17,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ingest.errors import UpstreamInvalid
+from runtime.errors import HttpRefused, UrlError
+from runtime.http_addresses import PeerUrl, literal
 
 KINDS: Final = ("posthog", "sentry", "otlp")
 """PostHog; Sentry or GlitchTip; whatever takes OTLP over HTTP, such as a Collector."""
@@ -95,7 +97,12 @@ def upstream(
     for name, value in headers.items():
         if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value.isprintable():
             raise UpstreamInvalid(f"{name!r} is no name of a header, or its value is not printable")
-    return Upstream(kind, f"{parts.scheme}://{place}{path}", key, number, dict(headers))
+    address = f"{parts.scheme}://{place}{path}"
+    try:
+        literal(PeerUrl.kind, urlsplit(PeerUrl.parse(address).address).hostname or "")
+    except (UrlError, HttpRefused) as error:
+        raise UpstreamInvalid(f"no request can be put there: {error}") from error
+    return Upstream(kind, address, key, number, dict(headers))
 
 
 @dataclass

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from proofs.errors import BadSubmission, Forbidden, ProofError, WrongState
-from proofs.orders import Order, Result
+from proofs.orders import READS, Order, Result
 from proofs.proposal import APPROVED, AWAITING, EXECUTING, ProposalView
 from proofs.statement import canonical_json
 from runtime.asset_checks import AssetChecks, Checked
@@ -339,7 +339,12 @@ class RuntimeAssetControlService:
             again = self._asked_before(principal, order) if key else None
             if again is not None:
                 return again
-            self._slots.take(asset.asset_id)
+            try:
+                self._slots.take(asset.asset_id)
+            except ControlBusy as error:
+                if order.effect == READS and not order.person:
+                    raise
+                return self._wait_for_person(principal, asset, order, rationale, error)
             output = self._output(asset.asset_id)
             begun = False
             try:
@@ -353,6 +358,24 @@ class RuntimeAssetControlService:
             if begun:
                 self._begin(view, order, prepared, output)
         return run_of(view)
+
+    def _wait_for_person(
+        self,
+        principal: str,
+        asset: RuntimeAsset,
+        order: Order,
+        rationale: str,
+        busy: ControlBusy,
+    ) -> Run:
+        """An order that there is no place for now, and that need not have one before a person has
+        decided. Raises ``busy`` where nobody has to."""
+        view = self._orders.order(
+            principal, order, project=_slug(asset.project), rationale=rationale
+        )
+        if view.state != APPROVED:
+            return run_of(view)
+        self._orders.abandon(view.id, short(str(busy)))
+        raise busy
 
     def _asked_before(self, principal: str, order: Order) -> Run | None:
         found = self._found(principal=principal, limit=_REMEMBERED_KEYS)

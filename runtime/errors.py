@@ -184,9 +184,8 @@ class HttpUnreadable(HttpError):
 class HttpRedirectRefused(HttpError):
     """The server answered with an address to which this request may not go; it was not asked."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(message, sent=True)
-        self.status = status
 
 
 class TopologyError(RuntimeFloorError):

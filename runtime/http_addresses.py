@@ -43,6 +43,8 @@ _NEVER: Final = tuple(
     )
     for network in networks
 )
+# Behind a gateway of somebody's own, and nothing says where.
+_BEHIND_GATEWAYS = ipaddress.IPv6Network("64:ff9b:1::/48")
 _TRANSLATED = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("::/96"))
 
 
@@ -111,7 +113,7 @@ def refusal(kind: str, address: IpAddress) -> str:
         for network, what in _NEVER:
             if one in network:
                 return what
-        if kind == PublicUrl.kind and not one.is_global:
+        if kind == PublicUrl.kind and (not one.is_global or one in _BEHIND_GATEWAYS):
             return "an address that is not of the public Internet"
     return ""
 

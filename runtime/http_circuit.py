@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from runtime.errors import HttpCircuitOpen
+from runtime.errors import HttpAway, HttpCircuitOpen
 
 FAILING: Final = frozenset({502, 503, 504})
 """Statuses by which a server says that it isn't up to anything."""
@@ -41,14 +42,37 @@ class _State:
 
 
 class Circuits:
-    """The servers that fail, by origin; any thread may use it. ``monotonic`` tells seconds."""
+    """The servers that fail, by origin; any thread may use it. ``monotonic`` tells seconds. Without
+    patience every server is asked as ever."""
 
-    def __init__(self, patience: Patience, monotonic: Callable[[], float]) -> None:
+    def __init__(self, patience: Patience | None, monotonic: Callable[[], float]) -> None:
         self._patience = patience
         self._monotonic = monotonic
         self._lock = threading.Lock()
         # Only of those that fail is anything kept, and of no more than so many.
         self._states: OrderedDict[str, _State] = OrderedDict()
+
+    @contextmanager
+    def asking(self, origin: str) -> Iterator[Callable[[int], None]]:
+        """Around a request; what it gives is told the status of the answer. Raises
+        :class:`HttpCircuitOpen`."""
+        self.enter(origin)
+        told = False
+
+        def answered(status: int) -> None:
+            nonlocal told
+            told = True
+            (self.failed if status in FAILING else self.succeeded)(origin)
+
+        try:
+            yield answered
+        except HttpAway:
+            told = True
+            self.failed(origin)
+            raise
+        finally:
+            if not told:
+                self.left(origin)
 
     def enter(self, origin: str) -> None:
         """Before a request; then say how it ended. Raises :class:`HttpCircuitOpen`."""
@@ -74,6 +98,8 @@ class Circuits:
     def failed(self, origin: str) -> None:
         """The server did not answer, or said that it can't."""
         patience = self._patience
+        if patience is None:
+            return
         with self._lock:
             state = self._states.setdefault(origin, _State())
             self._states.move_to_end(origin)

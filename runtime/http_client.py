@@ -22,9 +22,9 @@ from typing import Final, Self, TypeVar
 
 import httpx
 
-from runtime.errors import HttpAway, HttpTooLarge
+from runtime.errors import HttpAway, HttpError, HttpTooLarge
 from runtime.http_body import Unpacking
-from runtime.http_circuit import FAILING, Circuits, Patience
+from runtime.http_circuit import Circuits, Patience
 from runtime.http_connections import Resolve, resolve, within
 from runtime.http_messages import MEBIBYTE, Answer, Ask, Limits
 from runtime.http_retries import ONCE, PASSING, Budget, Retries, pause, retry_after
@@ -34,6 +34,7 @@ from runtime.http_steps import (
     certificates,
     first_step,
     next_step,
+    of_redirect,
     to_error,
     user_agent,
 )
@@ -43,6 +44,9 @@ USUAL_LIMITS: Final = Limits()
 USUAL_RETRIES: Final = Retries()
 USUAL_PATIENCE: Final = Patience()
 LONGEST_LINE: Final = 16 * MEBIBYTE
+
+Transport = httpx.BaseTransport
+"""What tests may put in the place of the network."""
 
 T = TypeVar("T", "OpenAnswer", Answer)
 
@@ -56,19 +60,18 @@ class OpenAnswer:
         response: httpx.Response,
         limit: int | None,
         left: Callable[[], float] | None,
-        failed: Callable[[], None],
+        failed: Callable[[str], None],
     ) -> None:
         self.status = response.status_code
         self.headers = response.headers
         self.reason = response.reason_phrase
         self.method = step.request.method
         self.origin = step.origin
+        self._path = step.request.url.path
         self._response = response
+        self._limit = limit
         self._left = left
         self._failed = failed
-        self._unpacking = Unpacking(self.headers.get("content-encoding", ""), self.origin, limit)
-        if self.method != "HEAD":
-            self._unpacking.declared(self.headers.get("content-length", ""))
 
     @property
     def is_success(self) -> bool:
@@ -76,6 +79,10 @@ class OpenAnswer:
 
     def chunks(self) -> Iterator[bytes]:
         """The body as it comes, unpacked. Raises :class:`HttpError`."""
+        packed = self.headers.get("content-encoding", "")
+        unpacking = Unpacking(packed, self.origin, self._limit)
+        if self.method != "HEAD":
+            unpacking.declared(self.headers.get("content-length", ""))
         stream = iter(self._response.stream)  # type: ignore[arg-type]
         while True:
             try:
@@ -84,12 +91,12 @@ class OpenAnswer:
                         raise httpx.ReadTimeout("the time of the request is over")
                     data = next(stream, None)
             except TROUBLE as error:
-                self._failed()
+                self._failed(self.origin)
                 raise to_error(error, self.origin, sent=True) from error
             if data is None:
                 break
-            yield from self._unpacking.feed(data)
-        self._unpacking.end()
+            yield from unpacking.feed(data)
+        unpacking.end()
 
     def lines(self) -> Iterator[str]:
         """The body as lines of UTF-8, without their ends. Raises :class:`HttpError`."""
@@ -108,7 +115,15 @@ class OpenAnswer:
     def read(self) -> Answer:
         """The whole of it. Raises :class:`HttpError`."""
         content = b"".join(self.chunks())
-        return Answer(self.status, self.headers, content, self.reason, self.method, self.origin)
+        return Answer(
+            self.status,
+            self.headers,
+            content,
+            self.reason,
+            self.method,
+            self.origin,
+            self._path,
+        )
 
     def close(self) -> None:
         self._response.close()
@@ -139,13 +154,13 @@ class HttpClient:
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         sleep: Callable[[float], object] = time.sleep,
         random: Random | None = None,
-        transport: httpx.BaseTransport | None = None,
+        transport: Transport | None = None,
     ) -> None:
         self._agent = user_agent(agent)
         self._limits = limits
         self._retries = retries
         self._budget = Budget(retries)
-        self._circuits = None if circuit is None else Circuits(circuit, monotonic)
+        self._circuits = Circuits(circuit, monotonic)
         self._proxies = proxies
         self._certificates = certificates(authority, environment=proxies)
         self._resolve = resolve
@@ -231,13 +246,17 @@ class HttpClient:
         limits = ask.limits or self._limits
         step = first_step(ask, limits, self._agent, self._random)
         while True:
-            response = self._exchange(step, left)
+            try:
+                response = self._exchange(step, left)
+            except HttpError as error:
+                told = of_redirect(step, error)
+                if told is error:
+                    raise
+                raise told from error
             try:
                 following = next_step(ask, step, response)
                 if following is None:
-                    return OpenAnswer(
-                        step, response, limits.answer, left, self._failure_of(step.origin)
-                    )
+                    return OpenAnswer(step, response, limits.answer, left, self._circuits.failed)
             except BaseException:
                 response.close()
                 raise
@@ -245,30 +264,14 @@ class HttpClient:
             step = following
 
     def _exchange(self, step: Step, left: Callable[[], float] | None) -> httpx.Response:
-        circuits = self._circuits
-        if circuits is not None:
-            circuits.enter(step.origin)
-        told = False
-        try:
-            with within(left):
-                response = self._transport(step.kind).handle_request(step.request)
-            told = True
-            if circuits is not None:
-                failing = response.status_code in FAILING
-                (circuits.failed if failing else circuits.succeeded)(step.origin)
+        with self._circuits.asking(step.origin) as answered:
+            try:
+                with within(left):
+                    response = self._transport(step.kind).handle_request(step.request)
+            except TROUBLE as error:
+                raise to_error(error, step.origin) from error
+            answered(response.status_code)
             return response
-        except TROUBLE as error:
-            told = True
-            if circuits is not None:
-                circuits.failed(step.origin)
-            raise to_error(error, step.origin) from error
-        finally:
-            if circuits is not None and not told:
-                circuits.left(step.origin)
-
-    def _failure_of(self, origin: str) -> Callable[[], None]:
-        circuits = self._circuits
-        return (lambda: None) if circuits is None else (lambda: circuits.failed(origin))
 
     def _transport(self, kind: str) -> httpx.BaseTransport:
         if self._given is not None:

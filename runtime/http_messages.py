@@ -26,6 +26,7 @@ Query = Mapping[str, Value | Sequence[Value]]
 
 _METHOD = re.compile(r"[A-Z]{1,20}", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}", re.ASCII)
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]{0,65536}")
 _KEY = re.compile(r"[!#-\[\]-~]{1,200}", re.ASCII)
 _CONTROLS = re.compile(r"[\x00-\x20\x7f\\]")
 _DOTS = re.compile(r"(?:\.|%2e){1,2}", re.IGNORECASE)
@@ -73,6 +74,11 @@ class Ask:
         """Whether it may be sent twice."""
         return self.method in _IDEMPOTENT or bool(self.idempotency_key)
 
+    def check(self) -> None:
+        """Raises :class:`HttpRefused` for a request that is none, wherever it would be sent."""
+        self.url()
+        self.fields()
+
     def url(self) -> httpx.URL:
         """The whole address. Raises :class:`HttpRefused`."""
         if not _METHOD.fullmatch(self.method):
@@ -103,10 +109,9 @@ class Ask:
         :class:`HttpRefused`."""
         found: dict[str, str] = {}
         for name, value in self.headers.items():
-            if not _NAME.fullmatch(name) or any(c in value for c in "\r\n\x00"):
+            value = value.strip(" \t")
+            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
                 raise HttpRefused("a header has a name or a value that no header can have")
-            if not value.isascii():
-                raise HttpRefused(f"the header {name} has characters other than those of ASCII")
             if name.lower() not in _OF_CONNECTION:
                 found[name.lower()] = value
         if self.idempotency_key:
@@ -119,7 +124,8 @@ class Ask:
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What a server answered, read to its end and unpacked. ``headers`` find a name in any case;
-    ``origin`` is the scheme, host and port that answered; ``method`` what was asked."""
+    ``origin`` is the scheme, host and port that answered, ``method`` and ``path`` what was asked of
+    it."""
 
     status: int
     headers: Mapping[str, str]
@@ -127,6 +133,7 @@ class Answer:
     reason: str = ""
     method: str = ""
     origin: str = ""
+    path: str = ""
 
     @property
     def is_success(self) -> bool:

@@ -18,7 +18,14 @@ from typing import Final
 import httpcore
 import httpx
 
-from runtime.errors import HttpAway, HttpRedirectRefused, HttpRefused, HttpTimeout
+from runtime.errors import (
+    HttpAway,
+    HttpCircuitOpen,
+    HttpError,
+    HttpRedirectRefused,
+    HttpRefused,
+    HttpTimeout,
+)
 from runtime.http_addresses import literal
 from runtime.http_body import ACCEPTED
 from runtime.http_messages import Ask, Limits
@@ -92,7 +99,7 @@ def next_step(ask: Ask, step: Step, answer: httpx.Response) -> Step | None:
         return None
     if step.hops >= ask.redirects:
         raise HttpRedirectRefused(
-            f"{step.origin} leads on, after {step.hops} redirects: ask where it ends", status
+            f"{step.origin} leads on, after {step.hops} redirects: ask where it ends"
         )
     here = step.request.url
     try:
@@ -105,8 +112,7 @@ def next_step(ask: Ask, step: Step, answer: httpx.Response) -> Step | None:
     except (httpx.InvalidURL, ValueError, HttpRefused) as error:
         why = str(error) if isinstance(error, HttpRefused) else "that is no address"
         raise HttpRedirectRefused(
-            f"{step.origin} answers {status} and leads to where this request may not go: {why}",
-            status,
+            f"{step.origin} answers {status} and leads to where this request may not go: {why}"
         ) from error
     headers = {
         name: value
@@ -137,14 +143,32 @@ def to_error(error: Exception, where: str, *, sent: bool | None = None) -> HttpA
     return HttpAway(f"{where} {what} ({kind})", sent=sent, kind=kind, reached=reached)
 
 
+def of_redirect(step: Step, error: HttpError) -> HttpError:
+    """What an error of a step is to whoever asked: where a redirect led there, the request itself
+    has been answered."""
+    if not step.hops:
+        return error
+    if isinstance(error, HttpRefused) and not isinstance(error, HttpCircuitOpen):
+        return HttpRedirectRefused(f"a redirect leads to where this request may not go: {error}")
+    error.sent = True
+    return error
+
+
 def certificates(authority: Path | None, *, environment: bool) -> Callable[[], ssl.SSLContext]:
-    """The certificates that servers' own must come from, read when first needed."""
+    """The certificates that servers' own must come from, read when first needed; what it gives
+    raises :class:`HttpRefused`."""
 
     @lru_cache(maxsize=1)
     def read() -> ssl.SSLContext:
-        if authority is not None:
-            return ssl.create_default_context(cafile=str(authority))
-        return httpx.create_ssl_context(trust_env=environment)
+        try:
+            if authority is not None:
+                return ssl.create_default_context(cafile=str(authority))
+            return httpx.create_ssl_context(trust_env=environment)
+        except OSError as error:
+            raise HttpRefused(
+                "the certificates that servers' own must come from can't be read:"
+                f" {error.strerror or type(error).__name__}"
+            ) from error
 
     return read
 
@@ -167,8 +191,10 @@ def _request(
     content: bytes,
     seconds: dict[str, float | None],
 ) -> httpx.Request:
+    # As it is on the wire: one byte for each character.
+    fields = [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
     return httpx.Request(
-        method, url, headers=headers, content=content, extensions={"timeout": seconds}
+        method, url, headers=fields, content=content, extensions={"timeout": seconds}
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from threading import Event
 
-from runtime.commands import MARK, Command, Outcome, Sink
+from runtime.commands import MARK, RUN_LENGTH, Command, Outcome, Sink
 from runtime.errors import (
     AdapterError,
     CommandRefused,
@@ -97,7 +97,8 @@ class ProxmoxMachine:
     def end(self, run: str) -> bool:
         try:
             with self._way() as asking:
-                guest = here(asking.guests(run), self._node, self._vmid)
+                looking = f"end-{run}"[:RUN_LENGTH]
+                guest = here(asking.guests(looking), self._node, self._vmid)
                 if guest.kind == "qemu":
                     return self._vm(asking).end(run)
             return self._container_of(guest).end(run)
@@ -110,8 +111,8 @@ class ProxmoxMachine:
     def _container_of(self, guest: Guest) -> ProxmoxContainer:
         if self._container is None:
             raise MachineUnreachable(
-                f"machine {guest.vmid} is a container, and Proxmox VE's REST API runs no command in a"
-                f" container: give node {self._node} a host in the file of machines, to use SSH"
+                f"machine {guest.vmid} is a container, in which the REST API of Proxmox VE runs no"
+                f" commands: give node {self._node} a host in the file of machines, to use SSH"
             )
         return self._container
 

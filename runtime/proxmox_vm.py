@@ -18,7 +18,7 @@ from datetime import datetime
 from threading import Event
 from typing import Final
 
-from runtime.commands import Command, Outcome, Output, Sink, Stream
+from runtime.commands import RUN_LENGTH, Command, Outcome, Output, Sink, Stream
 from runtime.errors import (
     MachineError,
     MachineFrozen,
@@ -65,11 +65,15 @@ class VirtualMachine:
         started = self.clock()
         if cancel.is_set():
             return self._outcome(started, Ended(None, None), command, cancelled=True)
-        self.check(command.run)
         variables = {"PATH": PATH, **command.environment}
         words = run_words(command.run, command.argv, variables, command.seconds, clear=True)
         deadline = time.monotonic() + command.seconds
-        begun = self._begin(words, command.stdin, command.run)
+        try:
+            begun = self._begin(words, command.stdin, command.run)
+        except MachineError:
+            # It may be known better why.
+            self.check(command.run)
+            raise
         if isinstance(begun, Lost):
             return self._outcome(
                 started,
@@ -102,11 +106,13 @@ class VirtualMachine:
 
     def end(self, run: str) -> bool:
         """End what a run left in the guest; ``False`` when that isn't certain."""
+        # Not by the name of the run, which may be asked about meanwhile.
+        name = f"end-{run}"[:RUN_LENGTH]
         try:
-            begun = self._begin(end_words(run), b"", run)
+            begun = self._begin(end_words(run), b"", name)
             if isinstance(begun, Lost):
                 return False
-            found = self._wait(begun, run, time.monotonic() + _END_SECONDS, Event())
+            found = self._wait(begun, name, time.monotonic() + _END_SECONDS, Event())
         except RuntimeFloorError:
             return False
         return isinstance(found, Ended) and found.exit_code == 0

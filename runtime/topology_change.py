@@ -2,8 +2,9 @@
 
 Invariant: a topology speaks of what it declares and of what it declared before, and of nothing
 else: what was found and what other topologies declare stays as it is. Of what it declares it
-governs every statement that a file can make; the status, which is observed, the services of an asset
-of which it names none, and what anybody states in other words are left alone. A node that only removed statements led to goes with them.
+governs every statement that a file can make; the status, which is observed, the services of an
+asset of which it says nothing, and what anybody states in other words are left alone. A node that
+only removed statements led to goes with them.
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-import httpx
 from pyoxigraph import (
     BlankNode,
     Literal,
@@ -25,7 +24,7 @@ from pyoxigraph import (
     parse_query_results,
 )
 
-from stewards.exchange import Exchange, Json, client, object_in, unexpected
+from stewards.exchange import Exchange, Json, object_in, unexpected
 from stewards.signer import ProposalSigner
 
 Term = NamedNode | Literal | BlankNode | Triple
@@ -58,17 +57,11 @@ Solution = Mapping[str, Term]
 class GateClient:
     """Speaks to one platform as one principal; a context manager.
 
-    ``http`` has the base URL and the bearer token; :meth:`connect` makes one. ``sleep`` is called
-    between retries, by whichever thread asks; any may. ``signer`` signs what is proposed.
+    :meth:`connect` makes one; any thread may ask. ``signer`` signs what is proposed.
     """
 
-    def __init__(
-        self,
-        http: httpx.Client,
-        sleep: Callable[[float], object] = time.sleep,
-        signer: ProposalSigner | None = None,
-    ) -> None:
-        self._exchange = Exchange(http, sleep)
+    def __init__(self, exchange: Exchange, signer: ProposalSigner | None = None) -> None:
+        self._exchange = exchange
         self._signer = signer
 
     @classmethod
@@ -80,7 +73,7 @@ class GateClient:
         signer: ProposalSigner | None = None,
     ) -> GateClient:
         """A client of the platform at ``url`` (no trailing slash) with this bearer token."""
-        return cls(client(url, token), sleep, signer)
+        return cls(Exchange(url, token, sleep), signer)
 
     def __enter__(self) -> GateClient:
         return self

@@ -18,18 +18,16 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
-import httpx
-
 from proofs.checkpoint import VerifierKey
 from proofs.errors import ProofError
+from runtime.http_messages import Answer
 from stewards.errors import GateRefused, JobFailed, JobInvalid
-from stewards.exchange import Exchange, Json, client, object_in, unexpected
+from stewards.exchange import Exchange, Json, object_in, unexpected
 from stewards.job_store import OPEN, Document, Run
 from stewards.jobs import Job, Schedule
 
 LONGEST_ANSWER = 6 * 3600.0
 """Seconds that an audit, or facts that are classified again, may take."""
-_TIMEOUT = httpx.Timeout(LONGEST_ANSWER, connect=5.0)
 
 
 @dataclass(frozen=True)
@@ -72,17 +70,17 @@ class Identity:
 
 
 class PlatformClient:
-    """Any thread may call. ``http`` has the base URL and an operator's token."""
+    """Any thread may call. ``exchange`` speaks with an operator's token."""
 
-    def __init__(self, http: httpx.Client, sleep: Callable[[float], object] = time.sleep) -> None:
-        self._exchange = Exchange(http, sleep)
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
 
     @classmethod
     def connect(
         cls, url: str, token: str, sleep: Callable[[float], object] = time.sleep
     ) -> PlatformClient:
         """A client of the platform at ``url`` (no trailing slash) with this operator's token."""
-        return cls(client(url, token, _TIMEOUT), sleep)
+        return cls(Exchange(url, token, sleep, quiet=LONGEST_ANSWER))
 
     def close(self) -> None:
         self._exchange.close()
@@ -117,7 +115,7 @@ class PlatformClient:
             "GET",
             "/jobs/wanted",
             params=parameters,
-            timeout=httpx.Timeout(wait + 30.0, connect=5.0),
+            quiet=wait + 30.0,
         )
         body = object_in(answer)
         try:
@@ -287,7 +285,7 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _text(answer: httpx.Response, name: str) -> str:
+def _text(answer: Answer, name: str) -> str:
     value = object_in(answer).get(name)
     if not isinstance(value, str) or not value:
         raise unexpected(answer, f"no {name}")

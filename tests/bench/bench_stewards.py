@@ -100,7 +100,7 @@ def _from_fact_to_proof(client: Client, keys: dict[str, str], service: str) -> N
             content=_span(f"{service}-{project}"),
             headers={"Authorization": f"Bearer {key}", "Content-Type": _TRACES},
         )
-        assert answer.status_code == 200, answer.text
+        assert answer.status == 200, answer.text
     waiting = set(keys)
     until = time.monotonic() + _PATIENCE
     while waiting:

@@ -100,7 +100,9 @@ SECRETS = (
 @pytest.mark.parametrize("around", ["{}", "x\n{}\ny\n", "{} " * 900, "é" * 9000 + " {}\n"])
 def test_secrets_are_taken_out_of_what_is_kept(secret: str, around: str) -> None:
     said = around.replace("{}", secret)
-    payload = payload_of(record(stdout=said.encode(), stderr=said.encode()), CLASSIFIER.redacted_document)
+    payload = payload_of(
+        record(stdout=said.encode(), stderr=said.encode()), CLASSIFIER.redacted_document
+    )
     value = secret.rpartition("=")[2].rpartition(" ")[2]
     assert value not in "".join(output_of(payload))
 

@@ -375,9 +375,7 @@ def test_requests_go_to_the_executor_alone(lab: Lab) -> None:
     )
     assert (found.code, found.out) == (0, b"well\n"), found.err
     lab.verify(lab.runs()[0])
-    moved = lab.command(
-        "runtime-assets", "request", "--asset-id", "bank-box", "--path", "/moved"
-    )
+    moved = lab.command("runtime-assets", "request", "--asset-id", "bank-box", "--path", "/moved")
     assert moved.code == 22
     assert "redirects to http://169.254.169.254/latest," in moved.err
     assert "token" not in moved.err
@@ -385,9 +383,7 @@ def test_requests_go_to_the_executor_alone(lab: Lab) -> None:
     assert (cut.code, lab.runs()[0]["outcome"]) == (74, "unknown")
     for path in ("/other", "/health/../other", "/health?x=1", "//health", "/%2e%2e/health"):
         before = len(lab.asked)
-        refused = lab.command(
-            "runtime-assets", "request", "--asset-id", "bank-box", "--path", path
-        )
+        refused = lab.command("runtime-assets", "request", "--asset-id", "bank-box", "--path", path)
         assert refused.code == 1, path
         assert len(lab.asked) == before
     none = lab.command("runtime-assets", "request", "--asset-id", "elsewhere", "--path", "/health")
@@ -556,8 +552,9 @@ def test_a_server_that_is_killed_leaves_the_outcome_unknown_and_runs_nothing_aga
     lab.server.start()
     ended = lab.ended(run["id"])
     assert (ended["outcome"], ended["state"]) == ("unknown", "executed")
-    assert "the server ended while it was under way; what was left of it is ended" in (
-        ended["result"]["reason"]
+    assert (
+        "the server ended while it was under way; what was left of it is ended"
+        in (ended["result"]["reason"])
     )
     assert left_of(run["id"]) == []
     assert [step["state"] for step in ended["transitions"]].count("executing") == 1

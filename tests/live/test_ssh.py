@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import re
-import shutil
-import signal
 import socket
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
@@ -26,6 +24,7 @@ from runtime.ssh_host import SshHost
 from runtime.ssh_transport import SshTransport
 from tests.live.conftest import wait_until
 from tests.live.containers import container, why_not
+from tests.live.ssh_server import Sshd, key, left_of, no_ssh, ssh_server
 
 pytestmark = pytest.mark.live
 
@@ -41,86 +40,13 @@ def run_id() -> str:
     return f"ssh-test-{os.getpid()}-{next(RUNS)}"
 
 
-def left_of(run: str) -> list[int]:
-    """The processes of a run on the far side."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if f"{MARK}={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
-
-
-def parent_of(pid: int) -> int:
-    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-
-
-@dataclass(frozen=True)
-class Sshd:
-    """A server with keys of its own."""
-
-    host: SshHost
-    process: subprocess.Popen[bytes]
-
-    def sever(self, run: str) -> None:
-        """End the server's process of the connection that a run came over."""
-        ours = [pid for pid in left_of(run) if parent_of(pid) not in left_of(run)]
-        assert ours
-        above = parent_of(ours[0])
-        while "sshd" not in Path(f"/proc/{above}/comm").read_text():
-            above = parent_of(above)
-        assert above != self.process.pid
-        os.kill(above, signal.SIGKILL)
-
-
-def key(path: Path) -> str:
-    """Make a pair of keys; the public one."""
-    subprocess.run(
-        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)], check=True
-    )
-    return path.with_name(f"{path.name}.pub").read_text()
-
-
 @pytest.fixture(scope="module")
 def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    program = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("sshd is not installed")
-    if os.geteuid() != 0:
-        pytest.skip("only root lets itself in as root")
-    # Where Debian's sshd locks itself up while it talks to strangers.
-    empty = Path("/run/sshd")
-    made = not empty.exists()
-    empty.mkdir(mode=0o755, exist_ok=True)
-    folder = tmp_path_factory.mktemp("ssh d")
-    theirs = key(folder / "host")
-    (folder / "authorized").write_text(key(folder / "ours"))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    (folder / "known").write_text(f"[127.0.0.1]:{port} {theirs}")
-    (folder / "config").write_text(
-        f"Port {port}\n"
-        "ListenAddress 127.0.0.1\n"
-        f'HostKey "{folder}/host"\n'
-        f'AuthorizedKeysFile "{folder}/authorized"\n'
-        "PidFile none\nUsePAM no\nStrictModes no\nUseDNS no\n"
-        "PasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f'Banner "{folder}/banner"\n'
-    )
-    (folder / "banner").write_text("All that you do here is recorded.\n")
-    log = folder / "log"
-    process = subprocess.Popen([program, "-D", "-f", str(folder / "config"), "-E", str(log)])
-    try:
-        wait_until(lambda: log.exists() and "Server listening" in log.read_text(), "an sshd")
-        yield Sshd(SshHost("127.0.0.1", folder / "ours", folder / "known", port=port), process)
-    finally:
-        process.terminate()
-        process.wait(30)
-        if made:
-            empty.rmdir()
+    reason = no_ssh()
+    if reason is not None:
+        pytest.skip(reason)
+    with ssh_server(tmp_path_factory.mktemp("ssh d")) as running:
+        yield running
 
 
 def ask(

@@ -25,18 +25,25 @@ from stewards.errors import (
     SignatureRefused,
     UnexpectedAnswer,
 )
-from stewards.exchange import ATTEMPTS, LONGEST_WAIT
+from stewards.exchange import ATTEMPTS, LONGEST_WAIT, Exchange
 from stewards.gate_client import GateClient, Progress
 from stewards.signer import ProposalSigner
+from tests.runtime.http_server import misbehaving
 
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
 def client(answer: Answer, waits: list[float] | None = None) -> GateClient:
-    http = httpx.Client(
-        base_url="http://gate.test", transport=httpx.MockTransport(answer), trust_env=False
+    return GateClient(exchange(answer, waits))
+
+
+def exchange(answer: Answer, waits: list[float] | None = None) -> Exchange:
+    return Exchange(
+        "http://gate.test",
+        "token",
+        (waits if waits is not None else []).append,
+        transport=httpx.MockTransport(answer),
     )
-    return GateClient(http, (waits if waits is not None else []).append)
 
 
 def always(response: httpx.Response) -> Answer:
@@ -210,8 +217,7 @@ def test_a_proposal_is_signed_with_the_key_that_holds() -> None:
 
     held = [SignerKey("host/steward-shop", bytes(range(32)))]
     signer = ProposalSigner("urn:steward", "log+0a1b2c3d", lambda: held[-1] if held else None)
-    http = httpx.Client(base_url="http://gate.test", transport=httpx.MockTransport(answer))
-    with GateClient(http, signer=signer) as gate:
+    with GateClient(exchange(answer), signer) as gate:
         value = '"01"^^<http://www.w3.org/2001/XMLSchema#integer>'
         asked = ("shop", "why", f"<urn:s> <urn:p> {value} <urn:g> .\n", "", ["sha256:" + "0" * 64])
         gate.propose(*asked, 7)
@@ -271,9 +277,16 @@ def test_every_row_is_read_on_where_the_server_stops_short() -> None:
     assert client(answer).all_facts("SELECT n FROM t ORDER BY n") == tuple((n,) for n in range(5))
 
 
-def test_the_token_goes_to_the_named_platform_alone() -> None:
-    gate = GateClient.connect("http://127.0.0.1:9", "fot_x")
-    assert not gate._exchange._http.follow_redirects
-    assert not gate._exchange._http.trust_env
-    assert gate._exchange._http.headers["Authorization"] == "Bearer fot_x"
-    gate.close()
+def test_the_token_goes_to_the_named_platform_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a redirect nor a proxy of the environment takes it elsewhere."""
+    with misbehaving() as platform, misbehaving() as elsewhere:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, elsewhere.url)
+        platform.handle = lambda it: it.reply(302, Location=elsewhere.url)
+        with (
+            GateClient.connect(platform.url, "fot_x") as gate,
+            pytest.raises(GateRefused, match="302"),
+        ):
+            gate.progress()
+    assert [it.headers["authorization"] for it in platform.asked] == ["Bearer fot_x"]
+    assert not elsewhere.asked

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from graph_api.harmless import harmless_json
 from proofs.checkpoint import SignerKey
 
 KEY = "foi_" + "K" * 43
@@ -139,6 +140,35 @@ def test_a_proposal_is_shown_with_its_steps(
     assert shown.code == 0
     for part in ("because", "own graph", "decisions", "transitions", "x\\x1b[2J", "sha256:aaaa"):
         assert part in shown.out
+
+
+def test_an_order_is_shown_with_all_its_arguments(
+    fake: Any, data: Path, run: Callable[..., Any], proposal: dict[str, Any]
+) -> None:
+    argv = ["sh", "-c", "reboot; echo 'argument 2'\n[bold]\x1b[2J"]
+    action = [
+        {"part": "program", "text": harmless_json(argv[0])},
+        {"part": "argument 1", "text": harmless_json(argv[1])},
+        {"part": "argument 2", "text": harmless_json(argv[2])},
+    ]
+    order = {
+        **{"asset": "web-1", "iri": "http://x/id/runtime-asset/web-1", "roles": ["web"]},
+        **{"effect": "changes", "rule": '["sh", "..."]', "person": "sh does what it is told"},
+        **{"action": action, "result": [{"part": "exit_code", "text": "0"}]},
+    }
+    raw = {"asset_id": "web-1", "action": {"kind": "run", "argv": argv}}
+    told = {**proposal, "order": raw, "result": {"exit_code": 0}}
+    fake.says("GET /proposals/p1/card", {"proposal": told, "order": order})
+    shown = run("proposals", "show", "p1", "--data", data)
+    assert shown.code == 0, shown.err
+    for part in ("web-1", '["sh", "..."]', "sh does what it is told", "exit_code"):
+        assert part in shown.out
+    (line,) = [line for line in shown.out.splitlines() if line.startswith("argument 2")]
+    assert json.loads(line.removeprefix("argument 2")) == argv[2]
+    fake.says("GET /proposals", {"items": [told], "next": None})
+    listed = run("proposals", "list", "--all-orders", "--data", data)
+    assert fake.last.query == {"limit": ["50"], "orders": ["all"]}
+    assert listed.out.splitlines()[1].split()[:3] == ["p1", "applied", "web-1"]
 
 
 def test_a_diff_can_be_proposed_again(fake: Any, data: Path, run: Callable[..., Any]) -> None:
