@@ -30,7 +30,10 @@ MOST_NEW: Final = 50
 MOST_HOSTED: Final = 200
 _MOST_EVIDENCE: Final = 16
 
-CAPABILITIES: Final[Mapping[Kind, tuple[str, ...]]] = {"lxc": ("run",), "kubernetes": ("run",)}
+CAPABILITIES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "lxc": ("run",),
+    "kubernetes": ("logs", "restart", "run"),
+}
 """What every adapter of a kind can do."""
 
 # As the shapes have them; a name of something else than a machine is set aside.

@@ -94,7 +94,7 @@ def test_a_new_workload_with_everything_that_is_known_of_it() -> None:
         WEB,
         project=IDS.project("shop"),
         environment=IDS.environment("production"),
-        capabilities=("run",),
+        capabilities=("logs", "restart", "run"),
         hosts=(CHECKOUT,),
         status=Status("running", "2026-11-28T12:00:00.000000Z", (IDS.evidence("0a" * 32),)),
     )
