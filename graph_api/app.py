@@ -95,6 +95,11 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         outbox=assembly.telemetry.outbox,
         relay=relay,
     )
+
+    def published() -> int:
+        return assembly.publisher.size
+
+    proposing = Proposing(assembly.ledger, published, assembly.readers.committed)
     # Before the routes of what there is, which answer for whatever name and method is left.
     app.include_router(
         control.build_router(
@@ -102,6 +107,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             kept_output=assembly.control.evidence.output,
+            proposing=proposing,
         )
     )
     app.include_router(
@@ -122,10 +128,6 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
     )
 
     status = Status(assembly)
-
-    def published() -> int:
-        return assembly.publisher.size
-
     app.include_router(
         proposals.build_router(
             assembly.ledger,
@@ -188,7 +190,6 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             governance=lambda: assembly.ledger.governance,
         )
     )
-    proposing = Proposing(assembly.ledger, published, assembly.readers.committed)
     app.include_router(
         projects.build_router(
             proposing=proposing,

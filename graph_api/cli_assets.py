@@ -6,6 +6,7 @@ they are listed and none is taken.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote
 
@@ -41,11 +42,40 @@ ENDPOINT_COLUMNS = (
     Column("owner", lambda item: item.get("owner"), short),
 )
 
+
+def known(member: str) -> Callable[[typer.Context, str], list[str]]:
+    """Completes with what the server's assets have in this member; with nothing where there is no
+    server to ask."""
+
+    def complete(context: typer.Context, incomplete: str) -> list[str]:
+        try:
+            with connect(context, context.params.get("data")) as client:
+                found = client.runtime_assets({})
+        except (CommandError, typer.BadParameter, OSError):
+            return []
+        names: set[str] = set()
+        for item in found:
+            value = item.get(member)
+            names.update(value if isinstance(value, list) else [str(value)])
+        return sorted(name for name in names if name.startswith(incomplete))
+
+    return complete
+
+
 AssetIdOption = Annotated[
-    str | None, typer.Option("--asset-id", metavar="ID", help="The asset with this id.")
+    str | None,
+    typer.Option(
+        "--asset-id",
+        metavar="ID",
+        help="The asset with this id.",
+        autocompletion=known("asset_id"),
+    ),
 ]
 RoleOption = Annotated[
-    str | None, typer.Option("--role", metavar="ROLE", help="What has this role.")
+    str | None,
+    typer.Option(
+        "--role", metavar="ROLE", help="What has this role.", autocompletion=known("roles")
+    ),
 ]
 EnvironmentOption = Annotated[
     str | None,

@@ -24,6 +24,7 @@ from graph_api.cli_assets import (
 )
 from graph_api.cli_follow import exit_code, finished, follow
 from graph_api.cli_output import Column, Output, column, say, show_facts, show_rows
+from graph_api.cli_proposals import explained, show_outcome
 from graph_api.cli_session import DataOption, OutputOption, connect, output_format, seconds
 
 if TYPE_CHECKING:
@@ -281,6 +282,38 @@ def cancel_run(
     shown = output_format(context, output)
     with connect(context, data) as client:
         _show_run(client.cancel_run(run), shown)
+
+
+@assets.command("grant")
+def grant_control(
+    context: typer.Context,
+    to: Annotated[
+        str, typer.Option("--to", metavar="NAME", help="The principal, such as shop-steward.")
+    ],
+    asset_id: AssetIdOption = None,
+    role: RoleOption = None,
+    auto_approve: Annotated[
+        bool,
+        typer.Option("--auto-approve", help="What changes something goes at once for them, too."),
+    ] = False,
+    data: DataOption = None,
+    output: OutputOption = None,
+) -> None:
+    """Propose that a principal may control an asset, or every asset with a role. Another person
+    decides on it.
+
+    \b
+    Example:
+        fractalops runtime-assets grant --role daytona_runtime --to shop-steward
+        fractalops runtime-assets grant --asset-id workbench --to ann --auto-approve
+    """
+    shown = output_format(context, output)
+    _one(asset_id, role, None)
+    document: dict[str, Any] = {"to": to, "auto_approve": auto_approve}
+    document |= {"asset_id": asset_id} if asset_id is not None else {"role": role}
+    with connect(context, data) as client, explained(shown):
+        found = client.grant_control(document)
+    show_outcome(found, shown)
 
 
 @endpoints.command("check")

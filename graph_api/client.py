@@ -141,6 +141,10 @@ class Client(Connection):
     def check_endpoint(self, endpoint_id: str) -> Json:
         return self.post(f"/endpoints/{segment(endpoint_id)}/check", timeout=None)
 
+    def grant_control(self, document: Json) -> Json:
+        """Propose that a principal may control an asset, or the assets with a role."""
+        return self.post("/runtime-assets/grants", document)
+
     def runs(self, wanted: Parameters) -> list[Json]:
         return items(self.get("/runs", wanted))
 
@@ -154,7 +158,7 @@ class Client(Connection):
         """The lines of a run's output as they come, for as long as the run isn't over."""
         path = f"/runs/{segment(identifier)}/output"
         with self.stream("GET", path, headers={"Accept": _LINES}, timeout=None) as answer:
-            for text in answer.iter_lines():
+            for text in answer.lines():
                 yield self.line(text)
 
     # --- proposals

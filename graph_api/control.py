@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.control_json import (
+    ControlGrantBody,
     LONGEST_NAME,
     RequestBody,
     RunBody,
@@ -25,11 +26,14 @@ from graph_api.control_json import (
     selection_of,
 )
 from graph_api.problems import Problem, of_ingest
+from graph_api.proposing import Proposing
 from graph_api.run_stream import MEDIA_TYPE, RunStream
 from ingest.errors import IngestError
 from ontology.ids import Ids
+from proofs.genesis import control_grant_delta
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.proposal import TRANSITIONS
+from proofs.submission import Request
 from runtime.asset_checks import Checked
 from runtime.asset_service import Run, RuntimeAssetControlService, Selection
 
@@ -52,6 +56,7 @@ def build_router(
     authenticator: Authenticator,
     ids: Ids,
     kept_output: Callable[[str], tuple[str, str]],
+    proposing: Proposing,
 ) -> APIRouter:
     """The routes. ``kept_output`` gives standard output and error, redacted, of an evidence
     batch."""
@@ -119,6 +124,28 @@ def build_router(
     def check_by_role(body: SelectedBody, caller: Caller = anybody) -> dict[str, Any]:
         """Look whether the asset that alone has a role would run a command now."""
         return ask_check(None, body, caller)
+
+    @router.post("/runtime-assets/grants", status_code=201)
+    def grant(body: ControlGrantBody, caller: Caller = operators) -> JSONResponse:
+        """Propose that a principal may control an asset, or all assets with a role; another person
+        decides on it. 200 where it is so already."""
+        delta = control_grant_delta(
+            ids, body.to, asset_id=body.asset_id, role=body.role, auto_approve=body.auto_approve
+        )
+        on = body.asset_id or f"assets with the role {body.role}"
+        request = Request(
+            delta.additions,
+            delta.removals,
+            rationale=f"{body.to} may control {on}",
+            media_type="application/x-control-grant",
+            source=body.model_dump_json().encode(),
+        )
+        view = proposing.submit(caller, request)
+        if view is None:
+            return JSONResponse({"id": None, "state": "unchanged"}, 200)
+        return JSONResponse(
+            proposing.shown(view), 201, headers={"Location": f"/proposals/{view.id}"}
+        )
 
     @router.post("/runtime-assets/{asset_id}/runs", status_code=202)
     def run_by_id(

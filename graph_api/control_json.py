@@ -66,6 +66,23 @@ class RunBody(SelectedBody):
     rationale: str = Field(default="", max_length=4000)
 
 
+class ControlGrantBody(BaseModel):
+    """The right of a principal, by name, to control one asset or all assets with a role."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    to: _Name
+    asset_id: str = Field(default="", max_length=LONGEST_NAME)
+    role: str = Field(default="", max_length=LONGEST_NAME)
+    auto_approve: bool = False
+
+    @model_validator(mode="after")
+    def _is_on_one(self) -> Self:
+        if bool(self.asset_id) == bool(self.role):
+            raise ValueError("give asset_id or role")
+        return self
+
+
 class RequestBody(SelectedBody):
     """A request to the executor URL; the body as text, or in base64."""
 

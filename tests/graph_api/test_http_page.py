@@ -48,10 +48,13 @@ def _kinds_in(tree: ast.Module) -> set[str]:
 
 
 def _titles() -> set[str]:
-    """The kinds of gate errors that are told apart by their class."""
-    source = (ROOT / "graph_api" / "proposal_json.py").read_text()
-    table = source.partition("_TITLES")[2].partition("\n}\n")[0]
-    return set(re.findall(r'\(\d{3}, "([a-z-]+)"', table))
+    """The kinds of errors of the gate and of control that are told apart by their class."""
+    found: set[str] = set()
+    for name in ("proposal_json", "control_json"):
+        source = (ROOT / "graph_api" / f"{name}.py").read_text()
+        table = source.partition("_TITLES")[2].partition("\n}\n")[0]
+        found.update(re.findall(r'\(\d{3}, "([a-z-]+)"', table))
+    return found
 
 
 def test_every_problem_type_is_documented_and_every_documented_one_exists() -> None:

@@ -23,6 +23,8 @@ from typing import Any
 
 import pytest
 
+from proofs.checkpoint import VerifierKey
+from proofs.verify import Status, verify_bundle
 from runtime.commands import MARK
 from tests.live.conftest import COMMAND, Server, own_environment, serving, wait_until
 from tests.live.containers import Container, container, why_not
@@ -129,6 +131,14 @@ class Lab:
         found: list[dict[str, Any]] = self.server.get("/runs", limit=1000)["items"]
         return found
 
+    def refused(self, place: str, **asked: Any) -> dict[str, Any]:
+        """The problem that a request below ``/runtime-assets`` is answered with."""
+        with self.server.client() as client:
+            answer = client.post(f"/runtime-assets/{place}", json=asked)
+        assert answer.is_client_error, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
     def decide(self, identifier: str, outcome: str = "approve") -> None:
         with self.server.client(self.second) as client:
             answer = client.post(
@@ -145,24 +155,28 @@ class Lab:
         wait_until(over, f"the end of run {identifier}", 60)
         return self.server.get(f"/runs/{identifier}")
 
-    def verify(self, run: dict[str, Any]) -> None:
-        """Every entry of a run has a proof that holds without the server."""
-        entries = sorted({step["proof"] for step in run["transitions"]})
+    def verify(self, *runs: dict[str, Any]) -> None:
+        """Every entry of these runs has a proof that holds without the server, by the log's public
+        key alone."""
+        key = VerifierKey.parse((self.server.data / "keys" / "log.pub").read_text().strip())
+        entries = sorted({step["proof"] for run in runs for step in run["transitions"]})
         assert entries
-        for entry in entries:
-            bundle = self.folder / f"{run['id']}-{entry}.json"
-            made = self.command("proofs", "bundle", str(entry), "--to", bundle)
-            assert made.code == 0, made.err
-            verified = subprocess.run(
-                [*COMMAND, "proofs", "verify", str(bundle)],
-                env=own_environment(),
-                cwd=self.folder,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
-            assert verified.returncode == 0, verified.stdout + verified.stderr
+        with self.server.client() as client:
+            bundles = [client.get(f"/proofs/bundle/{entry}").content for entry in entries]
+        for bundle in bundles:
+            verdict = verify_bundle(bundle, key)
+            assert verdict.status is Status.UNANCHORED, verdict
+            assert verdict.facts["proposal"] in {run["id"] for run in runs}
+
+    def verify_by_command(self, run: dict[str, Any]) -> None:
+        """As :meth:`verify`, by the commands that say so, of the entry with the outcome."""
+        bundle = self.folder / f"{run['id']}.json"
+        made = self.command("proofs", "bundle", str(run["proof"]), "--to", bundle)
+        assert made.code == 0, made.err
+        public = self.server.data / "keys" / "log.pub"
+        verified = self.command("proofs", "verify", bundle, "--key", public)
+        assert verified.code == 0, verified.err
+        assert run["id"].encode() in verified.out
 
 
 def topology(port: int, containers: Sequence[Container]) -> str:
@@ -258,7 +272,8 @@ def test_commands_reach_the_container_that_is_meant(lab: Lab) -> None:
     for run in lab.runs()[:3]:
         assert run["state"] == "executed"
         assert run["effect"] == "reads"
-        lab.verify(run)
+    lab.verify(*lab.runs()[:3])
+    lab.verify_by_command(lab.runs()[0])
     digest = sha256(b"control-2\n").hexdigest()
     assert lab.runs()[1]["result"]["stdout"]["digest"] == f"sha256:{digest}"
 
@@ -267,10 +282,8 @@ def test_arguments_arrive_as_they_are(lab: Lab) -> None:
     hostile = ["a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é"]
     ended = lab.run("--role", "shop_runtime", "--", "echo", *hostile)
     assert ended.out == (" ".join(hostile) + "\n").encode()
-    with lab.server.client() as client:
-        answer = client.post("/runtime-assets/shop-box/runs", json={"argv": ["echo", "a\0b"]})
-    assert answer.status_code == 403
-    assert answer.json()["type"].endswith("/not-permitted")
+    problem = lab.refused("shop-box/runs", argv=["echo", "a\0b"])
+    assert problem["type"].endswith("/command-refused")
 
 
 def test_a_run_shows_as_json(lab: Lab) -> None:
@@ -282,13 +295,15 @@ def test_what_is_meant_must_be_one(lab: Lab) -> None:
     ambiguous = lab.run("--role", "runtime", "--", "hostname")
     assert ambiguous.code == 1
     assert "bank-box, shop-box" in ambiguous.err
-    for chosen in (("--asset-id", "nothing"), ("--role", "nothing")):
-        unknown = lab.run(*chosen, "--", "hostname")
-        assert unknown.code == 1
-        assert "there are " in unknown.err
-    endpoint = lab.run("--asset-id", "artifacts", "--", "hostname")
-    assert endpoint.code == 1
-    assert "nothing to control it with" in endpoint.err
+    for place, said in (("nothing/runs", {}), ("runs", {"role": "nothing"})):
+        problem = lab.refused(place, argv=["hostname"], **said)
+        assert problem["type"].endswith("/unknown-asset")
+        assert "there are " in problem["detail"]
+    problem = lab.refused("runs", argv=["hostname"], role="runtime")
+    assert problem["candidates"] == ["bank-box", "shop-box"]
+    problem = lab.refused("artifacts/runs", argv=["hostname"])
+    assert problem["type"].endswith("/not-controlled")
+    assert "nothing to control it with" in problem["detail"]
 
 
 def test_what_is_not_permitted_names_what_is(lab: Lab) -> None:
@@ -296,14 +311,12 @@ def test_what_is_not_permitted_names_what_is(lab: Lab) -> None:
     refused = lab.run("--role", "shop_runtime", "--", "rm", "-rf", "/")
     assert refused.code == 1
     assert '["hostname"] (reads)' in refused.err
-    dashed = lab.run("--role", "shop_runtime", "--", "cat", "--help")
-    assert dashed.code == 1
+    problem = lab.refused("shop-box/runs", argv=["cat", "--help"])
+    assert '["cat","*"] (reads)' in problem["permitted"]
     stranger = lab.run("--role", "shop_runtime", "--", "hostname", token=lab.analyst)
     assert stranger.code == 1
     assert "no control grant" in stranger.err
-    secret = lab.run("--role", "shop_runtime", "--", "echo", SECRET)
-    assert secret.code == 1
-    assert SECRET not in secret.err
+    assert SECRET not in str(lab.refused("shop-box/runs", argv=["echo", SECRET]))
     assert lab.server.head == before
 
 
@@ -381,13 +394,13 @@ def test_requests_go_to_the_executor_alone(lab: Lab) -> None:
     assert "token" not in moved.err
     cut = lab.command("runtime-assets", "request", "--asset-id", "bank-box", "--path", "/cut")
     assert (cut.code, lab.runs()[0]["outcome"]) == (74, "unknown")
+    before = len(lab.asked)
     for path in ("/other", "/health/../other", "/health?x=1", "//health", "/%2e%2e/health"):
-        before = len(lab.asked)
-        refused = lab.command("runtime-assets", "request", "--asset-id", "bank-box", "--path", path)
-        assert refused.code == 1, path
-        assert len(lab.asked) == before
-    none = lab.command("runtime-assets", "request", "--asset-id", "elsewhere", "--path", "/health")
-    assert "has no executor URL" in none.err
+        problem = lab.refused("bank-box/requests", method="GET", path=path)
+        assert problem["type"].endswith(("/not-permitted", "/request-refused")), path
+    problem = lab.refused("elsewhere/requests", method="GET", path="/health")
+    assert "has no executor URL" in problem["detail"]
+    assert len(lab.asked) == before
 
 
 def test_a_request_that_changes_waits_and_is_sent_once(lab: Lab) -> None:
@@ -427,9 +440,10 @@ def test_checks_find_what_is_so(lab: Lab) -> None:
 
 
 def test_output_is_kept_redacted_and_its_digest_is_of_what_it_was(lab: Lab) -> None:
-    process = lab.run("--role", "shop_runtime", "--output", "json", "--", "cat", "/etc/passwd")
-    run = process.json
-    digest = sha256(process.json["stdout"].encode()).hexdigest()
+    said = "password=geheim0815 of jo@example.org"
+    run = lab.run("--role", "shop_runtime", "--output", "json", "--", "echo", said).json
+    assert run["stdout"] == f"{said}\n"
+    digest = sha256(run["stdout"].encode()).hexdigest()
     assert run["result"]["stdout"]["digest"] == f"sha256:{digest}"
     assert len(run["evidence"]) == 1
     shown = lab.server.get(f"/evidence/{run['evidence'][0]}")
@@ -559,9 +573,44 @@ def test_a_server_that_is_killed_leaves_the_outcome_unknown_and_runs_nothing_aga
     assert left_of(run["id"]) == []
     assert [step["state"] for step in ended["transitions"]].count("executing") == 1
     lab.verify(ended)
-    kept = lab.command("runtime-assets", "output", lab.runs()[-1]["id"])
-    assert kept.code == 0
+    (earlier,) = [each for each in lab.runs() if "geheim" in json.dumps(each["action"])]
+    kept = lab.command("runtime-assets", "output", earlier["id"])
+    assert (kept.code, kept.out) == (0, b"password=[redacted] of [redacted]\n")
     assert "redacted" in kept.err
+
+
+def test_who_is_granted_control_has_it(lab: Lab) -> None:
+    granted = lab.command(
+        *("runtime-assets", "grant", "--role", "shop_runtime", "--to", "analyst"),
+        *("--auto-approve", "--output", "json"),
+    )
+    assert granted.code == 0, granted.err
+    assert granted.json["state"] == "awaiting decision"
+    lab.decide(granted.json["id"])
+    made = lab.run("--role", "shop_runtime", "--", "mkdir", "/by-analyst", token=lab.analyst)
+    assert made.code == 0, made.err
+    elsewhere = lab.run("--role", "bank_runtime", "--", "hostname", token=lab.analyst)
+    assert "no control grant" in elsewhere.err
+    assert lab.runs()[0]["author"].endswith("/analyst")
+    lab.verify(lab.runs()[0])
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        ("runtime-assets run --role b", b"bank_runtime"),
+        ("runtime-assets check --asset-id s", b"shop-box"),
+    ],
+)
+def test_the_shell_completes_ids_and_roles(lab: Lab, words: str, found: bytes) -> None:
+    asked = own_environment(
+        _FRACTALOPS_COMPLETE="complete_bash",
+        COMP_WORDS=f"fractalops {words}",
+        COMP_CWORD="4",
+        FRACTALOPS_DATA=str(lab.server.data),
+    )
+    done = subprocess.run([*COMMAND], env=asked, capture_output=True, timeout=60, check=False)
+    assert done.stdout.split() == [found], done.stderr
 
 
 def left_of(run: str) -> list[str]:
