@@ -51,6 +51,9 @@ CONTRACT = """
 /catalog GET
 /runtime-assets GET
 /runtime-assets/{} GET
+/runtime-assets/discovery POST
+/runtime-assets/drift GET POST
+/heads GET
 /endpoints GET
 /endpoints/{} GET
 /id/{} GET

@@ -24,7 +24,7 @@ proposals list, proposals show, proposals diff, proposals approve, proposals rej
 proposals request-changes, proposals withdraw, proposals revert,
 proofs log, proofs show, proofs explain, proofs bundle, proofs verify,
 proofs audit, proofs rebuild, proofs rotate-key,
-runtime-assets list, runtime-assets show, endpoints list,
+runtime-assets list, runtime-assets show, runtime-assets drift, endpoints list,
 endpoints show, infra validate, infra apply, infra generate-env, infra env-check,
 ontology check, ontology show, stewards run,
 evidence list, evidence show, evidence erase,
