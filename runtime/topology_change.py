@@ -2,9 +2,9 @@
 
 Invariant: a topology speaks of what it declares and of what it declared before, and of nothing
 else: what was found and what other topologies declare stays as it is. Of what it declares it
-governs every statement that a file can make; the status, which is observed, the services of an
-asset of which it says nothing, and what anybody states in other words are left alone. A node that
-only removed statements led to goes with them.
+governs every statement that a file can make; the status, which is observed, the services and
+capabilities of an asset of which it says nothing, and what anybody states in other words are left
+alone. A node that only removed statements led to goes with them.
 """
 
 from __future__ import annotations
@@ -82,9 +82,8 @@ def change(topology: Topology, ids: Ids, current: Iterable[Triple]) -> Change:
 
 
 def _is_governed(triple: Triple, topology: Topology) -> bool:
-    if triple.predicate.value == Fo.hosts and _subject(triple) in topology.silent:
-        return False
-    return triple.predicate.value in _GOVERNED
+    term = triple.predicate.value
+    return term in _GOVERNED and (_subject(triple), term) not in topology.silent
 
 
 def _refuse_others(topology: Topology, declares: set[str], declared: dict[str, str]) -> None:

@@ -33,6 +33,7 @@ assets:
     kind: lxc
     roles: [daytona_runtime]
     environment: production
+    capabilities: run
     locators: {container: box}
     permits: [{argv: [hostname], effect: reads}]
   - id: storefront
@@ -225,6 +226,7 @@ def test_a_workload_is_the_asset_that_was_declared(lab: Lab) -> None:
     assert found["silent"] == []
     assert "basket" in found["assets"]
     assert "web" not in found["assets"]
+    assert found["capable"] == 1
     assert lab.asset("storefront")["status"]["state"] == "running"
     lab.approve(found["proposal"])
     basket = lab.asset("basket")
@@ -258,6 +260,7 @@ def test_telemetry_meets_what_was_declared(lab: Lab, box: Container) -> None:
     assert found["assets"] == []
     assert found["set_aside"]["was heard from by a name that is no asset's"] == 1
     # The cluster and telemetry saw one thing.
+    assert lab.asset("storefront")["capabilities"] == ["logs", "restart", "run"]
     assert lab.asset("storefront")["status"]["state"] == "running"
     # Its host says that the container stands still, which telemetry can't know.
     assert lab.asset("workbench")["status"]["state"] != "running"
