@@ -9,6 +9,7 @@ has a code of its own, and a message on stderr that says what it means.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,7 +73,7 @@ def register(app: typer.Typer) -> None:
     """The commands hang on those of :mod:`graph_api.cli_assets`."""
 
 
-def asked(run: dict[str, Any]) -> str:
+def asked(run: Mapping[str, Any]) -> str:
     """What a run does, on one line."""
     import shlex
 
@@ -263,7 +264,7 @@ def show_output(
     """
     shown = output_format(context, output)
     with connect(context, data) as client:
-        _to_its_end(client, client.run(run), shown, wait=True)
+        _to_its_end(client, client.run(run), shown, wait=True, ours=False)
 
 
 @assets.command("cancel")
@@ -362,7 +363,9 @@ def _one(
     return asset_id, role, environment
 
 
-def _to_its_end(client: Client, run: dict[str, Any], output: Output, *, wait: bool) -> None:
+def _to_its_end(
+    client: Client, run: dict[str, Any], output: Output, *, wait: bool, ours: bool = True
+) -> None:
     """Follow a run, and end as it did; one that waits for a person is followed with ``wait``."""
     identifier = str(run.get("id"))
     if run.get("state") == "awaiting decision":
@@ -376,7 +379,7 @@ def _to_its_end(client: Client, run: dict[str, Any], output: Output, *, wait: bo
             if output is not Output.TABLE:
                 _show_run(run, output)
             raise typer.Exit(exit_code(run))
-    followed = follow(client, run, quiet=output is not Output.TABLE)
+    followed = follow(client, run, quiet=output is not Output.TABLE, ours=ours)
     if output is not Output.TABLE:
         whole = {**followed.run, "stdout": followed.stdout, "stderr": followed.stderr}
         _show_run(whole, output)

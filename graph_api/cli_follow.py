@@ -95,8 +95,9 @@ class _Printer:
         show_raw(data, stream)
 
 
-def follow(client: Client, run: Mapping[str, Any], *, quiet: bool) -> Followed:
-    """Print what a run writes until it has ended; with ``quiet`` it is kept instead.
+def follow(client: Client, run: Mapping[str, Any], *, quiet: bool, ours: bool = True) -> Followed:
+    """Print what a run writes until it has ended; with ``quiet`` it is kept instead. Who stops
+    listening cancels the run if it is ``ours``.
 
     Raises :class:`Unreachable` where the server can't be asked any more; the run goes on.
     """
@@ -107,17 +108,21 @@ def follow(client: Client, run: Mapping[str, Any], *, quiet: bool) -> Followed:
         try:
             ended = _read(client, identifier, printer)
             if ended is not None:
-                break
+                texts = (printer.kept[name].decode(errors="replace") for name in printer.seen)
+                return Followed(ended, *texts)
             attempts = 0
+            # The server is about to end, or can't record the end just now.
+            time.sleep(_PAUSE)
         except KeyboardInterrupt:
-            if cancelled:
+            if cancelled or not ours:
                 say(f"It may still run: fractalops runtime-assets runs {identifier}")
                 raise typer.Exit(CANCELLED) from None
             cancelled = True
             say(f"\ncancelling run {identifier}; Ctrl-C again leaves it to itself")
             client.cancel_run(identifier)
         except OutputClosed:
-            client.cancel_run(identifier)
+            if ours:
+                client.cancel_run(identifier)
             raise
         except Unreachable:
             attempts += 1
@@ -126,8 +131,6 @@ def follow(client: Client, run: Mapping[str, Any], *, quiet: bool) -> Followed:
                 raise
             time.sleep(_PAUSE * attempts)
         printer.again()
-    texts = (printer.kept[name].decode(errors="replace") for name in ("stdout", "stderr"))
-    return Followed(ended, *texts)
 
 
 def _read(client: Client, identifier: str, printer: _Printer) -> dict[str, Any] | None:

@@ -16,8 +16,8 @@ from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
 from graph_api.control_json import (
-    ControlGrantBody,
     LONGEST_NAME,
+    ControlGrantBody,
     RequestBody,
     RunBody,
     SelectedBody,

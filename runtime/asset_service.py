@@ -13,13 +13,14 @@ from __future__ import annotations
 import hashlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from proofs.errors import BadSubmission, Forbidden, ProofError, WrongState
+from proofs.errors import BadSubmission, Forbidden, ProofError, WritingStopped, WrongState
 from proofs.orders import READS, Order, Result
 from proofs.proposal import APPROVED, AWAITING, EXECUTING, ProposalView
 from proofs.statement import canonical_json
@@ -62,7 +63,8 @@ DEFAULT_SECONDS = 60.0
 DEFAULT_OUTPUT = 1024 * 1024
 _LOOK_AGAIN = 5.0
 """Seconds after which what couldn't be recorded, or begun for want of room, is tried again."""
-_CLOSING = 30.0
+_CLOSING = 10.0
+"""Seconds in which what is cancelled at the end may still be recorded; else the next start does."""
 _REMEMBERED_KEYS = 200
 """Of a principal's newest orders so many are compared with a key that is used again."""
 _MOST_APPROVED = 500
@@ -139,6 +141,7 @@ class RuntimeAssetControlService:
         self._spool = spool
         self._asking = threading.Lock()
         self._looking = threading.Event()
+        self._unsure = threading.Event()
         self._closing = threading.Event()
         self._unrecorded: dict[str, Result] = {}
         self._threads: set[threading.Thread] = set()
@@ -304,10 +307,10 @@ class RuntimeAssetControlService:
     def close(self) -> None:
         """Cancels what is under way, and waits until that is recorded."""
         self.let_go()
-        if self._worker.is_alive():
-            self._worker.join(_CLOSING)
-        for thread in list(self._threads):
-            thread.join(_CLOSING)
+        give_up = time.monotonic() + _CLOSING
+        for thread in (*list(self._threads), self._worker):
+            if thread.is_alive():
+                thread.join(max(0.0, give_up - time.monotonic()))
         self.live.tell()
         self.live.close()
 
@@ -352,6 +355,9 @@ class RuntimeAssetControlService:
                     principal, order, project=_slug(asset.project), rationale=rationale, begin=True
                 )
                 begun = view.state == EXECUTING
+            except WritingStopped:
+                self._unsure.set()
+                raise
             finally:
                 if not begun:
                     self._give_back(asset.asset_id, output)
@@ -456,7 +462,10 @@ class RuntimeAssetControlService:
         live = LiveRun(view.id, order.asset_id, view.author, output)
         self.live.add(live)
         thread = threading.Thread(
-            target=self._carry_out, args=(live, view, order, prepared), name=f"run {view.id}"
+            target=self._carry_out,
+            args=(live, view, order, prepared),
+            name=f"run {view.id}",
+            daemon=True,
         )
         self._threads.add(thread)
         try:
@@ -594,7 +603,8 @@ class RuntimeAssetControlService:
 
     def _look(self) -> None:
         self._record_rest()
-        self._end_unconfirmed()
+        if self._unsure.is_set():
+            self._end_unconfirmed()
         approved = self._found(states=(APPROVED,), limit=_MOST_APPROVED)
         for _, view in reversed(approved):
             if self._closing.is_set():
@@ -609,6 +619,7 @@ class RuntimeAssetControlService:
 
     def _end_unconfirmed(self) -> None:
         """Records that nothing was started of what the journal began without our hearing of it."""
+        self._unsure.clear()
         with self._asking:
             known = {live.run for live in self.live.running()} | {*self._unrecorded, *self._leaving}
             found = self._found(states=(EXECUTING,), limit=_MOST_APPROVED)
@@ -644,6 +655,8 @@ class RuntimeAssetControlService:
                 view = self._orders.begin(view.id)
             except BaseException as error:
                 self._give_back(order.asset_id, output)
+                if isinstance(error, WritingStopped):
+                    self._unsure.set()
                 if not isinstance(error, ProofError):
                     raise
                 LOGGER.warning("order %s was not begun: %s", view.id, error)

@@ -51,8 +51,23 @@ CONTRACT = """
 /catalog GET
 /runtime-assets GET
 /runtime-assets/{} GET
+/runtime-assets/discovery POST
+/runtime-assets/drift GET POST
+/heads GET
+/runtime-assets/{}/runs POST
+/runtime-assets/{}/requests POST
+/runtime-assets/{}/check POST
+/runtime-assets/runs POST
+/runtime-assets/requests POST
+/runtime-assets/check POST
+/runtime-assets/grants POST
+/runs GET
+/runs/{} GET
+/runs/{}/output GET
+/runs/{}/cancel POST
 /endpoints GET
 /endpoints/{} GET
+/endpoints/{}/check POST
 /id/{} GET
 /proposals GET POST
 /live GET
