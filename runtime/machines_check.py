@@ -24,8 +24,8 @@ _SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at a host, a cluster or a node of a Proxmox VE showed; ``trouble`` is empty where it
-    was reached."""
+    """What a look at a host, a cluster or a node of a Proxmox VE showed; ``trouble`` is empty
+    where it was reached."""
 
     name: str
     way: str
