@@ -41,7 +41,9 @@ shift
 _RUN_SCRIPT = (
     _END_SCRIPT
     + r"""
-"$@"
+# What a shell says of a program that was killed is not the program's.
+exec 3>&2 2>/dev/null
+("$@") 2>&3 3>&-
 status=$?
 end_marked "$mark" </dev/null >/dev/null 2>&1 || kill -9 $$
 exit "$status"
