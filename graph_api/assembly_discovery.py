@@ -20,7 +20,7 @@ from runtime.asset_sightings import Look
 from runtime.asset_status import StatusKeeper
 from runtime.urls import ExecutorUrl
 from stewards.discovery import AssetDiscovery
-from stewards.discovery_places import container_places, look_at, unreachable
+from stewards.discovery_places import cluster_places, container_places, look_at, unreachable
 from stewards.discovery_telemetry import MOST_ROWS, TELEMETRY, machines, sightings
 
 
@@ -39,7 +39,8 @@ def open_discovery(
     """Looks where ``control`` reaches, and at the facts. ``new_id`` names a look at a host."""
 
     def places() -> Look:
-        return look_at(container_places(control.reach, clock, new_id))
+        reach = control.reach
+        return look_at({**container_places(reach, clock, new_id), **cluster_places(reach, clock)})
 
     def telemetry() -> Look:
         projects = ledger.governance.projects.values()

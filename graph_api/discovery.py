@@ -8,19 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
+from graph_api.problems import Problem
 from graph_api.proposal_json import problem_of
 from proofs.errors import ProofError
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.submission import check_text
 from runtime.asset_drift import KINDS, Drift
 from stewards.discovery import AssetDiscovery
+from stewards.errors import DiscoveryBusy
+
+_T = TypeVar("_T")
 
 
 class DriftBody(BaseModel):
@@ -42,28 +46,38 @@ def build_router(
     operators = Depends(authenticator.require(OPERATOR))
     overseers = Depends(authenticator.require(OPERATOR, AUDITOR))
 
+    def looked(look: Callable[..., _T], *arguments: str) -> _T:
+        try:
+            return look(*arguments)
+        except DiscoveryBusy as error:
+            raise Problem(
+                503,
+                "discovery-busy",
+                "It is being looked round",
+                f"{error}.",
+                headers={"Retry-After": "5"},
+            ) from error
+        except ProofError as error:
+            raise problem_of(error) from error
+
     @router.post("/discovery")
     def discover(caller: Caller = operators) -> dict[str, Any]:
         """Look round for machines: state how assets were found, and propose what is new."""
-        try:
-            found = discovery.discover()
-        except ProofError as error:
-            raise problem_of(error) from error
-        return {**asdict(found), "head": head()}
+        return {**asdict(looked(discovery.discover)), "head": head()}
 
     @router.get("/drift")
     def show_drift(caller: Caller = overseers) -> dict[str, Any]:
         """How what is declared differs from what a look round finds."""
-        return {"head": head(), "items": [drift_json(item) for item in discovery.drift()]}
+        return {"head": head(), "items": [drift_json(item) for item in looked(discovery.drift)]}
 
     @router.post("/drift", status_code=201, responses={200: {"description": "Nothing to propose"}})
     def propose_drift(body: DriftBody, caller: Caller = operators) -> JSONResponse:
         """Propose what was found beyond what is declared; nothing is taken away."""
         try:
             check_text(body.rationale, "the rationale")
-            view = discovery.propose_drift(caller.principal, body.rationale)
         except ProofError as error:
             raise problem_of(error) from error
+        view = looked(discovery.propose_drift, caller.principal, body.rationale)
         if view is None:
             return JSONResponse({"proposal": None, "state": "unchanged"})
         return JSONResponse(

@@ -1,4 +1,5 @@
-"""What is to be proposed of what was found: new assets, and services that run on assets.
+"""What is to be proposed of what was found: new assets, services that run on assets, and what can
+be done with an asset of which nobody has said it.
 
 Invariant: pure; the same look at the same graph gives the same statements. Only statements are
 added, of things whose place nobody has stated, and of services that the graph knows: what people
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC
 from typing import Final
 
-from pyoxigraph import NamedNode, Triple
+from pyoxigraph import Literal, NamedNode, Triple
 
 from ontology.ids import Ids
 from ontology.vocab import Fo
@@ -30,7 +31,10 @@ MOST_NEW: Final = 50
 MOST_HOSTED: Final = 200
 _MOST_EVIDENCE: Final = 16
 
-CAPABILITIES: Final[Mapping[Kind, tuple[str, ...]]] = {"lxc": ("run",), "kubernetes": ("run",)}
+CAPABILITIES: Final[Mapping[Kind, tuple[str, ...]]] = {
+    "lxc": ("run",),
+    "kubernetes": ("logs", "restart", "run"),
+}
 """What every adapter of a kind can do."""
 
 # As the shapes have them; a name of something else than a machine is set aside.
@@ -55,10 +59,10 @@ class Surroundings:
 @dataclass(frozen=True, slots=True)
 class TurnedDown:
     """What was proposed before, and rejected or not decided on: assets by kind and locators, and
-    hosting by the IRIs of asset and service."""
+    the statements about assets that there were."""
 
     assets: tuple[tuple[Kind, Locators], ...] = ()
-    hosted: frozenset[tuple[str, str]] = frozenset()
+    statements: frozenset[Triple] = frozenset()
 
     def holds(self, found: Found) -> bool:
         return any(
@@ -69,13 +73,16 @@ class TurnedDown:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to propose: the statements, what they are about, and the digests of the evidence.
+    """What to propose: the statements, what they are about (new ``assets``; by asset id, the
+    services that are ``hosted`` and the assets that are ``capable`` of what nobody has stated),
+    and the digests of the evidence.
 
     ``set_aside`` counts by reason what was found and isn't proposed."""
 
     additions: frozenset[Triple] = frozenset()
     assets: tuple[RuntimeAsset, ...] = ()
     hosted: tuple[tuple[str, str], ...] = ()
+    capable: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     set_aside: Mapping[str, int] = field(default_factory=dict)
 
@@ -126,6 +133,7 @@ class _Planner:
         self._stated = Statements(ids)
         self._assets: list[RuntimeAsset] = []
         self._links: list[tuple[str, str]] = []
+        self._capable: list[str] = []
         self._evidence: set[str] = set()
         self._aside: dict[str, int] = {}
 
@@ -134,12 +142,14 @@ class _Planner:
             self._aside[UNCLEAR] = len(meeting.unclear)
         for name, found in sorted(meeting.known.items()):
             self._host(self._graph.assets[name], found)
+            self._enable(self._graph.assets[name], found)
         for found in meeting.new:
             self._asset(found)
         return Plan(
             frozenset(self._stated.triples),
             tuple(self._assets),
             tuple(self._links),
+            tuple(self._capable),
             tuple(sorted(self._evidence)),
             dict(sorted(self._aside.items())),
         )
@@ -149,15 +159,32 @@ class _Planner:
         for service in self._services(found):
             if service in asset.hosts:
                 continue
-            if (subject, service) in self._before.hosted:
+            link = Triple(NamedNode(subject), NamedNode(Fo.hosts), NamedNode(service))
+            if link in self._before.statements:
                 self._set_aside(DECIDED)
             elif len(self._links) >= MOST_HOSTED:
                 self._set_aside(BEYOND)
             else:
-                link = Triple(NamedNode(subject), NamedNode(Fo.hosts), NamedNode(service))
                 self._stated.triples.add(link)
                 self._links.append((asset.asset_id, service))
                 self._evidence.update(_digests(found))
+
+    def _enable(self, asset: RuntimeAsset, found: Found) -> None:
+        """What its host or cluster can do with it, where nobody has said anything of that."""
+        if asset.capabilities or set(found.sources) <= {"telemetry"}:
+            return
+        subject = NamedNode(asset.iri or self._ids.runtime_asset(asset.asset_id))
+        stated = {
+            Triple(subject, NamedNode(Fo.capability), Literal(name))
+            for name in CAPABILITIES[asset.kind]
+        }
+        if stated <= self._before.statements:
+            self._set_aside(DECIDED)
+        elif len(self._capable) >= MOST_HOSTED:
+            self._set_aside(BEYOND)
+        else:
+            self._stated.triples |= stated
+            self._capable.append(asset.asset_id)
 
     def _asset(self, found: Found) -> None:
         if not _is_statable(found):

@@ -16,9 +16,12 @@ from runtime.commands import MARK
 
 GRACE_SECONDS: Final = 15
 
-# The script's own processes have no mark: only what `env` starts does.
+# The script's own processes have no mark: only what `env` starts does. A `grep` that can't look, or
+# none, finds nothing, which is no sign that nothing is there. It also fails for a process that is
+# gone meanwhile, so it is tried before, and not by its status.
 _END_SCRIPT = r"""
 end_marked() {
+    printf 'x\000' | grep -zqxF -e x || return 1
     round=0
     while [ "$round" -lt 20 ]; do
         found=$(grep -lzxF -e "$1" /proc/[0-9]*/environ)
@@ -38,7 +41,9 @@ shift
 _RUN_SCRIPT = (
     _END_SCRIPT
     + r"""
-"$@"
+# What a shell says of a program that was killed is not the program's.
+exec 3>&2 2>/dev/null
+("$@") 2>&3 3>&-
 status=$?
 end_marked "$mark" </dev/null >/dev/null 2>&1 || kill -9 $$
 exit "$status"

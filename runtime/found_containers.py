@@ -41,9 +41,11 @@ class FoundContainer:
 
 
 def nodes(reach: Reach) -> tuple[str, ...]:
-    """All nodes that can be looked at, this machine first, as an empty name."""
+    """All nodes that can be looked at, this machine first, as an empty name. A host that is a node
+    of a Proxmox VE is looked at as that alone: its containers have one number each and no name."""
     of_proxmox = {node for cluster in reach.proxmox.values() for node in cluster.nodes}
-    return ("", *sorted({*reach.hosts, *of_proxmox}))
+    as_hosts = {host for cluster in reach.proxmox.values() for host in cluster.nodes.values()}
+    return ("", *sorted((reach.hosts.keys() - as_hosts) | of_proxmox))
 
 
 def containers(reach: Reach, node: str, run: str) -> Iterable[FoundContainer]:

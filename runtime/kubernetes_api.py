@@ -60,8 +60,8 @@ class ClusterApi:
         # The client would take keys from files only, and keep them on the disk meanwhile.
         self._client.rest_client.pool_manager = urllib3.PoolManager(
             ssl_context=self.access.tls,
+            # Not assert_hostname too, for which urllib3 would switch the check of TLS itself off.
             server_hostname=self.access.server_name,
-            assert_hostname=self.access.server_name,
             retries=False,
         )
 

@@ -32,7 +32,8 @@ _CLOSE = 255
 _FRAME_BYTES = 4 * 1024 * 1024
 _OUT_BYTES = 16 * 1024
 _ALIVE_SECONDS = 15.0
-_AT_ONCE = 0.01
+_AT_ONCE = 0.001
+_SOON = 0.01
 
 
 class Lost(Exception):
@@ -72,9 +73,18 @@ class Channels:
 
         Raises :class:`Lost`.
         """
-        try:
+        self._keep_alive()
+        if self._out:
+            # What is there first: an end that was said is not to be lost over a failed sending.
+            found = self._received(_AT_ONCE)
+            if found is not None:
+                return found
             self._send()
-            self._connection.settimeout(_AT_ONCE if self._out else seconds)
+        return self._received(_SOON if self._out else seconds)
+
+    def _received(self, seconds: float) -> tuple[int, bytes] | None:
+        try:
+            self._connection.settimeout(seconds)
             frame: ABNF = self._connection.recv_frame()  # type: ignore[no-untyped-call]
         except websocket.WebSocketTimeoutException:
             return None
@@ -99,17 +109,23 @@ class Channels:
     def _queue(self, data: bytes, opcode: int = ABNF.OPCODE_BINARY) -> None:
         self._out += ABNF.create_frame(data, opcode).format()
 
-    def _send(self) -> None:
+    def _keep_alive(self) -> None:
         now = time.monotonic()
         if now - self._alive > _ALIVE_SECONDS:
             # What stands between ends a connection on which nothing is said.
             self._alive = now
             self._queue(b"", ABNF.OPCODE_PING)
+
+    def _send(self) -> None:
         self._connection.settimeout(0)
         while self._out:
             try:
                 sent = self._sender.send(bytes(self._out[:_OUT_BYTES]))
             except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                return
+            except OSError:
+                # Whether the far side is gone, or reads no more, is for it to say.
+                self._out.clear()
                 return
             del self._out[:sent]
 

@@ -1,4 +1,4 @@
-"""The file of machines: by which ways this process reaches hosts, and the Proxmox VEs it may ask.
+"""The file of machines: by which ways this process reaches hosts, and which clusters it may ask.
 
 Invariant: a file is read whole or refused whole, each fault with its line and what to do; it holds
 references to secrets and no secret. Keys and certificates that it names are there and kept from
@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.errors import AdapterError, MachinesFileError, SettingsError, TopologyError
 from runtime.execution import Clock
+from runtime.kubernetes_cluster import KubernetesCluster, inside
 from runtime.machines import Host, ProxmoxCluster, Reach
 from runtime.secret_reference import SecretReference, is_reference
 from runtime.ssh_host import SshHost
@@ -63,15 +64,30 @@ class _ProxmoxBody(_Body):
     nodes: dict[_Name, _NodeBody] = Field(min_length=1, max_length=_MOST)
 
 
+class _ClusterBody(_Body):
+    kubeconfig: _Path | None = None
+    context: str = Field(default="", max_length=253)
+    in_cluster: bool = False
+    connect_seconds: float = Field(default=10.0, gt=0, le=300)
+    answer_seconds: float = Field(default=30.0, gt=0, le=300)
+
+
 class _MachinesBody(_Body):
     local: _LocalBody = _LocalBody()
     hosts: dict[_Name, _HostBody] = Field(default={}, max_length=_MOST)
     proxmox: dict[_Name, _ProxmoxBody] = Field(default={}, max_length=_MOST)
+    clusters: dict[_Name, _ClusterBody] = Field(default={}, max_length=_MOST)
 
 
-def read_reach(path: Path, clock: Clock, secret: Callable[[str], str]) -> Reach:
+def read_reach(
+    path: Path,
+    clock: Clock,
+    secret: Callable[[str], str],
+    environment: Mapping[str, str] = os.environ,
+) -> Reach:
     """What the file at ``path`` lets this process reach. ``secret`` gives what a reference of it
-    means, when it is needed. Relative paths in it start where the file is.
+    means, when it is needed; ``environment`` says where the cluster is that we are a pod of.
+    Relative paths in the file start where it is.
 
     Raises :class:`MachinesFileError`.
     """
@@ -86,7 +102,7 @@ def read_reach(path: Path, clock: Clock, secret: Callable[[str], str]) -> Reach:
         raise MachinesFileError([f"{path}: {fault}" for fault in error.faults]) from None
     except ValidationError as error:
         raise MachinesFileError([f"{path}: {fault}" for fault in _faults(text, error)]) from None
-    return _Maker(path, text, body).made(clock, secret)
+    return _Maker(path, text, body, environment).made(clock, secret)
 
 
 def secrets_from(
@@ -122,10 +138,13 @@ def _faults(text: Text, error: ValidationError) -> Iterator[str]:
 class _Maker:
     """Makes what can be reached of what was read, and notes what can't be."""
 
-    def __init__(self, path: Path, text: Text, body: _MachinesBody) -> None:
+    def __init__(
+        self, path: Path, text: Text, body: _MachinesBody, environment: Mapping[str, str]
+    ) -> None:
         self._path = path
         self._text = text
         self._body = body
+        self._environment = environment
         self._faults: list[str] = []
 
     def made(self, clock: Clock, secret: Callable[[str], str]) -> Reach:
@@ -133,6 +152,11 @@ class _Maker:
         local = self._host(None, body.local.lxc_path, ("local",))
         hosts = {name: self._far(name, host) for name, host in body.hosts.items()}
         proxmox = {name: self._proxmox(name, found) for name, found in body.proxmox.items()}
+        clusters = {
+            name: cluster
+            for name, found in body.clusters.items()
+            if (cluster := self._cluster(name, found)) is not None
+        }
         self._own_nodes()
         if self._faults:
             raise MachinesFileError(self._faults)
@@ -141,6 +165,7 @@ class _Maker:
             MappingProxyType(hosts),
             local=local,
             proxmox=MappingProxyType(proxmox),
+            clusters=MappingProxyType(clusters),
             secret=secret,
         )
 
@@ -183,6 +208,25 @@ class _Maker:
             body.token,
             ca,
         )
+
+    def _cluster(self, name: str, body: _ClusterBody) -> KubernetesCluster | None:
+        place: Place = ("clusters", name)
+        if body.in_cluster == (body.kubeconfig is not None):
+            self._fault(place, "name its kubeconfig, or set in_cluster: true; one of both")
+            return None
+        config = body.kubeconfig and self._file(body.kubeconfig, (*place, "kubeconfig"), kept=True)
+        try:
+            return KubernetesCluster(
+                name,
+                config or None,
+                body.context,
+                inside(self._environment) if body.in_cluster else "",
+                connect_seconds=body.connect_seconds,
+                answer_seconds=body.answer_seconds,
+            )
+        except AdapterError as error:
+            self._fault(place, str(error))
+            return None
 
     def _own_nodes(self) -> None:
         """A locator names a node alone, so no two Proxmox VEs may have one of the same name."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from ontology.ids import Ids
+from ontology.vocab import Fo
 from runtime.assets import (
     AssetRole,
     Authentication,
@@ -33,12 +34,14 @@ from runtime.topology_file import AssetBody, EndpointBody, ThingBody, TopologyBo
 from runtime.topology_text import Place, Text, read_text
 from runtime.urls import ExecutorUrl, InternalUrl, PublicUrl, Url
 
+_OBSERVED = {"services": Fo.hosts, "capabilities": Fo.capability}
 _Url = TypeVar("_Url", bound=Url)
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """What a file declares; ``places`` says where each thing stands, by its IRI."""
+    """What a file declares; ``places`` says where each thing stands, by its IRI. ``silent`` holds
+    the assets (IRIs) with the terms that it says nothing of and that are observed then."""
 
     name: str
     assets: tuple[RuntimeAsset, ...]
@@ -47,6 +50,7 @@ class Topology:
     environments: tuple[str, ...]
     text: Text = field(compare=False, repr=False)
     places: dict[str, Place] = field(compare=False, repr=False)
+    silent: frozenset[tuple[str, str]] = frozenset()
 
 
 def read_topology(data: bytes, ids: Ids) -> Topology:
@@ -88,6 +92,12 @@ class _Maker:
             tuple(sorted({thing.environment for thing in things if thing.environment})),
             self._text,
             self._places,
+            frozenset(
+                (self._ids.runtime_asset(asset.id), term)
+                for asset in file.assets
+                for key, term in _OBSERVED.items()
+                if key not in asset.model_fields_set
+            ),
         )
 
     def _asset(self, body: AssetBody, place: Place) -> RuntimeAsset:

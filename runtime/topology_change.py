@@ -2,8 +2,9 @@
 
 Invariant: a topology speaks of what it declares and of what it declared before, and of nothing
 else: what was found and what other topologies declare stays as it is. Of what it declares it
-governs every statement that a file can make; the status, which is observed, and what anybody states
-in other words are left alone. A node that only removed statements led to goes with them.
+governs every statement that a file can make; the status, which is observed, the services and
+capabilities of an asset of which it says nothing, and what anybody states in other words are left
+alone. A node that only removed statements led to goes with them.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def change(topology: Topology, ids: Ids, current: Iterable[Triple]) -> Change:
         triple
         for triple in stated - wanted
         if _subject(triple) in gone
-        or (_subject(triple) in declares and triple.predicate.value in _GOVERNED)
+        or (_subject(triple) in declares and _is_governed(triple, topology))
     }
     removals |= _led_to(removals, stated, wanted)
     additions = wanted - stated
@@ -78,6 +79,11 @@ def change(topology: Topology, ids: Ids, current: Iterable[Triple]) -> Change:
         tuple(sorted(declares & known & touched)),
         tuple(sorted(gone)),
     )
+
+
+def _is_governed(triple: Triple, topology: Topology) -> bool:
+    term = triple.predicate.value
+    return term in _GOVERNED and (_subject(triple), term) not in topology.silent
 
 
 def _refuse_others(topology: Topology, declares: set[str], declared: dict[str, str]) -> None:

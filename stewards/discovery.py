@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from pyoxigraph import DefaultGraph, NamedNode, Quad
+from pyoxigraph import DefaultGraph, NamedNode, Quad, Triple
 
 from ontology.ids import Ids
 from ontology.store import GraphStore
@@ -32,6 +33,8 @@ from runtime.asset_matching import Meeting, meet
 from runtime.asset_plan import Plan, Surroundings, TurnedDown, plan
 from runtime.asset_sightings import Look, Place, Sighting
 from runtime.asset_status import StatusKeeper
+from runtime.assets import Kind, Locators
+from stewards.errors import DiscoveryBusy
 
 LOGGER = logging.getLogger(__name__)
 
@@ -41,6 +44,7 @@ MOST_SIGHTINGS: Final = 10_000
 _MOST_EVIDENCE: Final = 1_000
 # Of what was turned down, so much is remembered: the newest proposals, whoever made them.
 _PAGE, _MOST_PAGES = 100, 50
+_PATIENCE = 2.0
 
 Source = Callable[[], Look]
 """Looks at some places. What can't be looked at is in :attr:`Look.silent`; it raises nothing that
@@ -67,12 +71,14 @@ class Discovered:
     proposal: str | None
     assets: tuple[str, ...]
     hosted: int
+    capable: int
     silent: tuple[str, ...]
     set_aside: Mapping[str, int] = field(default_factory=dict)
 
 
 class AssetDiscovery:
-    """Any thread may call; one look at a time."""
+    """Any thread may call; one look at a time, and who asks meanwhile is told so
+    (:class:`DiscoveryBusy`)."""
 
     def __init__(
         self,
@@ -99,7 +105,7 @@ class AssetDiscovery:
     def discover(self) -> Discovered:
         """Look round, state what changed, and propose what is new. Raises
         :class:`proofs.errors.GateError` where the gate takes no proposal."""
-        with self._looking:
+        with self._turn():
             look = self._look()
             graph = self.assets()
             meeting = meet(graph.assets.values(), look.sightings)
@@ -116,13 +122,14 @@ class AssetDiscovery:
                 proposal=None if view is None else view.id,
                 assets=() if view is None else tuple(a.asset_id for a in found.assets),
                 hosted=0 if view is None else len(found.hosted),
+                capable=0 if view is None else len(found.capable),
                 silent=_silent(look),
                 set_aside=_set_aside(look, meeting, found),
             )
 
     def drift(self) -> tuple[Drift, ...]:
         """How what is declared differs from what a look round finds; it changes nothing."""
-        with self._looking:
+        with self._turn():
             look = self._look()
             graph = self.assets()
             meeting = meet(graph.assets.values(), look.sightings)
@@ -132,13 +139,23 @@ class AssetDiscovery:
         """Propose, on somebody's behalf, to state what was found beyond what is declared: new
         assets, and services where they were seen. Nothing is taken away. ``None`` where that is
         nothing. Raises :class:`proofs.errors.GateError`."""
-        with self._looking:
+        with self._turn():
             graph = self.assets()
             meeting = meet(graph.assets.values(), self._look().sightings)
             found = plan(meeting, graph, self._ids, self._around(), TurnedDown(), elsewhere=True)
             if not found:
                 return None
             return self._propose(principal, found, rationale or "found and not declared")
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        # Hosts that don't answer take their time; nobody's thread is held up for another's look.
+        if not self._looking.acquire(timeout=_PATIENCE):
+            raise DiscoveryBusy("somebody else looks round now: ask again in a moment")
+        try:
+            yield
+        finally:
+            self._looking.release()
 
     def assets(self) -> AssetGraph:
         """The assets as the graph has them now."""
@@ -185,6 +202,7 @@ class AssetDiscovery:
         what = [
             *(f"{asset.asset_id} ({asset.kind})" for asset in found.assets),
             *(f"{service.rpartition('/')[2]} on {name}" for name, service in found.hosted),
+            *(f"what {name} can do" for name in found.capable),
         ]
         request = Request(
             additions,
@@ -220,7 +238,8 @@ class AssetDiscovery:
         """How many of our proposals wait, and what those and the ones turned down were about."""
         states = (AWAITING, REJECTED, CHANGES_REQUESTED, REVERTED)
         waiting, before = 0, None
-        assets, hosted = [], set()
+        assets: list[tuple[Kind, Locators]] = []
+        statements: set[Triple] = set()
         for _ in range(_MOST_PAGES):
             page = self._proposals(states=states, limit=_PAGE, before=before)
             if not page:
@@ -233,14 +252,12 @@ class AssetDiscovery:
                 additions = self._ledger.delta_of(view).additions
                 for asset in read_assets(additions).assets.values():
                     assets.append((asset.kind, asset.locators))
-                hosted |= {
-                    (quad.subject.value, quad.object.value)
+                statements |= {
+                    quad.triple
                     for quad in additions
-                    if quad.predicate.value == Fo.hosts
-                    and isinstance(quad.subject, NamedNode)
-                    and isinstance(quad.object, NamedNode)
+                    if quad.predicate.value in (Fo.hosts, Fo.capability)
                 }
-        return waiting, TurnedDown(tuple(assets), frozenset(hosted))
+        return waiting, TurnedDown(tuple(assets), frozenset(statements))
 
 
 def _silent(look: Look) -> tuple[str, ...]:

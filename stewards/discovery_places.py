@@ -16,7 +16,7 @@ from typing import Final
 
 from runtime.asset_graph import AssetGraph
 from runtime.asset_sightings import Look, Place, Sighting
-from runtime.assets import RuntimeAsset
+from runtime.assets import Locators, RuntimeAsset
 from runtime.errors import RuntimeFloorError
 from runtime.found_containers import containers, nodes
 from runtime.machines import Reach
@@ -75,6 +75,32 @@ def _containers(
             clock(),
             None if item.state == "unknown" else item.state,
             (item.name,),
+        )
+
+
+def cluster_places(reach: Reach, clock: Callable[[], datetime]) -> dict[Place, Found]:
+    """Every Kubernetes cluster that ``reach`` names."""
+    return {
+        Place("kubernetes", name): lambda name=name: _workloads(reach, name, clock)  # type: ignore[misc]
+        for name in reach.clusters
+    }
+
+
+def _workloads(reach: Reach, name: str, clock: Callable[[], datetime]) -> Iterator[Sighting]:
+    # Its client takes as long to import as the rest of this floor.
+    from runtime.kubernetes_discovery import workloads
+
+    for item in workloads(reach.clusters[name]):
+        labels = item.labels
+        called = (item.workload.partition("/")[2], labels.get("name", ""))
+        part = [labels[key] for key in ("instance", "component") if labels.get(key)]
+        yield Sighting(
+            "kubernetes",
+            "kubernetes",
+            Locators(cluster=name, namespace=item.namespace, workload=item.workload),
+            clock(),
+            "running" if item.ready else "stopped",
+            tuple(filter(None, (*called, "-".join(part)))),
         )
 
 

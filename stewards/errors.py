@@ -70,6 +70,10 @@ class PushNeedsPerson(JobRefused):
     """A push to DataHub won't come further before somebody did what the message says."""
 
 
+class DiscoveryBusy(StewardError):
+    """It is being looked round already, for somebody else: ask again in a moment."""
+
+
 class GateUnreachable(StewardError):
     """The platform could not be reached, so nothing is known about what it did."""
 

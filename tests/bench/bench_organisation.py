@@ -352,8 +352,9 @@ class Project:
             address = names.thing("url", number)
             yield asset, iri(Fo.internalUrl), address
             yield address, TYPE, iri(Fo.InternalUrl)
-            host = f"http://web-{number}.{names.slug}.internal:8080/"
-            yield address, iri(Fo.url), typed(host, Xsd.anyURI)
+            authority = f"web-{number}.{names.slug}.internal:8080"
+            yield address, iri(Fo.url), typed(f"http://{authority}/", Xsd.anyURI)
+            yield address, iri(Fo.authority), text(authority)
 
 
 def _tail(node: str) -> str:

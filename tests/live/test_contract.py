@@ -51,6 +51,9 @@ CONTRACT = """
 /catalog GET
 /runtime-assets GET
 /runtime-assets/{} GET
+/runtime-assets/discovery POST
+/runtime-assets/drift GET POST
+/heads GET
 /runtime-assets/{}/runs POST
 /runtime-assets/{}/requests POST
 /runtime-assets/{}/check POST

@@ -165,8 +165,8 @@ def test_a_folder_in_use_is_not_touched(tmp_path: Path) -> None:
 QUESTIONS = sorted((Path(__file__).parents[2] / "docs" / "questions").glob("*.rq"))
 
 # What a healthy shop without accidents can't have: circles of dependencies, and what is asleep; and
-# what takes lineage of jobs, which the shop has none of (tests/live/test_conflicts.py asks both), or
-# machines (tests/live/test_discovery.py).
+# what takes lineage of jobs, which the shop has none of (tests/live/test_conflicts.py asks both).
+# Nor has it machines (tests/live/test_discovery.py asks for those).
 MAY_BE_EMPTY = {
     "q10-circles",
     "q25-dormant",

@@ -1,5 +1,6 @@
-"""Looking round on a running platform: real LXC containers, and what the OpenTelemetry SDK says of
-where it runs, meet the asset that was declared; what is new waits for a person."""
+"""Looking round on a running platform: real LXC containers, workloads of a cluster, and what the
+OpenTelemetry SDK says of where it runs meet the asset that was declared; what is new waits for a
+person. The cluster is a real one where there are the programs of one, and else a played one."""
 
 from __future__ import annotations
 
@@ -19,9 +20,12 @@ from opentelemetry.trace import SpanKind
 
 from tests.live.conftest import Server, run_command, serving, wait_until
 from tests.live.containers import Container, container, why_not
+from tests.live.kube_played import PlayedKube
+from tests.live.kube_server import NODE, KubeServer, programs
 
 pytestmark = pytest.mark.live
 
+DEPLOYMENTS = "/apis/apps/v1/namespaces/shop/deployments"
 TOPOLOGY = """topology: main
 owner: organisation/organisation
 assets:
@@ -29,6 +33,7 @@ assets:
     kind: lxc
     roles: [daytona_runtime]
     environment: production
+    capabilities: run
     locators: {container: box}
     permits: [{argv: [hostname], effect: reads}]
   - id: storefront
@@ -47,6 +52,7 @@ class Lab:
     key: str
     second: str
     boxes: Path
+    kube: PlayedKube | KubeServer
 
     def approve(self, proposal: str) -> None:
         with self.server.client(self.second) as client:
@@ -87,14 +93,57 @@ class Lab:
             pass
         provider.shutdown()
 
+    def deploy(self, name: str) -> None:
+        """A deployment with one pod that is ready."""
+        labels = {"app": name}
+        pods = {"containers": [{"name": "app", "image": "app:1"}], "nodeName": NODE}
+        deployment = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/name": name}},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pods},
+            },
+        }
+        self.kube.ask("POST", DEPLOYMENTS, deployment)
+        wait_until(lambda: self.ready(name) == 1, f"the rollout of {name}")
+
+    def scale(self, name: str, replicas: int) -> None:
+        self.kube.ask("PATCH", f"{DEPLOYMENTS}/{name}", {"spec": {"replicas": replicas}})
+        wait_until(lambda: self.ready(name) == replicas, f"{replicas} pods of {name}")
+
+    def ready(self, name: str) -> int:
+        found = self.kube.ask("GET", f"{DEPLOYMENTS}/{name}")
+        return int(found.get("status", {}).get("readyReplicas", 0))
+
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PlayedKube | KubeServer]:
+    folder = tmp_path_factory.mktemp("kube")
+    found = programs()
+    made = PlayedKube(folder) if found is None else KubeServer(folder, found)
+    try:
+        made.start()
+        made.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory, kube: PlayedKube | KubeServer) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("discovery")
     boxes = folder / "boxes"
     boxes.mkdir()
+    config = folder / "kubeconfig.json"
+    config.write_text(json.dumps(kube.kubeconfig(kube.token)))
+    config.chmod(0o600)
     machines = folder / "machines.yaml"
-    machines.write_text(f"local:\n  lxc_path: {boxes}\n")
+    machines.write_text(
+        f"local:\n  lxc_path: {boxes}\nclusters:\n  main:\n    kubeconfig: {config}\n"
+    )
     with serving(folder) as serve:
         server = serve(
             None,
@@ -109,7 +158,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
                 return client.get("/status").is_success
 
         wait_until(works, "the second operator's beginning")
-        found = Lab(server, key, second, boxes)
+        found = Lab(server, key, second, boxes, kube)
         topology = folder / "topology.yaml"
         topology.write_text(TOPOLOGY)
         ended = run_command("infra", "apply", topology, "--data", server.data, "--output", "json")
@@ -148,9 +197,10 @@ def test_a_real_container_is_the_asset_that_was_declared(lab: Lab, box: Containe
         assert code == 1
         assert [(item["kind"], item["asset_id"]) for item in drift] == [
             ("not-found", "lost"),
+            ("not-found", "storefront"),
             ("not-declared", None),
         ]
-        assert drift[1]["locators"] == {"container": "newcomer"}
+        assert drift[2]["locators"] == {"container": "newcomer"}
         lab.approve(found["proposal"])
         new = lab.asset("newcomer")
         assert new["owner"] == lab.server.ids.organisation("organisation")
@@ -167,6 +217,27 @@ def test_a_real_container_is_the_asset_that_was_declared(lab: Lab, box: Containe
     assert ("not-running", "workbench") in kinds
     # What was destroyed is told of; that it ran is what was last known.
     assert ("not-found", "newcomer") in kinds
+
+
+def test_a_workload_is_the_asset_that_was_declared(lab: Lab) -> None:
+    lab.deploy("web")
+    lab.deploy("basket")
+    found = lab.look()
+    assert found["silent"] == []
+    assert "basket" in found["assets"]
+    assert "web" not in found["assets"]
+    assert found["capable"] == 1
+    assert lab.asset("storefront")["status"]["state"] == "running"
+    lab.approve(found["proposal"])
+    basket = lab.asset("basket")
+    assert basket["locators"] == {
+        "cluster": "main",
+        "namespace": "shop",
+        "workload": "deployment/basket",
+    }
+    lab.scale("basket", 0)
+    assert lab.look()["proposal"] is None
+    assert lab.asset("basket")["status"]["state"] == "stopped"
 
 
 def test_telemetry_meets_what_was_declared(lab: Lab, box: Container) -> None:
@@ -188,11 +259,9 @@ def test_telemetry_meets_what_was_declared(lab: Lab, box: Container) -> None:
     assert found["hosted"] == 2
     assert found["assets"] == []
     assert found["set_aside"]["was heard from by a name that is no asset's"] == 1
-    status = lab.asset("storefront")["status"]
-    assert status["state"] == "running"
-    [evidence] = status["evidence"]
-    digest = evidence.rpartition("/")[2]
-    assert lab.server.get(f"/evidence/sha256:{digest}")["project"] == "shop"
+    # The cluster and telemetry saw one thing.
+    assert lab.asset("storefront")["capabilities"] == ["logs", "restart", "run"]
+    assert lab.asset("storefront")["status"]["state"] == "running"
     # Its host says that the container stands still, which telemetry can't know.
     assert lab.asset("workbench")["status"]["state"] != "running"
     differing = {(i["kind"], i["asset_id"], i["service"]) for i in lab.drift()[1] if i["service"]}
@@ -223,6 +292,9 @@ def test_drift_becomes_a_proposal_of_whoever_asks(lab: Lab) -> None:
     queue = lab.asset("queue")
     assert queue["kind"] == "kubernetes"
     assert queue["project"] == lab.server.ids.project("shop")
+    [evidence] = queue["status"]["evidence"]
+    digest = evidence.rpartition("/")[2]
+    assert lab.server.get(f"/evidence/sha256:{digest}")["project"] == "shop"
     assert queue["hosts"] == [lab.server.ids.service("shop", "worker")]
 
 

@@ -33,6 +33,7 @@ from runtime.errors import (
 )
 from runtime.found_containers import containers, nodes
 from runtime.machines import Host, Machine, ProxmoxCluster, Reach
+from runtime.machines_check import look
 from tests.live.conftest import wait_until
 from tests.live.containers import container, why_not
 from tests.live.pve_server import KEPT, TOKEN, Guest, Pve, certificates, proxmox
@@ -42,7 +43,7 @@ pytestmark = pytest.mark.live
 
 RUNS = itertools.count()
 HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é", "x=y", "&;")
-SLEEPS = ("sh", "-c", "setsid sleep 600 & exec sleep 600")
+SLEEPS = ("sh", "-c", "echo; setsid sleep 600 & exec sleep 600")
 
 
 def run_id() -> str:
@@ -126,11 +127,14 @@ def shop(request: pytest.FixtureRequest, lab: Lab) -> Machine:
     return lab.opened(102 if "container" in request.param else 101)
 
 
-@pytest.fixture(params=["rest", "ssh"])
-def vm(request: pytest.FixtureRequest, lab: Lab) -> Machine:
-    if request.param == "ssh" and no_ssh() is not None:
-        pytest.skip(str(no_ssh()))
-    return lab.opened(101, reach=lab.over_rest() if request.param == "rest" else None)
+@pytest.fixture(params=["rest", "programs"])
+def vm(request: pytest.FixtureRequest, lab: Lab, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """A virtual machine over REST, or by the programs of a node that is this machine."""
+    if request.param == "rest":
+        return lab.opened(101, reach=lab.over_rest())
+    monkeypatch.setenv("PATH", f"{lab.pve.programs}:{os.environ['PATH']}")
+    here = ProxmoxCluster({"a": "here", "b": "here"}, "ssh")
+    return lab.opened(101, reach=replace(lab.reach, hosts={"here": Host()}, proxmox={"lab": here}))
 
 
 def ask(
@@ -193,9 +197,8 @@ def test_exit_codes_are_the_commands_own(shop: Machine) -> None:
 
 
 def test_what_never_ends_or_forks_away_is_ended(shop: Machine) -> None:
-    outcome, kept = ask(shop, "sh", "-c", "echo; setsid sleep 600 & exec sleep 600", seconds=1)
+    outcome, _ = ask(shop, *SLEEPS, seconds=1)
     assert (outcome.timed_out, outcome.exit_code, outcome.unknown) == (True, None, None)
-    assert kept.stdout == b"\n"
     outcome, kept = ask(shop, "sh", "-c", "setsid sleep 600 & echo started")
     assert (outcome.succeeded, kept.stdout) == (True, b"started\n")
 
@@ -241,6 +244,13 @@ def test_output_is_bounded(lab: Lab) -> None:
     assert (outcome.stdout.size, outcome.stdout.passed) == (KEPT, 1000)
     assert (outcome.stdout.cut, outcome.stderr.cut, outcome.truncated) == (True, False, True)
     assert sum(said) == 1000
+
+
+def test_what_was_printed_before_the_end_is_told(lab: Lab) -> None:
+    outcome, kept = ask(lab.opened(101, reach=lab.over_rest()), *SLEEPS, seconds=3)
+    assert (outcome.timed_out, outcome.exit_code, outcome.unknown) == (True, None, None)
+    assert kept.stdout == b"\n"
+    assert outcome.stdout.size == 1
 
 
 def test_a_container_streams(lab: Lab) -> None:
@@ -314,9 +324,10 @@ def test_a_container_that_was_never_started(lab: Lab) -> None:
         pytest.skip(no_ssh() or why_not() or "")
     lab.pve.cluster.add(Guest(103, "lxc", "a", "other", status="stopped"))
     asked = lab.opened(103)
-    for look in (lambda: asked.check(run_id()), lambda: ask(asked, "true")):
-        with pytest.raises(MachineStopped, match="103 was never started"):
-            look()
+    with pytest.raises(MachineStopped, match="103 was never started"):
+        asked.check(run_id())
+    with pytest.raises(MachineStopped, match="103 was never started"):
+        ask(asked, "true")
 
 
 def test_a_token_that_is_refused(lab: Lab) -> None:
@@ -444,7 +455,9 @@ def test_what_a_node_has(lab: Lab) -> None:
     assert found[0].tags == ("prod", "web")
     there = list(containers(lab.over_rest(), "b", run_id()))
     assert [(one.locators.vmid, one.state) for one in there] == [(104, "stopped")]
-    assert nodes(lab.over_rest())[:3] == ("", "a", "b")
+    far = {"far": Host(), "node-a": Host()}
+    assert nodes(replace(lab.over_rest(), hosts=far)) == ("", "a", "b", "far", "node-a")
+    assert nodes(replace(lab.over_rest(nodes={"a": "node-a"}), hosts=far)) == ("", "a", "far")
     if no_ssh() is None:
         assert list(containers(lab.reach, "a", run_id())) == found
     with pytest.raises(AdapterError, match="no host 'c'"):
@@ -462,3 +475,13 @@ def test_what_this_machine_has(tmp_path: Path) -> None:
     assert (found["shop-1"].state, found["shop-1"].said) == ("stopped", "frozen")
     assert (found["shop-2"].state, found["shop-2"].virtual) == ("running", False)
     assert found["shop-2"].locators == Locators(container="shop-2")
+
+
+def test_what_a_file_names_is_looked_at(lab: Lab) -> None:
+    rest = lab.over_rest().proxmox["lab"]
+    proxmox = {**lab.reach.proxmox, "rest": rest, "wrong": replace(rest, url="https://127.0.0.1:1")}
+    looked = {one.name: one for one in look(replace(lab.reach, proxmox=proxmox), run_id())}
+    assert looked["rest"].trouble == ""
+    assert "could not be connected to" in looked["wrong"].trouble
+    if no_ssh() is None:
+        assert [looked[name].trouble for name in ("node-a", "lab/a", "lab/b")] == ["", "", ""]

@@ -72,7 +72,8 @@ def planned(
 
 def asset(name: str, locators: Locators, **named: object) -> RuntimeAsset:
     kind: Kind = "kubernetes" if locators.workload else "lxc"
-    return RuntimeAsset(name, kind, ACME, locators, **named)  # type: ignore[arg-type]
+    values: dict[str, object] = {"capabilities": ("run",)} | named
+    return RuntimeAsset(name, kind, ACME, locators, **values)  # type: ignore[arg-type]
 
 
 def test_a_new_workload_with_everything_that_is_known_of_it() -> None:
@@ -94,7 +95,7 @@ def test_a_new_workload_with_everything_that_is_known_of_it() -> None:
         WEB,
         project=IDS.project("shop"),
         environment=IDS.environment("production"),
-        capabilities=("run",),
+        capabilities=("logs", "restart", "run"),
         hosts=(CHECKOUT,),
         status=Status("running", "2026-11-28T12:00:00.000000Z", (IDS.evidence("0a" * 32),)),
     )
@@ -135,8 +136,24 @@ def test_what_was_turned_down_is_not_proposed_again() -> None:
     assert [new.asset_id for new in found.assets] == ["web"]
     assert found.set_aside == {DECIDED: 1}
     known = asset("it", BOX)
-    hosted = TurnedDown((), frozenset({(IDS.runtime_asset("it"), CHECKOUT)}))
-    assert not planned(seen(BOX, services=(CHECKOUT,)), assets=(known,), before=hosted)
+    sighting = seen(BOX, services=(CHECKOUT,))
+    asked = planned(sighting, assets=(known,)).additions
+    assert asked
+    hosted = TurnedDown((), asked)
+    assert not planned(sighting, assets=(known,), before=hosted)
+
+
+def test_what_can_be_done_is_proposed_where_nobody_has_said_it() -> None:
+    silent = asset("it", WEB, capabilities=())
+    found = planned(seen(WEB), assets=(silent,))
+    assert found.capable == ("it",)
+    assert {(t.predicate.value, t.object.value) for t in found.additions} == {  # type: ignore[union-attr]
+        (Fo.capability, name) for name in ("logs", "restart", "run")
+    }
+    assert not planned(seen(WEB), assets=(silent,), before=TurnedDown((), found.additions))
+    assert not planned(seen(WEB), assets=(asset("it", WEB, capabilities=("request",)),))
+    # Telemetry shows that it is there, and not that anything reaches it.
+    assert not planned(seen(WEB, source="telemetry"), assets=(silent,))
 
 
 def test_no_more_than_a_person_reads_at_once() -> None:
@@ -251,7 +268,7 @@ def test_the_shapes_accept_whatever_is_proposed(
     again = planned(*reversed(sightings))
     assert again.additions == found.additions
     # What was proposed and accepted is known afterwards.
-    assert not planned(*sightings, assets=found.assets).assets
+    assert not planned(*sightings, assets=found.assets)
 
 
 @given(NAMES, LOCATORS)

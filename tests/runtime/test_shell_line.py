@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.process_exec import capture
-from runtime.shell_line import shell_line
+from runtime.shell_line import armoured, shell_line
 
 SPECIAL = "'\"\\$`!*?[]{}()<>|&;#~=%^-\n\r\t "
 ARGUMENTS = st.lists(
@@ -45,13 +45,18 @@ def test_real_shells_read_it_back(name: str) -> None:
         pytest.skip(f"{shell[0]} is not installed")
 
     @settings(
-        max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+        max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
     )
     @given(ARGUMENTS)
     def read_back(arguments: list[str]) -> None:
         line = shell_line(["printf", r"%s\0", "-first", *arguments])
         done = capture([*shell, "-c", line], timeout=30).checked()
         assert done.stdout == b"".join(a.encode() + b"\0" for a in ["-first", *arguments])
+        words = armoured(["printf", r"%s\0", "-first", *arguments])
+        assert words[0] == "sh"
+        assert all(word and word.isascii() and word.isprintable() for word in words)
+        again = capture([*shell, *words[1:]], timeout=30).checked()
+        assert again.stdout == done.stdout
 
     read_back()
 

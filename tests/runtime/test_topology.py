@@ -212,6 +212,20 @@ def test_an_address_that_another_asset_has_stays() -> None:
     assert {t.subject for t in made.removals} == {NamedNode(IDS.runtime_asset("b"))}
 
 
+def test_what_was_seen_stays_where_a_topology_says_nothing_of_them() -> None:
+    silent = read(HEAD + WEB)
+    asset = NamedNode(IDS.runtime_asset("web"))
+    seen = {
+        "services": Triple(asset, NamedNode(Fo.hosts), NamedNode(IDS.service("shop", "cart"))),
+        "capabilities": Triple(asset, NamedNode(Fo.capability), Literal("run")),
+    }
+    stated = {*statements(silent, IDS), *seen.values()}
+    assert change(silent, IDS, stated) == Change(frozenset(), frozenset())
+    for key, triple in seen.items():
+        speaking = read(f"{HEAD}{WEB}    {key}: []\n")
+        assert change(speaking, IDS, stated).removals == {triple}
+
+
 def test_a_changed_action_makes_its_asset_changed() -> None:
     permit = "    permits: [{argv: [id], effect: reads}]\n"
     before = statements(read(HEAD + WEB + permit), IDS)

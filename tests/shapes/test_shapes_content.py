@@ -529,6 +529,10 @@ UNSOUND = [
         'ex:x a fo:ExecutorUrl ; fo:url "http://Box/"^^xsd:anyURI ; fo:authority "Box" .',
     ),
     *(
+        ("authority", f'ex:x a fo:{kind} ; fo:url "https://box.example.org/"^^xsd:anyURI .')
+        for kind in ("PublicUrl", "ExecutorUrl", "InternalUrl")
+    ),
+    *(
         ("authority-of-the-address", address("ExecutorUrl", url, "box:8080"))
         for url in ("http://box/", "http://box:80/", "http://other:8080/", "http://box:8080.a/")
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from runtime.asset_status import StatusKeeper
 from runtime.assets import Kind, Locators, RuntimeAsset, State
 from stewards.discovery import MOST_WAITING, AssetDiscovery
 from stewards.discovery_telemetry import FRESH, MOST_ROWS, machines, sightings
+from stewards.errors import DiscoveryBusy
 from tests.proofs.conftest import Gate, founded, gate, signer
 
 __all__ = ["founded", "gate", "signer"]  # fixtures
@@ -27,6 +29,7 @@ __all__ = ["founded", "gate", "signer"]  # fixtures
 IDS = Ids()
 BOX = Locators(container="box")
 WEB = Locators(cluster="main", namespace="shop", workload="deployment/web")
+WORKBENCH = RuntimeAsset("workbench", "lxc", IDS.organisation("acme"), BOX, capabilities=("run",))
 PLATFORM = IDS.principal("policy")
 
 
@@ -136,7 +139,7 @@ def test_so_many_wait_at_a_time(gate: Gate, places: Places, discovery: AssetDisc
 def test_a_declared_asset_gets_its_status_and_never_a_second_one(
     gate: Gate, places: Places, discovery: AssetDiscovery
 ) -> None:
-    state_asset(gate, RuntimeAsset("workbench", "lxc", IDS.organisation("acme"), BOX))
+    state_asset(gate, WORKBENCH)
     places.see("box", BOX)
     found = discovery.discover()
     assert (found.known, found.changed, found.proposal) == (1, 1, None)
@@ -156,7 +159,7 @@ def test_a_declared_asset_gets_its_status_and_never_a_second_one(
 def test_services_that_everybody_may_read_of_are_hosted(
     gate: Gate, places: Places, discovery: AssetDiscovery
 ) -> None:
-    state_asset(gate, RuntimeAsset("workbench", "lxc", IDS.organisation("acme"), BOX))
+    state_asset(gate, WORKBENCH)
     gate.found_project("hush", restricted=True)
     for slug in ("shop", "hush"):
         service = IDS.service(slug, "web")
@@ -193,6 +196,33 @@ def test_drift_is_proposed_by_whoever_asks_for_it(
     assert (view.author, view.state) == (gate.operator, "awaiting decision")
     assert view.rationale == "it is ours after all: box (lxc)"
     assert discovery.propose_drift(gate.operator) == view
+
+
+def test_who_asks_while_it_is_looked_round_is_told_so(
+    places: Places, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stewards.discovery._PATIENCE", 0.01)
+    asked, go_on = threading.Event(), threading.Event()
+
+    def slow() -> Look:
+        asked.set()
+        assert go_on.wait(60)
+        return Look()
+
+    keeper = StatusKeeper(gate.ledger, gate.store, gate.ids, clock=gate.clock)
+    discovery = AssetDiscovery(
+        gate.ledger, gate.store, gate.ids, keeper, gate.index.proposals, [slow]
+    )
+    looking = threading.Thread(target=discovery.drift)
+    looking.start()
+    try:
+        assert asked.wait(60)
+        with pytest.raises(DiscoveryBusy):
+            discovery.discover()
+    finally:
+        go_on.set()
+        looking.join()
+    assert discovery.discover().seen == 0
 
 
 # --- what telemetry shows
