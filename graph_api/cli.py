@@ -50,6 +50,7 @@ from graph_api.cli_session import (
     seconds,
     setting_sources,
 )
+from runtime.local_urls import LOOPBACK
 
 app = typer.Typer(
     name="fractalops",
@@ -125,7 +126,7 @@ def up(
         typer.Option("--data", metavar="DIR", help="The data folder (default: ./data)."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="The address to listen on (default: 127.0.0.1).")
+        str | None, typer.Option("--host", help=f"The address to listen on (default: {LOOPBACK}).")
     ] = None,
     port: Annotated[
         int | None,
