@@ -11,16 +11,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from runtime import lxc_adapter
+from runtime.assets import Locators
 from runtime.errors import AdapterError
 from runtime.machines import Machine, Reach
 
-Opener = Callable[[Mapping[str, str], Reach], Machine]
+Opener = Callable[[Locators, Reach], Machine]
 
 KINDS: Mapping[str, Opener] = MappingProxyType({lxc_adapter.KIND: lxc_adapter.opened})
 
 
 def machine(
-    kind: str, locators: Mapping[str, str], reach: Reach, kinds: Mapping[str, Opener] = KINDS
+    kind: str, locators: Locators, reach: Reach, kinds: Mapping[str, Opener] = KINDS
 ) -> Machine:
     """The machine of this kind at these locators. Nothing is asked of it yet.
 

@@ -111,15 +111,17 @@ def _check_text(text: object, what: str) -> None:
 @dataclass(frozen=True, slots=True)
 class Output:
     """One stream of a run: ``digest`` (``sha256:`` and 64 hexadecimal digits) and ``size`` in bytes
-    are of everything that was written; the sink heard the first ``passed`` bytes."""
+    are of everything that was written; the sink heard the first ``passed`` bytes. Where ``cut``,
+    whoever ran the command over there dropped the rest, and they are of what it kept."""
 
     digest: str
     size: int
     passed: int
+    cut: bool = False
 
     @property
     def truncated(self) -> bool:
-        return self.passed < self.size
+        return self.cut or self.passed < self.size
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,21 @@
     │   └── SecretMissing       nothing is at the path, or not the field
     ├── CommandRefused          it is not a command that may be sent anywhere; nothing was started
     ├── AdapterError            no adapter is registered for the kind, or its locators are wrong
+    ├── MachinesFileError       the file of machines cannot be read, or says what cannot be
     ├── MachineError            the machine runs nothing now; the command was not started on it
     │   ├── MachineMissing      its host knows no such machine
     │   ├── MachineStopped      it is there and not running
     │   ├── MachineFrozen       it is there and suspended
     │   └── MachineUnreachable  its host could not be asked
     ├── UrlError                an address cannot be a URL of its kind
+    ├── HttpError               a request over HTTP has no answer; ``sent`` says what is certain
+    │   ├── HttpRefused         it is not one that may be sent; nothing was sent
+    │   │   └── HttpCircuitOpen its server has failed too often; it is asked again later
+    │   ├── HttpAway            there was no answer, or not the whole of it
+    │   │   └── HttpTimeout     it took longer than it was given
+    │   ├── HttpTooLarge        the answer is larger than it may be
+    │   ├── HttpUnreadable      the answer is packed in a way that was not asked for, or damaged
+    │   └── HttpRedirectRefused the answer leads to where this request may not go
     ├── TopologyError           a topology cannot be read, or declares what cannot be
     ├── AssetError              no one runtime asset or integration endpoint is meant
     │   ├── UnknownAsset        nothing has that id or role; the message says what there is
@@ -78,6 +87,15 @@ class AdapterError(RuntimeFloorError):
     """No adapter is registered for the kind of a machine, or its locators are not of that kind."""
 
 
+class MachinesFileError(RuntimeFloorError):
+    """The file of machines cannot be read, or says what cannot be; ``faults`` is everything wrong
+    with it, each with its file, line and path."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)
+
+
 class MachineError(RuntimeFloorError):
     """The machine runs nothing now. The command was certainly not started on it."""
 
@@ -100,6 +118,68 @@ class MachineUnreachable(MachineError):
 
 class UrlError(RuntimeFloorError):
     """An address cannot be a URL of its kind; the message says why, without the address."""
+
+
+class HttpError(RuntimeFloorError):
+    """A request over HTTP has no answer that can be used. No message holds a query, a header or a
+    body. While ``sent`` is false, certainly nothing of the request has reached its server; else it
+    may have been carried out, and whoever can't ask it twice doesn't know."""
+
+    def __init__(self, message: str, *, sent: bool) -> None:
+        super().__init__(message)
+        self.sent = sent
+
+
+class HttpRefused(HttpError):
+    """The address or the request is not one that may be sent; nothing was sent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=False)
+
+
+class HttpCircuitOpen(HttpRefused):
+    """The server has failed too often: it is asked again in ``seconds``; nothing was sent."""
+
+    def __init__(self, message: str, seconds: float) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+class HttpAway(HttpError):
+    """There was no answer, or not the whole of it; ``reached`` says whether there was a connection,
+    ``kind`` what failed, in one word."""
+
+    def __init__(self, message: str, *, sent: bool, kind: str = "", reached: bool = True) -> None:
+        super().__init__(message, sent=sent)
+        self.kind = kind
+        self.reached = reached
+
+
+class HttpTimeout(HttpAway):
+    """It took longer than it was given."""
+
+
+class HttpTooLarge(HttpError):
+    """The answer is larger than ``limit`` bytes, as it says itself or once unpacked."""
+
+    def __init__(self, message: str, limit: int) -> None:
+        super().__init__(message, sent=True)
+        self.limit = limit
+
+
+class HttpUnreadable(HttpError):
+    """The answer is packed in a way that was not asked for, or damaged."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, sent=True)
+
+
+class HttpRedirectRefused(HttpError):
+    """The server answered with an address to which this request may not go; it was not asked."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, sent=True)
+        self.status = status
 
 
 class TopologyError(RuntimeFloorError):

@@ -53,6 +53,9 @@ class ServingSettings(BaseModel):
     """folder that the public log is mirrored to, and compared with at every start"""
     witness_keys: tuple[str, ...] = ()
     """verifier keys of witnesses, `name+hash+base64`"""
+    machines: Path | None = None
+    """file that says [by which ways hosts are reached](machines.md); without it the containers of
+    this machine alone are"""
 
     query_workers: int = Field(default_factory=_workers, ge=1, le=64)
     """processes that answer queries"""

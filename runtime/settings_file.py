@@ -23,7 +23,7 @@ from runtime.secret_reference import is_reference
 VARIABLE: Final = "FRACTALOPS_SETTINGS"
 """The variable that names the file."""
 MAX_BYTES: Final = 64 * 1024
-PATHS: Final = frozenset({"data", "mirror", "openbao_ca", "openbao_file", "state"})
+PATHS: Final = frozenset({"data", "machines", "mirror", "openbao_ca", "openbao_file", "state"})
 """Settings that are paths."""
 SECRETS: Final = frozenset(
     {

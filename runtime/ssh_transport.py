@@ -3,18 +3,13 @@
 Invariant: a command counts as ended only when the host said how it ended; when the connection was
 lost, and nobody said that we were not let in, the outcome is unknown. SSH knows no arguments: the
 far shell gets one line, which is a fixed script and quoted arguments, and no text of a command is
-anything else in it.
-
-The script ends what the command left behind before it answers, since a connection stays open for
-as long as anything there holds its output; where it can't, it ends itself by a signal. ``timeout``
-ends a command some seconds after its limit when nobody is there any more to do so. The login shell
-has to be a POSIX shell; ``env``, ``timeout`` and ``grep -z`` have to be there (GNU, BusyBox).
+anything else in it. The script is that of :mod:`runtime.far_script`, and the login shell has to be
+a POSIX shell.
 https://www.rfc-editor.org/rfc/rfc4254 (sections 6.5 and 6.10)
 """
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,59 +18,26 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 
-from runtime.commands import MARK, RUN_LENGTH, Command, Kept, Outcome, Sink
+from runtime.commands import RUN_LENGTH, Command, Kept, Outcome, Sink
 from runtime.errors import MachineUnreachable, ProgramMissing
 from runtime.execution import Clock, execute
+from runtime.far_script import GRACE_SECONDS, end_words, run_words
 from runtime.shell_line import shell_line
 from runtime.ssh_host import Journal, SshHost
 from runtime.transports import program_environment
 
 _END_SECONDS = 30.0
-_GRACE_SECONDS = 15
 _JOURNAL_BYTES = 64 * 1024
-
-# The script's own processes have no mark: only what `env` starts does.
-_END_SCRIPT = r"""
-end_marked() {
-    round=0
-    while [ "$round" -lt 20 ]; do
-        found=$(grep -lzxF -e "$1" /proc/[0-9]*/environ)
-        [ -n "$found" ] || return 0
-        for file in $found; do
-            process=${file#/proc/}
-            kill -9 "${process%/environ}"
-        done
-        round=$((round + 1))
-        sleep 0.1
-    done
-    return 1
-}
-mark=$1
-shift
-"""
-_RUN_SCRIPT = (
-    _END_SCRIPT
-    + r"""
-"$@"
-status=$?
-end_marked "$mark" </dev/null >/dev/null 2>&1 || kill -9 $$
-exit "$status"
-"""
-)
-_ONLY_END_SCRIPT = (
-    _END_SCRIPT
-    + r"""
-end_marked "$mark" </dev/null >/dev/null 2>&1
-"""
-)
 
 
 class SshTransport:
-    """One host. Needs OpenSSH's client of version 8.5 or later on this machine."""
+    """One host. Needs OpenSSH's client of version 8.5 or later on this machine. A command ends
+    there ``grace_seconds`` after its limit, if nobody is there to do so."""
 
-    def __init__(self, host: SshHost, clock: Clock) -> None:
+    def __init__(self, host: SshHost, clock: Clock, grace_seconds: int = GRACE_SECONDS) -> None:
         self._host = host
         self._clock = clock
+        self._grace_seconds = grace_seconds
 
     def start(
         self,
@@ -86,13 +48,10 @@ class SshTransport:
         sink: Sink,
         cancel: Event,
     ) -> Outcome:
-        mark = f"{MARK}={command.run}"
-        limit = str(math.ceil(command.seconds) + _GRACE_SECONDS)
-        given = (f"{name}={value}" for name, value in variables.items())
-        far = ["env", mark, *given, "timeout", "-s", "KILL", limit, *arguments]
-        outcome = self._send(
-            ["sh", "-c", _RUN_SCRIPT, "sh", mark, *far], command, sink=sink, cancel=cancel
+        words = run_words(
+            command.run, arguments, variables, command.seconds, grace=self._grace_seconds
         )
+        outcome = self._send(words, command, sink=sink, cancel=cancel)
         ended_by_us = outcome.timed_out or outcome.cancelled
         if ended_by_us and outcome.unknown is not None and self.end(command.run):
             return replace(outcome, unknown=None)
@@ -102,9 +61,8 @@ class SshTransport:
         # Not by the name of the run, whose own client may be there yet and is to hear the end.
         name = f"end-{run}"[:RUN_LENGTH]
         asked = Command(name, ("sh",), seconds=_END_SECONDS, output_bytes=0)
-        words = ["sh", "-c", _ONLY_END_SCRIPT, "sh", f"{MARK}={run}"]
         try:
-            return self._send(words, asked, sink=Kept(), cancel=Event()).succeeded
+            return self._send(end_words(run), asked, sink=Kept(), cancel=Event()).succeeded
         except MachineUnreachable:
             return False
 

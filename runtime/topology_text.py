@@ -48,8 +48,9 @@ class Text:
         return f"line {self.lines[known]}{f', {path}' if path else ''}: {fault}"
 
 
-def read_text(data: bytes) -> Text:
-    """The values of a YAML document. Raises :class:`TopologyError` with the line."""
+def read_text(data: bytes, example: str = "examples/topology.yaml") -> Text:
+    """The values of a YAML document, of which ``example`` is one. Raises :class:`TopologyError`
+    with the line."""
     if len(data) > MAX_BYTES:
         raise TopologyError([f"the file has {len(data)} bytes; {MAX_BYTES} are the most"])
     try:
@@ -67,7 +68,7 @@ def read_text(data: bytes) -> Text:
     except yaml.YAMLError as error:
         raise TopologyError([f"the file is no YAML: {error}"]) from error
     if node is None:
-        raise TopologyError(["the file is empty; see examples/topology.yaml"])
+        raise TopologyError([f"the file is empty; see {example}"])
     lines: dict[Place, int] = {}
     faults: list[str] = []
     value = _value(node, (), lines, faults)

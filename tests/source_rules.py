@@ -35,6 +35,7 @@ ALLOWED: Mapping[tuple[str, str], str] = MappingProxyType(
         ("stewards/datahub_session.py", ADDRESS): "its message shows how an address is written",
         ("ontology/ids.py", ADDRESS): "what IRIs start with is a name; nothing connects to it",
         ("ontology/dataset_names.py", ADDRESS): _ADDRESSES,
+        ("runtime/http_addresses.py", ADDRESS): _ADDRESSES,
         ("runtime/urls.py", ADDRESS): _ADDRESSES,
         ("examples/shop/__main__.py", ADDRESS): _SHOP,
         ("examples/shop/serving.py", ADDRESS): _SHOP,

@@ -48,10 +48,6 @@ class Container:
         )
         assert done.returncode == 0, f"lxc-{verb} {self.name}: {done.stdout}"
 
-    @property
-    def locators(self) -> dict[str, str]:
-        return {"name": self.name, "path": str(self.path)}
-
 
 @contextmanager
 def container(path: Path, name: str) -> Iterator[Container]:

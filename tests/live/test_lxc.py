@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from threading import Event, Thread
@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.adapters import machine
+from runtime.assets import Locators
 from runtime.commands import MARK, Command, Kept, Outcome, Sink, Stream
 from runtime.errors import MachineFrozen, MachineMissing, MachineStopped
-from runtime.lxc_adapter import LxcContainer
-from runtime.machines import Machine, Reach
+from runtime.lxc_container import LxcContainer
+from runtime.machines import Host, Machine, Reach
 from runtime.transports import LocalTransport
 from tests.live.conftest import wait_until
 from tests.live.containers import Container, container, why_not
@@ -90,13 +91,14 @@ def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Conta
         yield first, second
 
 
-def opened(locators: Mapping[str, str]) -> Machine:
-    return machine("lxc", locators, Reach(lambda: datetime.now(UTC)))
+def opened(one: Container) -> Machine:
+    reach = Reach(lambda: datetime.now(UTC), local=Host(lxc_path=PurePosixPath(one.path)))
+    return machine("lxc", Locators(container=one.name), reach)
 
 
 @pytest.fixture
 def shop(containers: tuple[Container, Container]) -> Machine:
-    return opened(containers[0].locators)
+    return opened(containers[0])
 
 
 def ask(
@@ -111,7 +113,7 @@ def ask(
 
 def test_each_command_runs_in_its_own_container(containers: tuple[Container, Container]) -> None:
     for one in containers:
-        asked = opened(one.locators)
+        asked = opened(one)
         asked.check(run_id())
         outcome, kept = ask(asked, "hostname")
         assert (outcome.succeeded, kept.stdout) == (True, f"{one.name}\n".encode())
@@ -191,7 +193,7 @@ def test_a_cancelled_command_is_ended(shop: Machine) -> None:
 
 def test_a_container_that_dies_mid_command(containers: tuple[Container, Container]) -> None:
     second = containers[1]
-    asked = opened(second.locators)
+    asked = opened(second)
     with Asked(asked, Command(run_id(), ("sh", "-c", "echo; exec sleep 600"))) as running:
         second.lxc("stop", "-k")
         outcome = running.ended()
@@ -237,7 +239,7 @@ def test_a_container_that_was_started_again_meanwhile(
 
 def test_a_frozen_container(containers: tuple[Container, Container]) -> None:
     second = containers[1]
-    asked = opened(second.locators)
+    asked = opened(second)
     command = Command(run_id(), ("sh", "-c", "echo; exec sleep 600"))
     with Asked(asked, command) as running:
         second.lxc("freeze")
@@ -255,7 +257,7 @@ def test_a_frozen_container(containers: tuple[Container, Container]) -> None:
 
 
 def test_a_container_that_is_not_there(containers: tuple[Container, Container]) -> None:
-    asked = opened({**containers[0].locators, "name": "shop-3"})
+    asked = opened(replace(containers[0], name="shop-3"))
     with pytest.raises(MachineMissing, match="no container shop-3"):
         asked.check(run_id())
     with pytest.raises(MachineMissing):
@@ -278,9 +280,11 @@ def test_what_a_killed_server_left_is_ended_by_its_name(
     script = (
         "import sys; from datetime import UTC, datetime; from threading import Event;"
         "from runtime.adapters import machine; from runtime.commands import Command;"
-        "from runtime.machines import Reach;"
-        "shop = machine('lxc', {'name': sys.argv[1], 'path': sys.argv[2]},"
-        " Reach(lambda: datetime.now(UTC)));"
+        "from runtime.machines import Host, Reach; from runtime.assets import Locators;"
+        "from pathlib import PurePosixPath;"
+        "local = Host(lxc_path=PurePosixPath(sys.argv[2]));"
+        "shop = machine('lxc', Locators(container=sys.argv[1]),"
+        " Reach(lambda: datetime.now(UTC), local=local));"
         "command = Command(sys.argv[3], ('sh', '-c', 'echo; setsid sleep 600 & exec sleep 600'));"
         "shop.run(command, sink=lambda *_: print('runs', flush=True), cancel=Event())"
     )

@@ -12,16 +12,16 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Thread
 
 import pytest
 
-from runtime import ssh_transport
 from runtime.adapters import machine
+from runtime.assets import Locators
 from runtime.commands import MARK, Command, Kept, Outcome, Sink, Stream
 from runtime.errors import MachineMissing, MachineUnreachable
-from runtime.machines import Reach
+from runtime.machines import Host, Reach
 from runtime.ssh_host import SshHost
 from runtime.ssh_transport import SshTransport
 from tests.live.conftest import wait_until
@@ -155,10 +155,7 @@ def test_255_is_the_commands_own_when_the_host_says_so(sshd: Sshd) -> None:
     assert (outcome.exit_code, outcome.unknown) == (255, None)
 
 
-def test_a_connection_that_is_lost_leaves_the_outcome_unknown(
-    sshd: Sshd, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(ssh_transport, "_GRACE_SECONDS", 0)
+def test_a_connection_that_is_lost_leaves_the_outcome_unknown(sshd: Sshd) -> None:
     run = run_id()
     severed: list[Thread] = []
 
@@ -170,7 +167,9 @@ def test_a_connection_that_is_lost_leaves_the_outcome_unknown(
     # As if it were the end of it, as the host's client would say it.
     forged = "\nclient_input_channel_req() rtype exit-status "
     script = "echo; exec sleep 600"
-    outcome, _ = ask(sshd.host, "sh", "-c", script, forged, run=run, seconds=5, sink=sink)
+    command = Command(run, ("sh", "-c", script, forged), seconds=5)
+    transport = SshTransport(sshd.host, clock, grace_seconds=0)
+    outcome = transport.start(command.argv, command, {}, sink=sink, cancel=Event())
     severed[0].join()
     assert (outcome.exit_code, outcome.signal, outcome.succeeded) == (None, None, False)
     assert outcome.unknown is not None
@@ -255,9 +254,9 @@ def test_a_host_that_is_not_there_is_named(sshd: Sshd) -> None:
 
 @pytest.mark.skipif(why_not() is not None, reason=str(why_not()))
 def test_a_container_of_another_host(sshd: Sshd, tmp_path: Path) -> None:
-    reach = Reach(clock, {"far": sshd.host})
-    with container(tmp_path, "far-1") as made:
-        far = machine("lxc", {**made.locators, "host": "far"}, reach)
+    reach = Reach(clock, {"far": Host(sshd.host, PurePosixPath(tmp_path))})
+    with container(tmp_path, "far-1"):
+        far = machine("lxc", Locators(container="far-1", node="far"), reach)
         kept = Kept()
         command = Command(run_id(), ("printf", r"%s\n", *HOSTILE), environment={"LANG": "a b"})
         outcome = far.run(command, sink=kept, cancel=Event())
@@ -272,7 +271,7 @@ def test_a_container_of_another_host(sshd: Sshd, tmp_path: Path) -> None:
         outcome = far.run(command, sink=kept, cancel=Event())
         assert (outcome.timed_out, outcome.unknown) == (True, None)
         assert left_of(command.run) == []
-        missing = machine("lxc", {**made.locators, "name": "far-2", "host": "far"}, reach)
+        missing = machine("lxc", Locators(container="far-2", node="far"), reach)
         with pytest.raises(MachineMissing, match="no container far-2"):
             missing.check(run_id())
 
