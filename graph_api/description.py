@@ -41,7 +41,8 @@ _ANSWERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "post /api/{number}/integration/otlp/v1/traces/": _OTLP_ANSWERS,
     "post /api/v1/lineage": {"201": ()},
     "get /array/{key}/config.js": {"200": ("application/javascript",)},
-    "post /evidence/erasures": {"201": (_JSON,)},
+    # 200 where nothing is erased: it was only asked for, or there is nothing.
+    "post /evidence/erasures": {"200": (_JSON,), "201": (_JSON,)},
     "get /graph/{name}": {"303": ()},
     "get /live": {"200": ("text/event-stream",)},
     "get /metrics": {"200": ("text/plain",)},
