@@ -64,6 +64,8 @@ _ANSWERS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
     # Not ready is no fault of the one who asks: the same document, with what is amiss.
     "get /readyz": {"200": (_JSON,), "503": (_JSON,)},
+    # 200 where the grant is there already.
+    "post /runtime-assets/grants": {"200": (_JSON,), "201": (_JSON,)},
     "post /validate": {"200": (*_REPORT, LINES)},
 }
 """Media types by status, of what isn't JSON with the status that the route has, or may be another.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.live.conftest import own_environment, service_turtle, spans
+from tests.live.conftest import own_environment, run_command, service_turtle, spans, wait_until
 
 if TYPE_CHECKING:
     from tests.live.conftest import Server, Serving
@@ -33,11 +33,15 @@ def server(serving_in: Serving, tmp_path: Path) -> Iterator[Server]:
         yield serve(None, "--time-lock", "1s", "--steward-seconds", "3600").start()
 
 
-def names_of_what_there_is(server: Server, key: str) -> dict[str, dict[str, str]]:
+def names_of_what_there_is(server: Server, key: str, topology: Path) -> dict[str, dict[str, str]]:
     """For each path whose parameters name something, names that there are."""
+    ended = run_command("infra", "apply", topology, "--data", server.data)
+    assert ended.code == 0, ended.text
     server.send(key, spans("contract", 3))
     proposal = server.propose("shop", service_turtle(server.ids, "shop", "web"))
     server.settle()
+    # A lone operator's change of assets waits for its time lock.
+    wait_until(lambda: bool(server.get("/runtime-assets")["items"]), "the assets' beginning")
     digest = server.get("/evidence")["items"][0]["digest"]
     keys = server.get("/projects/shop/keys")["items"]
     size = server.head + 1
@@ -68,6 +72,11 @@ def names_of_what_there_is(server: Server, key: str) -> dict[str, dict[str, str]
     }
     for path in ("", "/card", "/diff", "/report", "/decisions", "/revert"):
         names[f"/proposals/{{identifier}}{path}"] = {"identifier": proposal["id"]}
+    for path in ("", "/check", "/runs", "/requests"):
+        names[f"/runtime-assets/{{asset_id}}{path}"] = {"asset_id": "langboard"}
+        names[f"/endpoints/{{endpoint_id}}{path}"] = {"endpoint_id": "artifacts"}
+    names["/runtime-assets/{name}"] = {"name": "langboard"}
+    names["/endpoints/{name}"] = {"name": "artifacts"}
     for path in ("/keys", "/rereading", "/run", "/token", "/keys/{key}/retire"):
         names[f"/stewards/{{name}}{path}"] = {"name": "steward-shop"}
     for path in ("/keys", "/upstreams", "/upstreams/{kind}", "/glitchtip"):
@@ -94,7 +103,9 @@ def test_no_answer_is_undocumented(
             PYTHONPATH=str(checkout),
             CONTRACT_TOKEN=server.token,
             CONTRACT_KEY=key,
-            CONTRACT_NAMES=json.dumps(names_of_what_there_is(server, key)),
+            CONTRACT_NAMES=json.dumps(
+                names_of_what_there_is(server, key, checkout / "examples" / "topology.yaml")
+            ),
         ),
         cwd=tmp_path,
         stdout=subprocess.PIPE,
