@@ -46,6 +46,7 @@ from graph_api.ingest_keys import IngestKeys
 from graph_api.process import new_run_id
 from graph_api.proposing import Proposing
 from graph_api.status import Status, version
+from graph_api.trace_context import TraceContext
 from ingest.relay import Relay
 
 SHUTDOWN_SECONDS = 10
@@ -264,7 +265,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         )
     )
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
-    return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
+    return Direct(BodyLimit(TraceContext(app), _READ_THEIR_OWN_BODIES), short_cuts)
 
 
 @asynccontextmanager
