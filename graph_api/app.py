@@ -82,6 +82,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         " proposal; every triple can be explained and verified offline.",
     )
     http_errors.add_handlers(app)
+    app.add_middleware(TraceContext)
 
     authenticator = assembly.authenticator
     settings = assembly.settings
@@ -265,7 +266,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         )
     )
     app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
-    return Direct(BodyLimit(TraceContext(app), _READ_THEIR_OWN_BODIES), short_cuts)
+    return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
 
 
 @asynccontextmanager
