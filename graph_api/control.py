@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
@@ -35,7 +35,7 @@ from ontology.ids import Ids
 from proofs.genesis import control_grant_delta
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.proposal import TRANSITIONS
-from proofs.submission import Request
+from proofs.submission import Request as Submitted
 from runtime.asset_checks import Checked
 from runtime.asset_service import Run, RuntimeAssetControlService, Selection
 from runtime.errors import UnknownRun
@@ -143,7 +143,7 @@ def build_router(
             ids, body.to, asset_id=body.asset_id, role=body.role, auto_approve=body.auto_approve
         )
         on = body.asset_id or f"assets with the role {body.role}"
-        request = Request(
+        request = Submitted(
             delta.additions,
             delta.removals,
             rationale=f"{body.to} may control {on}",
@@ -224,6 +224,7 @@ def build_router(
         response_class=Response,
     )
     def follow(
+        request: Request,
         identifier: RunId,
         wait: Annotated[bool, Query(description="Whether to stay until the run has ended.")] = True,
         caller: Caller = anybody,
@@ -237,7 +238,14 @@ def build_router(
                 "Your role does not allow this",
                 "The output of a run is told to who asked for it, to operators and to auditors.",
             )
-        return RunStream(service, identifier, kept_output, wait=wait)
+        headers = request.headers
+        return RunStream(
+            service,
+            identifier,
+            kept_output,
+            lambda: authenticator.authenticate(headers),
+            wait=wait,
+        )
 
     @router.post("/runs/{identifier}/cancel", status_code=202)
     def cancel(identifier: RunId, caller: Caller = anybody) -> dict[str, Any]:
