@@ -22,9 +22,11 @@ from graph_api.control_json import (
     RunBody,
     SelectedBody,
     controlled,
+    problem_of_control,
     run_json,
     selection_of,
 )
+from graph_api.facts import hidden_projects
 from graph_api.problems import Problem, of_ingest
 from graph_api.proposing import Proposing
 from graph_api.run_stream import MEDIA_TYPE, RunStream
@@ -36,6 +38,7 @@ from proofs.proposal import TRANSITIONS
 from proofs.submission import Request
 from runtime.asset_checks import Checked
 from runtime.asset_service import Run, RuntimeAssetControlService, Selection
+from runtime.errors import UnknownRun
 
 AssetId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 RunId = Annotated[str, Path(min_length=1, max_length=100)]
@@ -109,6 +112,13 @@ def build_router(
             return check_json(controlled(look, *arguments))
         except IngestError as error:
             raise of_ingest(error) from error
+
+    def readable(identifier: str, caller: Caller) -> Run:
+        run = controlled(service.find, identifier)
+        if run.view.project in hidden_projects(caller):
+            # The same answer as for one that does not exist: its existence is restricted too.
+            raise problem_of_control(UnknownRun(f"there is no run {identifier!r}"))
+        return run
 
     @router.post("/runtime-assets/runs", status_code=202)
     def run_by_role(body: RunBody, key: Key = None, caller: Caller = anybody) -> Response:
@@ -197,14 +207,16 @@ def build_router(
             limit=limit,
         )
         return {
-            "items": [run_json(run) for _, run in found],
+            "items": [
+                run_json(run) for _, run in found if run.view.project not in hidden_projects(caller)
+            ],
             "next": found[-1][0] if len(found) == limit else None,
         }
 
     @router.get("/runs/{identifier}")
     def show_run(identifier: RunId, caller: Caller = anybody) -> dict[str, Any]:
         """One run."""
-        return run_json(controlled(service.find, identifier))
+        return run_json(readable(identifier, caller))
 
     @router.get(
         "/runs/{identifier}/output",
@@ -217,7 +229,7 @@ def build_router(
         caller: Caller = anybody,
     ) -> Response:
         """The output as it comes, a JSON object a line, and the run as it stands at the end."""
-        run = controlled(service.find, identifier)
+        run = readable(identifier, caller)
         if caller.principal != run.view.author and caller.role not in (OPERATOR, AUDITOR):
             raise Problem(
                 403,
@@ -230,7 +242,7 @@ def build_router(
     @router.post("/runs/{identifier}/cancel", status_code=202)
     def cancel(identifier: RunId, caller: Caller = anybody) -> dict[str, Any]:
         """End a run that is under way, or have it not begun; its author and operators may."""
-        run = controlled(service.find, identifier)
+        run = readable(identifier, caller)
         if caller.principal != run.view.author and caller.role != OPERATOR:
             raise Problem(
                 403,
