@@ -3,7 +3,7 @@
 
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint up bench conformance lock clean infra-validate infra-generate-env infra-env-check infra-apply-ssot
+.PHONY: help setup demo test test-contract lint up bench conformance lock clean infra-validate infra-generate-env infra-env-check infra-apply-ssot
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -33,6 +33,9 @@ demo: $(VENV)/.project ## run the platform and a small shop, show the graph that
 
 test: lint ## everything: format, lint, types, import floors, tests
 	$(PYTHON) -m pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+test-contract: $(VENV)/.project ## ask every operation of the HTTP API, rightly and wrongly, far more often than make test does
+	$(PYTHON) -m pytest -m "long or not long" tests/live/test_schemathesis.py tests/live/test_contract.py tests/graph_api/test_described_routes.py $(ARGS)
 
 lint: $(VENV)/.project ## format, lint and types only
 	$(PYTHON) -m ruff format --check .

@@ -7,9 +7,8 @@ without internals.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -19,6 +18,7 @@ from graph_api import (
     catalog,
     classification,
     control,
+    description,
     discovery,
     evidence,
     facts,
@@ -286,7 +286,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             measure=assembly.telemetry.forwarder.measure,
         )
     )
-    app.openapi = _with_bearer(app.openapi)  # type: ignore[method-assign]
+    app.openapi = description.complete(app.openapi)  # type: ignore[method-assign]
     return Direct(BodyLimit(app, _READ_THEIR_OWN_BODIES), short_cuts)
 
 
@@ -315,16 +315,3 @@ async def _otlp_grpc(assembly: Assembly, port: int | None) -> AsyncIterator[None
     ) as assembly.grpc_address:
         assembly.announce(f"OTLP/gRPC at {assembly.grpc_address}")
         yield
-
-
-def _with_bearer(described: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
-    """The description with its one security scheme, so that the page at /docs can send a token."""
-
-    def openapi() -> dict[str, Any]:
-        schema = described()
-        components = schema.setdefault("components", {})
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        schema["security"] = [{"token": []}]
-        return schema
-
-    return openapi

@@ -7,10 +7,9 @@ the stack that was handed in. What hosts may be reached is said by a file of the
 
 from __future__ import annotations
 
-import base64
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -30,8 +29,8 @@ from runtime.adapters import machine
 from runtime.asset_checks import AssetChecks
 from runtime.asset_graph import AssetGraph, read_assets
 from runtime.asset_service import RuntimeAssetControlService
-from runtime.assets import IntegrationEndpoint, RuntimeAsset
-from runtime.errors import AdapterError
+from runtime.assets import RuntimeAsset
+from runtime.endpoint_headers import headers_of
 from runtime.executor_calls import ExecutorCalls
 from runtime.http_client import HttpClient
 from runtime.http_retries import ONCE
@@ -80,7 +79,7 @@ class Control:
         checks = AssetChecks(
             self._opened,
             calls.probe,
-            self._headers,
+            lambda endpoint: headers_of(endpoint, self._secret),
             self.evidence.keep,
             observed,
             clock=clock,
@@ -122,22 +121,3 @@ class Control:
     def _may(self, principal: str, asset: RuntimeAsset) -> None:
         asked = Order(asset.iri, asset.asset_id, asset.roles, {"kind": "check"}, READS, "")
         authorise(self._ledger.governance, principal, asked, asset.roles)
-
-    def _headers(self, endpoint: IntegrationEndpoint) -> Mapping[str, str]:
-        """How an endpoint is asked. Raises :class:`runtime.errors.RuntimeFloorError` where its
-        secret can't be had."""
-        authentication = endpoint.authentication
-        if authentication.scheme == "none":
-            return {}
-        secret = self._secret(authentication.reference)
-        if authentication.scheme == "bearer":
-            return {"Authorization": f"Bearer {secret}"}
-        if authentication.scheme == "basic":
-            # RFC 7617; the secret is user name and password with a colon between them.
-            return {"Authorization": f"Basic {base64.b64encode(secret.encode()).decode()}"}
-        name, separator, value = secret.partition(":")
-        if not separator:
-            raise AdapterError(
-                f"the secret of {endpoint.endpoint_id} is no header: keep it as 'NAME: VALUE'"
-            )
-        return {name.strip(): value.strip()}

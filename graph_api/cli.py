@@ -2,9 +2,9 @@
 
 Invariant: stdout carries data only and messages go to stderr; the exit code is 0 when it is done, 1
 when something was refused or failed verification, 2 for wrong usage. Everything but ``up``,
-``demo``, ``backup``, ``restore``, ``proofs verify``, ``infra`` without ``apply`` and the local half
-of ``ontology`` speaks HTTP to the running server. Modules that are slow to import are imported by
-the command that needs them.
+``demo``, ``backup``, ``restore``, ``proofs verify``, ``settings``, ``infra`` without ``apply`` and
+the local half of ``ontology`` speaks HTTP to the running server. Modules that are slow to import
+are imported by the command that needs them.
 """
 
 from __future__ import annotations
@@ -39,13 +39,21 @@ from graph_api import (
     cli_query,
     cli_schedules,
     cli_server,
+    cli_settings,
     cli_stewards,
     cli_validate,
     cli_worker,
 )
 from graph_api.cli_errors import CommandError, OutputClosed
 from graph_api.cli_output import Output, fail, show_line
-from graph_api.cli_session import Choices, data_folder, seconds
+from graph_api.cli_session import (
+    Choices,
+    SettingsOption,
+    data_folder,
+    seconds,
+    setting_sources,
+)
+from runtime.local_urls import LOOPBACK
 
 app = typer.Typer(
     name="fractalops",
@@ -93,6 +101,7 @@ def common(
         Output | None,
         typer.Option("--output", help="How rows are printed (default: $FRACTALOPS_OUTPUT, table)."),
     ] = None,
+    settings: SettingsOption = None,
     version: Annotated[
         bool,
         typer.Option(
@@ -109,7 +118,7 @@ def common(
         fractalops up --data data
         fractalops --data data status
     """
-    context.obj = Choices(url=url, data=data, output=output)
+    context.obj = Choices(url=url, data=data, output=output, settings=settings)
 
 
 @app.command("up")
@@ -120,7 +129,7 @@ def up(
         typer.Option("--data", metavar="DIR", help="The data folder (default: ./data)."),
     ] = None,
     host: Annotated[
-        str | None, typer.Option("--host", help="The address to listen on (default: 127.0.0.1).")
+        str | None, typer.Option("--host", help=f"The address to listen on (default: {LOOPBACK}).")
     ] = None,
     port: Annotated[
         int | None,
@@ -181,17 +190,19 @@ def up(
         float | None,
         typer.Option("--steward-seconds", help="How often stewards look for facts (default: 5)."),
     ] = None,
+    settings_file: SettingsOption = None,
 ) -> None:
     """Run the platform until Ctrl-C.
 
     A new data folder gets a log key and an operator token, which is printed once and kept in
-    DIR/operator.token. Every limit may also be set by a variable, such as FRACTALOPS_QUERY_MEMORY.
+    DIR/operator.token. Every setting may also be a variable, such as FRACTALOPS_QUERY_MEMORY, or a
+    line of the settings file: fractalops settings show lists them.
 
     \b
     Example:
         fractalops up --data data --port 8080
     """
-    folder = data_folder(context, data)
+    folder = data_folder(context, data, settings_file)
     from graph_api.cli_verify import verifier_key
     from graph_api.restore import MARKER, interrupted
 
@@ -208,6 +219,7 @@ def up(
     from shapes.errors import ShapesError
     from stewards.errors import StewardError
 
+    sources = setting_sources(context, settings_file)
     try:
         settings = Settings.read(
             {
@@ -223,7 +235,8 @@ def up(
                 "witness_keys": tuple(str(verifier_key(key)) for key in witness or ()) or None,
                 "query_seconds": query_seconds,
                 "steward_seconds": steward_seconds,
-            }
+            },
+            file=sources.file,
         )
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from error
@@ -247,6 +260,7 @@ def up(
 
 for _module in (
     cli_server,
+    cli_settings,
     cli_projects,
     cli_query,
     cli_facts,

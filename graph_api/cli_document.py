@@ -29,6 +29,9 @@ It speaks HTTP to the running server. Which one, and who you are:
   wins over the environment. A token found in a folder is only sent to the server that runs on it,
   or to this machine; `FRACTALOPS_TOKEN`, when set, always decides who you are.
 
+Any of these may also stand in a [settings file](settings.md), named by `--settings FILE` or
+`FRACTALOPS_SETTINGS`.
+
 `--output table|json|csv` (or `FRACTALOPS_OUTPUT`) works on everything that prints rows; `--data`
 and `--output` may stand before or after the subcommand. Data goes to stdout, messages to stderr.
 Tables, and everything on a terminal, spell out control and formatting characters (`\\x1b`); piped
@@ -40,7 +43,7 @@ JSON, CSV and RDF is exact.
 | 1 | refused, or failed verification; stderr says why and what to do |
 | 2 | wrong usage |
 
-`up`, `demo`, `backup`, `restore`, `proofs verify`, `infra` but for `apply`, and
+`up`, `demo`, `backup`, `restore`, `proofs verify`, `settings`, `infra` but for `apply`, and
 `ontology check|show` (without `--server`) need no running server.
 """
 

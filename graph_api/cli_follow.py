@@ -135,12 +135,17 @@ def follow(client: Client, run: Mapping[str, Any], *, quiet: bool, ours: bool = 
 
 def _read(client: Client, identifier: str, printer: _Printer) -> dict[str, Any] | None:
     """The run once it has ended; ``None`` where the server let us go before."""
+    # Takes time to import, and there is nothing to follow before a client is there.
+    from graph_api.client_connection import refused
+
     for line in client.run_output(identifier):
         if "stream" in line:
             data = base64.b64decode(str(line.get("data", "")))
             printer.take(str(line["stream"]), data, redacted=bool(line.get("redacted")))
         elif line.get("kept") is False:
             say(f"its output is not kept: {line.get('reason')}")
+        elif "problem" in line:
+            raise refused(dict(line["problem"]))
         elif "run" in line:
             found = dict(line["run"])
             return found if found.get("state") not in _UNDECIDED else None

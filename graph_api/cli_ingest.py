@@ -26,10 +26,11 @@ from graph_api.cli_session import (
     DataOption,
     OutputOption,
     connect,
-    is_loopback,
     named_server,
     output_format,
+    setting_sources,
 )
+from runtime.local_urls import is_loopback
 
 if TYPE_CHECKING:
     from ingest.bookmarks import Bookmark
@@ -169,6 +170,7 @@ def receiving(
 
     from ingest.errors import HistoryError
 
+    key = setting_sources(context, ingest_key=key).text("ingest_key")
     if key is None and project is None:
         raise typer.BadParameter("name the project with --project, or give its key with --key")
     address = named_server(context, data)

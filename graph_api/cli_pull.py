@@ -26,7 +26,8 @@ from graph_api.cli_ingest import (
 )
 from graph_api.cli_output import Output, show_facts, visible, warn
 from graph_api.cli_progress import progress_bar
-from graph_api.cli_session import DataOption, OutputOption, is_loopback, output_format
+from graph_api.cli_session import DataOption, OutputOption, output_format
+from runtime.local_urls import is_loopback
 
 if TYPE_CHECKING:
     from ingest.backfill import BroughtIn, Step

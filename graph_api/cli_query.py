@@ -24,7 +24,7 @@ from graph_api.cli_terms import short_iri
 from ontology.vocab import PREFIXES
 
 if TYPE_CHECKING:
-    from runtime.http_client import OpenAnswer
+    from runtime.http_open_answer import OpenAnswer
 
 FORMATS = {
     "json": "application/sparql-results+json",

@@ -1,8 +1,9 @@
 """Finds the server a command speaks to, and who it speaks as.
 
 Invariant: a token found in a data folder is sent only to the server that runs on that folder, or to
-this machine; ``FRACTALOPS_TOKEN``, when set, always decides who the caller is. What is said on the
-command line wins over the environment, and after the subcommand over before it.
+this machine; the setting ``token``, where there is one, always decides who the caller is. What is
+said on the command line wins over the environment, and after the subcommand over before it; the
+environment wins over the settings file.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,15 +19,28 @@ import typer
 
 from graph_api.cli_errors import CommandError, Unreachable
 from graph_api.cli_output import Output
+from runtime.errors import SettingsError
+from runtime.local_urls import is_loopback
+from runtime.settings_file import named_file
+from runtime.settings_sources import OPTION, Found, Sources
 
 if TYPE_CHECKING:
     from graph_api.client import Client
 
 DEFAULT_DATA = Path("data")
+"""As ``data`` of :class:`runtime.serving_settings.ServingSettings`, which is slow to import."""
 
 DataOption = Annotated[
     Path | None,
     typer.Option("--data", metavar="DIR", help="The server's data folder (default: ./data)."),
+]
+SettingsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--settings",
+        metavar="FILE",
+        help="The settings file, TOML (default: $FRACTALOPS_SETTINGS).",
+    ),
 ]
 OutputOption = Annotated[
     Output | None, typer.Option("--output", help="How rows are printed (default: table).")
@@ -41,6 +54,7 @@ class Choices:
     url: str | None = None
     data: Path | None = None
     output: Output | None = None
+    settings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,29 +72,40 @@ def choices(context: typer.Context) -> Choices:
     return said if isinstance(said, Choices) else Choices()
 
 
-def data_folder(context: typer.Context, data: Path | None) -> Path:
-    """The data folder: after the subcommand, before it, FRACTALOPS_DATA, ``./data``."""
-    if data is not None:
-        return data
-    said = choices(context).data
-    if said is not None:
-        return said
-    return Path(os.environ.get("FRACTALOPS_DATA") or DEFAULT_DATA)
+def setting_sources(
+    context: typer.Context, settings: Path | None = None, **given: object
+) -> Sources:
+    """What sets a setting here: what is ``given``, the environment and the settings file, which was
+    named after the subcommand, before it, or by FRACTALOPS_SETTINGS."""
+    try:
+        file = named_file(settings or choices(context).settings, os.environ)
+    except SettingsError as error:
+        raise typer.BadParameter(str(error)) from error
+    return Sources(given, os.environ, file)
+
+
+def data_folder(context: typer.Context, data: Path | None, settings: Path | None = None) -> Path:
+    """The data folder: after the subcommand, before it, FRACTALOPS_DATA, the settings file,
+    ``./data``."""
+    named = data or choices(context).data
+    return Path(setting_sources(context, settings, data=named).text("data") or DEFAULT_DATA)
 
 
 def output_format(context: typer.Context, output: Output | None) -> Output:
-    """How rows are printed: after the subcommand, before it, FRACTALOPS_OUTPUT, a table."""
-    if output is not None:
-        return output
-    said = choices(context).output
+    """How rows are printed: after the subcommand, before it, FRACTALOPS_OUTPUT, the settings file,
+    a table."""
+    said = output or choices(context).output
     if said is not None:
         return said
-    wanted = os.environ.get("FRACTALOPS_OUTPUT") or Output.TABLE
+    found = setting_sources(context).find("output")
+    if found is None:
+        return Output.TABLE
     try:
-        return Output(wanted)
+        return Output(found.value)
     except ValueError:
+        place = found.source.removeprefix("environment:")
         raise typer.BadParameter(
-            f"FRACTALOPS_OUTPUT is {wanted!r}; it must be table, json or csv"
+            f"{place} is {found.value!r}; it must be table, json or csv"
         ) from None
 
 
@@ -101,21 +126,23 @@ def connect(context: typer.Context, data: Path | None) -> Client:
 def named_server(context: typer.Context, data: Path | None) -> Address:
     """The server that the options and the environment name."""
     said = choices(context)
+    sources = setting_sources(context, url=said.url)
+    url = sources.find("url")
+    # A folder that was said on the command line wins over an address that wasn't.
     named = data or said.data
-    return find_server(
-        url=said.url or (None if named else os.environ.get("FRACTALOPS_URL") or None),
-        folder=data_folder(context, data),
-        environ=os.environ,
+    return _find_server(
+        None if url is None or (named and said.url is None) else url,
+        data_folder(context, data),
+        sources.text("token"),
     )
 
 
-def find_server(*, url: str | None, folder: Path, environ: Mapping[str, str]) -> Address:
+def _find_server(named: Found | None, folder: Path, token: str | None) -> Address:
     """Where the server is and who calls: by URL, or by its data folder.
 
     Raises :class:`Unreachable` when no server runs on the folder.
     """
-    token = environ.get("FRACTALOPS_TOKEN") or None
-    if url is None:
+    if named is None:
         running = running_server(folder)
         if running is None:
             raise Unreachable(
@@ -124,14 +151,15 @@ def find_server(*, url: str | None, folder: Path, environ: Mapping[str, str]) ->
                 "or name another: --data DIR, or FRACTALOPS_URL and FRACTALOPS_TOKEN."
             )
         return Address(running, token or folder_token(folder), f"{folder}/server.json")
-    url = url.rstrip("/")
+    url = str(named.value).rstrip("/")
     if not url.startswith(("http://", "https://")):
         raise typer.BadParameter(
             f"the server's URL must start with http:// or https://, not {url!r}"
         )
     if token is None and (is_loopback(url) or running_server(folder) == url):
         token = folder_token(folder)
-    return Address(url, token, "FRACTALOPS_URL" if environ.get("FRACTALOPS_URL") else "--url")
+    found = "--url" if named.source == OPTION else named.source.removeprefix("environment:")
+    return Address(url, token, found)
 
 
 def running_server(folder: Path) -> str | None:
@@ -163,20 +191,6 @@ def folder_token(folder: Path) -> str | None:
         raise CommandError(
             f"{error.filename} belongs to another user. Set FRACTALOPS_TOKEN to your own token."
         ) from error
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL names this machine, so that nothing leaves it."""
-    import ipaddress
-    from urllib.parse import urlsplit
-
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def seconds(duration: str) -> int:

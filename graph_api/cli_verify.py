@@ -6,9 +6,8 @@ the only key is the bundle's own, that is said loudly and the verdict is at most
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,7 +23,13 @@ from graph_api.cli_output import (
     show_rows,
     warn,
 )
-from graph_api.cli_session import DataOption, OutputOption, data_folder, output_format
+from graph_api.cli_session import (
+    DataOption,
+    OutputOption,
+    data_folder,
+    output_format,
+    setting_sources,
+)
 
 if TYPE_CHECKING:
     from proofs.checkpoint import VerifierKey
@@ -94,7 +99,7 @@ def verify(
 
     shown = output_format(context, output)
     bundle = _read(file)
-    log_keys = _log_keys(key or [], data_folder(context, data))
+    log_keys = _log_keys(key or _named_keys(context), data_folder(context, data))
     verdict = verify_bundle(
         bundle,
         log_keys[0] if log_keys else None,
@@ -141,11 +146,17 @@ def _read(file: str) -> bytes:
         raise typer.BadParameter(f"{file} cannot be read: {error.strerror}") from error
 
 
-def _log_keys(
-    said: Sequence[str], folder: Path, environ: Mapping[str, str] = os.environ
-) -> list[VerifierKey]:
+def _named_keys(context: typer.Context) -> list[str]:
+    """The keys of the log that the environment or the settings file names."""
+    found = setting_sources(context).find("log_key")
+    if found is None:
+        return []
+    return found.value.split() if isinstance(found.value, str) else list(map(str, found.value))
+
+
+def _log_keys(said: Sequence[str], folder: Path) -> list[VerifierKey]:
     """The keys of the log that are known here, the present one first."""
-    named = list(said) or environ.get("FRACTALOPS_LOG_KEY", "").split()
+    named = list(said)
     if not named:
         kept = (folder / "keys" / "log.pub", folder / "keys" / "log.former.pub")
         named = [str(path) for path in kept if path.is_file()]

@@ -16,10 +16,18 @@ import typer
 
 from graph_api.cli_errors import CommandError
 from graph_api.cli_output import say, show_line
-from graph_api.cli_session import DataOption, data_folder, named_server, running_server
+from graph_api.cli_session import (
+    DataOption,
+    SettingsOption,
+    data_folder,
+    named_server,
+    running_server,
+    setting_sources,
+)
 
 if TYPE_CHECKING:
     from runtime.settings import Settings
+    from runtime.settings_sources import Sources
 
 
 def register(app: typer.Typer) -> None:
@@ -38,6 +46,7 @@ def worker(
             " (default: fractalops/worker below $XDG_STATE_HOME).",
         ),
     ] = None,
+    settings_file: SettingsOption = None,
 ) -> None:
     """Execute the platform's jobs on Temporal until SIGTERM or Ctrl-C.
 
@@ -50,8 +59,10 @@ def worker(
     Example:
         FRACTALOPS_TEMPORAL=127.0.0.1:7233 fractalops worker --data data
     """
-    folder_of_server = data_folder(context, data)
-    settings = _settings(folder_of_server)
+    folder_of_server = data_folder(context, data, settings_file)
+    settings = _settings(
+        setting_sources(context, settings_file, data=folder_of_server, state=state)
+    )
     address = named_server(context, data)
     if address.token is None:
         raise CommandError(
@@ -62,7 +73,7 @@ def worker(
     logging.getLogger("temporalio").setLevel(logging.ERROR)
     from graph_api.assembly_worker import WorkerAssembly
 
-    folder = state or _usual_state(os.environ)
+    folder = settings.state or _usual_state(os.environ)
     keys = _keys_beside(folder_of_server, address.url)
     with WorkerAssembly(settings, address.url, address.token, folder, keys, show_line) as assembly:
         assembly.run()
@@ -74,12 +85,12 @@ def worker(
     os._exit(0)
 
 
-def _settings(folder: Path) -> Settings:
+def _settings(sources: Sources) -> Settings:
     from runtime.errors import SettingsError
     from runtime.settings import Settings
 
     try:
-        settings = Settings.read({"data": folder})
+        settings = Settings.read(sources.given, sources.environment, sources.file)
     except SettingsError as error:
         raise typer.BadParameter(str(error)) from error
     if settings.temporal is None:

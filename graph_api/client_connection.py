@@ -17,8 +17,9 @@ from urllib.parse import quote
 from graph_api.cli_errors import Refused, Unreachable
 from runtime.errors import HttpAway, HttpError, HttpRefused, HttpTimeout, UrlError
 from runtime.http_addresses import PeerUrl
-from runtime.http_client import HttpClient, OpenAnswer, Transport
+from runtime.http_client import HttpClient, Transport
 from runtime.http_messages import Answer, Ask, Limits
+from runtime.http_open_answer import OpenAnswer
 from runtime.http_retries import ONCE
 
 Json = dict[str, Any]

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Response
+from fastapi import APIRouter, Depends, Header, Path, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
@@ -22,9 +22,11 @@ from graph_api.control_json import (
     RunBody,
     SelectedBody,
     controlled,
+    problem_of_control,
     run_json,
     selection_of,
 )
+from graph_api.facts import hidden_projects
 from graph_api.problems import Problem, of_ingest
 from graph_api.proposing import Proposing
 from graph_api.run_stream import MEDIA_TYPE, RunStream
@@ -33,9 +35,10 @@ from ontology.ids import Ids
 from proofs.genesis import control_grant_delta
 from proofs.governance import AUDITOR, OPERATOR
 from proofs.proposal import TRANSITIONS
-from proofs.submission import Request
+from proofs.submission import Request as Submitted
 from runtime.asset_checks import Checked
 from runtime.asset_service import Run, RuntimeAssetControlService, Selection
+from runtime.errors import UnknownRun
 
 AssetId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 RunId = Annotated[str, Path(min_length=1, max_length=100)]
@@ -110,6 +113,13 @@ def build_router(
         except IngestError as error:
             raise of_ingest(error) from error
 
+    def readable(identifier: str, caller: Caller) -> Run:
+        run = controlled(service.find, identifier)
+        if run.view.project in hidden_projects(caller):
+            # The same answer as for one that does not exist: its existence is restricted too.
+            raise problem_of_control(UnknownRun(f"there is no run {identifier!r}"))
+        return run
+
     @router.post("/runtime-assets/runs", status_code=202)
     def run_by_role(body: RunBody, key: Key = None, caller: Caller = anybody) -> Response:
         """Ask for a command on the asset that alone has a role."""
@@ -133,7 +143,7 @@ def build_router(
             ids, body.to, asset_id=body.asset_id, role=body.role, auto_approve=body.auto_approve
         )
         on = body.asset_id or f"assets with the role {body.role}"
-        request = Request(
+        request = Submitted(
             delta.additions,
             delta.removals,
             rationale=f"{body.to} may control {on}",
@@ -197,14 +207,16 @@ def build_router(
             limit=limit,
         )
         return {
-            "items": [run_json(run) for _, run in found],
+            "items": [
+                run_json(run) for _, run in found if run.view.project not in hidden_projects(caller)
+            ],
             "next": found[-1][0] if len(found) == limit else None,
         }
 
     @router.get("/runs/{identifier}")
     def show_run(identifier: RunId, caller: Caller = anybody) -> dict[str, Any]:
         """One run."""
-        return run_json(controlled(service.find, identifier))
+        return run_json(readable(identifier, caller))
 
     @router.get(
         "/runs/{identifier}/output",
@@ -212,12 +224,13 @@ def build_router(
         response_class=Response,
     )
     def follow(
+        request: Request,
         identifier: RunId,
         wait: Annotated[bool, Query(description="Whether to stay until the run has ended.")] = True,
         caller: Caller = anybody,
     ) -> Response:
         """The output as it comes, a JSON object a line, and the run as it stands at the end."""
-        run = controlled(service.find, identifier)
+        run = readable(identifier, caller)
         if caller.principal != run.view.author and caller.role not in (OPERATOR, AUDITOR):
             raise Problem(
                 403,
@@ -225,12 +238,19 @@ def build_router(
                 "Your role does not allow this",
                 "The output of a run is told to who asked for it, to operators and to auditors.",
             )
-        return RunStream(service, identifier, kept_output, wait=wait)
+        headers = request.headers
+        return RunStream(
+            service,
+            identifier,
+            kept_output,
+            lambda: authenticator.authenticate(headers),
+            wait=wait,
+        )
 
     @router.post("/runs/{identifier}/cancel", status_code=202)
     def cancel(identifier: RunId, caller: Caller = anybody) -> dict[str, Any]:
         """End a run that is under way, or have it not begun; its author and operators may."""
-        run = controlled(service.find, identifier)
+        run = readable(identifier, caller)
         if caller.principal != run.view.author and caller.role != OPERATOR:
             raise Problem(
                 403,

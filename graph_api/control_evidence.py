@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from prometheus_client import Counter
+
 from ingest.asset_runs import CONTENT_TYPE, output_of, payload_of
 from ingest.errors import EvidenceErased
 from ingest.events import RUN_SOURCE
 from ingest.inbox import Inbox
 from ingest.sender import Sender
 from runtime.run_record import RunRecord
+
+RUNS = Counter(
+    "fractalops_asset_runs_total", "Runs, requests and checks that ended.", ["kind", "outcome"]
+)
 
 
 class RunEvidence:
@@ -27,6 +33,7 @@ class RunEvidence:
     def keep(self, record: RunRecord) -> str:
         """The digest of the batch that a record became. Raises
         :class:`ingest.errors.IngestError`."""
+        RUNS.labels(record.kind, record.outcome).inc()
         payload = payload_of(record, self._redact)
         receipt = self._inbox.submit_blocking(
             Sender(record.project), RUN_SOURCE, CONTENT_TYPE, payload

@@ -44,6 +44,7 @@ _TITLES: dict[type[errors.RuntimeFloorError], tuple[int, str, str]] = {
     errors.ControlClosed: (503, "server-ending", "The server is ending"),
     errors.UnknownRun: (404, "unknown-run", "There is no such run"),
     errors.CommandRefused: (422, "command-refused", "That is no command for a machine"),
+    errors.OpenBaoError: (503, "secret-unavailable", "A secret can't be had"),
     errors.AdapterError: (422, "machine-unreached", "No adapter reaches the machine"),
 }
 

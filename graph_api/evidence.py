@@ -7,11 +7,11 @@ erasure is recorded in the proof log before anything is destroyed.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated, Any, Self
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 from starlette.responses import JSONResponse
 
 from graph_api.auth import Authenticator, Caller
@@ -30,6 +30,18 @@ from proofs.governance import AUDITOR, OPERATOR, Governance
 DIGEST = r"^sha256:[0-9a-f]{64}$"
 Digest = Annotated[str, Field(pattern=DIGEST)]
 
+# Moments are kept as nanoseconds in 64 bits.
+_FIRST, _LAST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2262, 1, 1, tzinfo=UTC)
+
+
+def _kept(moment: datetime) -> datetime:
+    if not _FIRST <= moment < _LAST:
+        raise ValueError("give a moment from 1970 to 2261")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_kept)]
+
 
 class ErasureBody(BaseModel):
     """What to erase: batches, or of a project those received before a moment, or those that name a
@@ -40,7 +52,7 @@ class ErasureBody(BaseModel):
 
     batches: list[Digest] | None = Field(default=None, min_length=1, max_length=1000)
     project: str | None = None
-    before: AwareDatetime | None = None
+    before: Moment | None = None
     person: str | None = Field(default=None, min_length=1, max_length=1000)
     reason: str = Field(min_length=1, max_length=1000)
     facts: bool = False
@@ -75,7 +87,7 @@ def build_router(
     @router.get("")
     def batches(
         project: str | None = None,
-        before: AwareDatetime | None = None,
+        before: Moment | None = None,
         limit: int = Query(50, ge=1, le=1000),
         caller: Caller = inspectors,
     ) -> dict[str, Any]:

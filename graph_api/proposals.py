@@ -88,7 +88,10 @@ def build_router(
 
     def readable(identifier: str, caller: Caller) -> ProposalView:
         view = answered(ledger.proposal, identifier)
-        if view.restricted and not all(caller.may_read(graph) for graph in view.graphs):
+        graphs = view.graphs
+        if view.order is not None and view.project is not None:
+            graphs = (ids.lineage_graph(view.project),)
+        if view.restricted and not all(caller.may_read(graph) for graph in graphs):
             # The same answer as for one that does not exist: its existence is restricted too.
             raise Problem(
                 404,

@@ -155,6 +155,12 @@ def _paths() -> dict[str, Any]:
         assets.ENDPOINTS + "/{name}": {
             "get": _operation("One integration endpoint.", [name, *head], _content(*assets.TYPES))
         },
+        "/graph/{name}": {
+            "get": {
+                **_operation("The IRI of a graph leads to its triples.", [name, *head], {}),
+                "responses": {"303": {"description": "The address of its triples"}},
+            }
+        },
         "/id/{name}": {
             "get": _operation("What is known of the thing with this IRI.", [name, *head], triples)
         },
@@ -164,12 +170,14 @@ def _paths() -> dict[str, Any]:
 def _operation(
     summary: str, parameters: list[dict[str, Any]], content: dict[str, Any]
 ) -> dict[str, Any]:
-    problem = {"description": "A problem", "content": _content("application/problem+json")}
     return {
         "tags": ["reading"],
         "summary": summary,
         "parameters": parameters,
-        "responses": {"200": {"description": "The answer", "content": content}, "default": problem},
+        "responses": {
+            "200": {"description": "The answer", "content": content},
+            "304": {"description": "It is what If-None-Match names"},
+        },
     }
 
 

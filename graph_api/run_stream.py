@@ -3,7 +3,7 @@
 Invariant: a reader gets every byte that was passed on, in order, and at the end the run as it
 stands; nothing of it is held for a reader that is slow. Of a run that ended a while ago, what is
 kept as evidence is told, which is redacted, and the lines say so. A reader that takes nothing, or
-that went away, is let go.
+that went away, is let go. A token that ends, ends its streams.
 Format: https://github.com/ndjson/ndjson-spec
 """
 
@@ -23,6 +23,7 @@ from starlette.types import Receive, Scope, Send
 
 from graph_api.control_json import run_json
 from graph_api.endpoint import until_gone
+from graph_api.problems import Problem
 from ingest.errors import IngestError
 from proofs.proposal import APPROVED, AWAITING, EXECUTING
 from runtime.asset_service import RuntimeAssetControlService
@@ -40,13 +41,15 @@ Tell = Callable[..., Any]
 
 
 class RunStream(Response):
-    """One reader of one run. Without ``wait`` it ends with what there is by now."""
+    """One reader of one run. ``authenticate`` raises :class:`Problem` once the reader may not be
+    told any more. Without ``wait`` it ends with what there is by now."""
 
     def __init__(
         self,
         service: RuntimeAssetControlService,
         run: str,
         kept_output: Callable[[str], tuple[str, str]],
+        authenticate: Callable[[], object],
         *,
         wait: bool,
     ) -> None:
@@ -59,6 +62,7 @@ class RunStream(Response):
         self._service = service
         self._run = run
         self._kept_output = kept_output
+        self._authenticate = authenticate
         self._wait = wait
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -92,6 +96,11 @@ class RunStream(Response):
         place, told = 0, False
         while not gone.done():
             news.clear()
+            try:
+                self._authenticate()
+            except Problem as problem:
+                await tell({"problem": problem.told()})
+                return
             live = self._service.live.find(self._run)
             over = live is None or live.over.is_set()
             if live is not None:

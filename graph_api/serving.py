@@ -22,7 +22,9 @@ from graph_api.sparql import SparqlEndpoint
 from ontology.errors import OntologyError
 from proofs.errors import ProofError
 from runtime.errors import RuntimeFloorError
-from runtime.settings import GRPC_PORT, Settings
+from runtime.local_urls import local_url
+from runtime.serving_settings import GRPC_PORT
+from runtime.settings import Settings
 
 LOGGER = logging.getLogger(__name__)
 
@@ -102,8 +104,7 @@ def _run(
     assembly: Assembly, listening: socket.socket, grpc_port: int | None, announce: Announce
 ) -> int:
     host, port = listening.getsockname()[:2]
-    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    url = f"http://{shown}:{port}"
+    url = local_url(host, port)
     config = uvicorn.Config(
         create_app(assembly, grpc_port),
         http=query_protocol(SparqlEndpoint(assembly.readers.queries, assembly.authenticator)),

@@ -33,6 +33,7 @@ from graph_api.query_answer import send_answer
 from graph_api.query_operations import GRAPH_FORMATS, RESULT_FORMATS
 from graph_api.query_problems import update_refused
 from graph_api.query_service import ClientGone, Reader, Reading, Started
+from runtime.local_urls import LOCALHOST
 
 PATH = "/sparql"
 RESULT_TYPES = tuple(RESULT_FORMATS)
@@ -203,7 +204,7 @@ class SparqlEndpoint(Endpoint):
     ) -> None:
         """No query: a description of this service, as the specification asks for."""
         media_type = negotiate.required(accept, GRAPH_TYPES)
-        address = f"{scope.get('scheme', 'http')}://{headers.get('host', 'localhost')}{PATH}"
+        address = f"{scope.get('scheme', 'http')}://{headers.get('host', LOCALHOST)}{PATH}"
         try:
             body = _description(address, media_type)
         except ValueError as error:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from ingest.attributes import bounded
+from ingest.attributes import MAX_NAME, bounded, text
 from ingest.errors import PayloadUndecodable
-from ingest.events import RUN_SOURCE, Event, Skipped
+from ingest.events import LATEST_TIME, RUN_SOURCE, Event, Skipped
 from ingest.evidence import EvidenceBatch
 from proofs.secret_text import holds_secret
 from runtime.run_record import RunRecord
@@ -25,6 +25,7 @@ from runtime.run_words import FAILED, SUCCEEDED
 CONTENT_TYPE: Final = "application/vnd.fractalops.run+json"
 REDACTED: Final = "[redacted]"
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PIECE = 4_096
 """Characters that are redacted at a time: whole lines, and a longer one alone."""
 _PRIVATE_KEY = re.compile(
@@ -74,7 +75,7 @@ def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]
     said = _read(payload)
     try:
         began, ended = (_nanoseconds(str(said[name])) for name in ("began", "ended"))
-        kind, run = str(said["kind"]), str(said["run"])
+        kind, run = (text(str(said[name]), MAX_NAME) for name in ("kind", "run"))
     except (KeyError, ValueError) as error:
         raise PayloadUndecodable("it is no record of a run: it lacks times or an id") from error
     result = said.get("result")
@@ -101,7 +102,7 @@ def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]
         status=_STATUS.get(outcome, "error"),
         service="",
         release="",
-        environment=str(said.get("environment", "")).rpartition("/")[2],
+        environment=text(str(said.get("environment", "")).rpartition("/")[2], MAX_NAME),
         session="",
         trace_id="",
         span_id="",
@@ -114,11 +115,11 @@ def events_of(payload: bytes, batch: EvidenceBatch) -> Iterator[Event | Skipped]
     )
 
 
-def redacted_text(text: str, redact: Redact) -> str:
+def redacted_text(said: str, redact: Redact) -> str:
     """A text of any length without what the rules take out, and without lines that still look as if
     they held a secret."""
-    text = _PRIVATE_KEY.sub(REDACTED, text)
-    kept = "".join(redact(piece) for piece in _pieces(text))
+    said = _PRIVATE_KEY.sub(REDACTED, said)
+    kept = "".join(redact(piece) for piece in _pieces(said))
     if not holds_secret(kept):
         return kept
     return "".join(
@@ -127,16 +128,16 @@ def redacted_text(text: str, redact: Redact) -> str:
     )
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(said: str) -> Iterator[str]:
     """The text in parts of whole lines."""
     start = 0
-    while len(text) - start > _PIECE:
+    while len(said) - start > _PIECE:
         # The last end of a line within a piece, else the first one behind it.
-        end = text.rfind("\n", start, start + _PIECE) + 1
-        end = end or text.find("\n", start + _PIECE) + 1 or len(text)
-        yield text[start:end]
+        end = said.rfind("\n", start, start + _PIECE) + 1
+        end = end or said.find("\n", start + _PIECE) + 1 or len(said)
+        yield said[start:end]
         start = end
-    yield text[start:]
+    yield said[start:]
 
 
 def _asked(action: Mapping[str, Any]) -> str:
@@ -155,8 +156,15 @@ def _flat(prefix: str, said: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _nanoseconds(moment: str) -> int:
+    """Since 1970. Raises :class:`ValueError` for what is no moment, or none that facts can hold."""
     found = datetime.fromisoformat(moment)
-    return int(found.timestamp()) * 10**9 + found.microsecond * 1000
+    if found.tzinfo is None:
+        raise ValueError("a moment says its offset")
+    since = found.replace(microsecond=0) - _EPOCH
+    nanoseconds = int(since.total_seconds()) * 10**9 + found.microsecond * 1000
+    if not 0 <= nanoseconds <= LATEST_TIME:
+        raise ValueError("no fact is of that time")
+    return nanoseconds
 
 
 def _read(payload: bytes) -> dict[str, Any]:

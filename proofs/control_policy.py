@@ -32,8 +32,8 @@ def authorise(governance: Governance, principal: str, order: Order, roles: Colle
         of_roles = f", nor on one of its roles {', '.join(sorted(roles))}" if roles else ""
         raise Forbidden(
             f"<{principal}> holds no control grant on {order.asset_id}{of_roles}: an operator"
-            f" proposes one with 'fractalops runtime-assets grant --asset-id {order.asset_id}', and"
-            " another person approves it"
+            f" proposes one with 'fractalops runtime-assets grant --asset-id {order.asset_id} --to"
+            f" {principal.rpartition('/')[2]}', and another person approves it"
         )
 
 

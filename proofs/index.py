@@ -177,9 +177,10 @@ class Index:
         principal: str | None = None,
         limit: int = 50,
         before: int | None = None,
+        readable: Collection[str] | None = None,
     ) -> list[tuple[int, ProposalView]]:
         """Orders on all assets or one (its IRI), of everybody or one principal, newest first, each
-        with the number that ``before`` continues from."""
+        with the number that ``before`` continues from; ``readable`` as for :meth:`proposals`."""
         wanted = list(states)
         sql = "SELECT number, view FROM proposals WHERE asset IS NOT NULL"
         values: list[Any] = []
@@ -194,6 +195,9 @@ class Index:
             if value is not None:
                 sql += f" AND {column} {comparison} ?"
                 values.append(value)
+        if readable is not None:
+            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
+            values += readable
         rows = self._all(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
         return [(int(number), ProposalView.from_json(view)) for number, view in rows]
 

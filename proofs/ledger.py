@@ -304,9 +304,11 @@ class Ledger:
         """
         return self._orders.finish(identifier, result)
 
-    def abandon(self, identifier: str, reason: str) -> ProposalView:
-        """Ends an approved order that can't be begun any more, as superseded, with the reason."""
-        return self._orders.abandon(identifier, reason)
+    def abandon(self, identifier: str, reason: str, *, by: str | None = None) -> ProposalView:
+        """Ends an approved order that isn't to be begun any more, as superseded, with the reason:
+        ``by`` somebody who cancels it, else on the gate's own behalf. The caller has seen to it
+        that they may."""
+        return self._orders.abandon(identifier, reason, by)
 
     def order_of(self, view: ProposalView) -> Order:
         """What a proposal has carried out. Raises :class:`proofs.errors.WrongState` for one that

@@ -130,14 +130,14 @@ class OrderBook:
             view = self._in_state(identifier, EXECUTING)
             return self._record(view, EXECUTED_KIND, EXECUTED, result)
 
-    def abandon(self, identifier: str, reason: str) -> ProposalView:
-        """Ends an approved order that can't be begun any more."""
+    def abandon(self, identifier: str, reason: str, by: str | None = None) -> ProposalView:
+        """Ends an approved order that isn't to be begun any more, ``by`` policy unless said."""
         check_text(reason, "the reason")
         with self._writing:
             self._recorder.resume()
             view = self._in_state(identifier, APPROVED)
             now = format_time(self._clock())
-            ending = decision(self._policy, "abandon", reason, now, None)
+            ending = decision(by or self._policy, "abandon", reason, now, None)
             document = self._projections.submission_of(view)
             return self._recorder.commit(
                 "superseded", now, Delta(), document, (SUPERSEDED,), None, [ending]
@@ -190,7 +190,10 @@ class OrderBook:
     def _roles(self, order: Order) -> tuple[str, ...]:
         """The roles that the graph says the asset has. Raises :class:`BadSubmission` where the
         graph knows no such asset."""
-        asset = NamedNode(order.asset)
+        try:
+            asset = NamedNode(order.asset)
+        except ValueError as error:
+            raise BadSubmission(f"{order.asset!r} is no IRI: {error}", "unknown-asset") from error
         stated = {
             predicate: {
                 quad.object.value

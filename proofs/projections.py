@@ -350,6 +350,10 @@ class Projections:
         self, submission: Submission, entry: Entry, governance: Governance
     ) -> ProposalView:
         proof = entry.proof
+        concerned = submission.graphs
+        if submission.order and submission.project is not None:
+            # An order changes no graph; what is asked for a project is as restricted as its graph.
+            concerned = (self._ids.lineage_graph(submission.project),)
         return ProposalView(
             id=submission.id,
             iri=self._ids.proposal(submission.id),
@@ -368,7 +372,7 @@ class Projections:
             hold=submission.hold,
             signature=submission.signature,
             signed_with=submission.signed_with,
-            restricted=bool(governance.restricted.intersection(submission.graphs)),
+            restricted=bool(governance.restricted.intersection(concerned)),
             order=entry.order.to_dict() if entry.order else None,
             submission=proof.submission or "",
         )

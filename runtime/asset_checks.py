@@ -7,12 +7,14 @@ no entry of the log is made of it here: who keeps the status of assets decides w
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from proofs.errors import ProofError
 from runtime.assets import IntegrationEndpoint, RuntimeAsset, State
 from runtime.errors import (
     ControlBusy,
@@ -24,6 +26,8 @@ from runtime.errors import (
 from runtime.machines import Machine
 from runtime.run_record import RunRecord, short
 from runtime.urls import ExecutorUrl, InternalUrl, PublicUrl
+
+LOGGER = logging.getLogger(__name__)
 
 MOST_CHECKS = 8
 """Looks that are under way at a time."""
@@ -91,7 +95,7 @@ class AssetChecks:
 
     def asset(self, principal: str, asset: RuntimeAsset) -> Checked:
         """Looks at a runtime asset. Raises :class:`AdapterError` where nothing reaches such a
-        machine, :class:`ControlBusy`, and what ``keep`` and ``observed`` raise."""
+        machine, :class:`ControlBusy`, and what ``keep`` raises."""
         with self._place():
             began, check = self._clock(), self._new_id()
             state, reason = self._machine(asset, check)
@@ -115,7 +119,13 @@ class AssetChecks:
                     *(state, document),
                 )
             )
-        self._observed(asset, state, at=at, evidence=(digest,), by=principal)
+        try:
+            self._observed(
+                asset, state, at=at, evidence=(digest,), by=f"a check that <{principal}> asked for"
+            )
+        except ProofError as error:
+            # What was found is kept, and stated once the gate takes changes.
+            LOGGER.warning("the status of %s is not stated yet: %s", asset.asset_id, error)
         return Checked(check, asset.asset_id, state, at, reason, executor, evidence=(digest,))
 
     def endpoint(self, principal: str, endpoint: IntegrationEndpoint) -> Checked:

@@ -81,19 +81,10 @@ class AsyncHttpClient:
         """The answer, whatever its status, read to its end. Raises :class:`HttpError`."""
         limits = ask.limits or self._limits
         step = first_step(ask, limits, self._agent, self._random)
-        try:
-            async with asyncio.timeout(limits.total):
-                return await self._answer(ask, step, limits)
-        except TimeoutError as error:
-            # Where the time went is not known here: the request may have arrived.
-            raise HttpTimeout(
-                f"{step.origin} did not answer in time", sent=True, kind="TimeoutError"
-            ) from error
-
-    async def _answer(self, ask: Ask, step: Step, limits: Limits) -> Answer:
+        end = None if limits.total is None else asyncio.get_running_loop().time() + limits.total
         while True:
             try:
-                found = await self._exchange(ask, step, limits)
+                found = await self._exchange(ask, step, limits, end)
             except HttpError as error:
                 told = of_redirect(step, error)
                 if told is error:
@@ -103,19 +94,28 @@ class AsyncHttpClient:
                 return found
             step = found
 
-    async def _exchange(self, ask: Ask, step: Step, limits: Limits) -> Answer | Step:
+    async def _exchange(
+        self, ask: Ask, step: Step, limits: Limits, end: float | None
+    ) -> Answer | Step:
         """The answer, or the step that it leads to."""
         with self._circuits.asking(step.origin) as answered:
             try:
-                response = await self._transport(step.kind).handle_async_request(step.request)
+                async with asyncio.timeout_at(end):
+                    response = await self._transport(step.kind).handle_async_request(step.request)
+                    try:
+                        following = next_step(ask, step, response)
+                        found = following or await _read(step, response, limits.answer)
+                    finally:
+                        await response.aclose()
             except TROUBLE as error:
                 raise to_error(error, step.origin) from error
-            try:
-                answered(response.status_code)
-                following = next_step(ask, step, response)
-                return following or await _read(step, response, limits.answer)
-            finally:
-                await response.aclose()
+            except TimeoutError as error:
+                # Where the time went is not known here: the request may have arrived.
+                raise HttpTimeout(
+                    f"{step.origin} did not answer in time", sent=True, kind="TimeoutError"
+                ) from error
+            answered(response.status_code)
+            return found
 
     def _transport(self, kind: str) -> httpx.AsyncBaseTransport:
         if self._given is not None:

@@ -9,6 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.secret_search import (  # noqa: F401  (hooks of pytest)
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
 # A shell that runs the tests in the background has them ignore Ctrl-C, and every program that they
 # start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

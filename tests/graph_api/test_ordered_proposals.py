@@ -34,7 +34,7 @@ Ask = Callable[..., httpx.Response]
 
 @pytest.fixture
 def ask(controlled: Gate) -> Iterator[Ask]:
-    """A request to the routes by an operator."""
+    """A request to the routes, by an operator unless another role is said."""
     gate = controlled
     access = Access(gate.folder / "access.sqlite", lambda: datetime.now(UTC), secrets.token_bytes)
     app = FastAPI()
@@ -52,12 +52,15 @@ def ask(controlled: Gate) -> Iterator[Ask]:
             cards=cast(DecisionCards, None),
         )
     )
-    _, token = access.issue("olga", "operator", gate.operator)
+    tokens = {
+        "operator": access.issue("olga", "operator", gate.operator)[1],
+        "analyst": access.issue("ann", "analyst", gate.name("ann", "analyst"))[1],
+    }
 
-    def send(method: str, path: str, **named: Any) -> httpx.Response:
+    def send(method: str, path: str, role: str = "operator", **named: Any) -> httpx.Response:
         async def answer() -> httpx.Response:
             transport = httpx.ASGITransport(app=app)
-            headers = {"Authorization": f"Bearer {token}"}
+            headers = {"Authorization": f"Bearer {tokens[role]}"}
             async with httpx.AsyncClient(
                 transport=transport, base_url="http://gate", headers=headers
             ) as client:
@@ -102,6 +105,19 @@ def test_an_order_shows_itself_and_its_outcome(controlled: Gate, ask: Ask) -> No
     empty = ask("GET", f"/proposals/{view.id}/diff", headers={"Accept": "application/json"})
     assert empty.json() == {"additions": "", "removals": ""}
     assert ask("GET", f"/proposals/{view.id}/report").status_code == 404
+
+
+def test_one_of_a_restricted_project_is_hidden_from_others(controlled: Gate, ask: Ask) -> None:
+    gate = controlled
+    gate.found_project("secret", restricted=True)
+    order = order_on(gate.ids, "reboot", effect="changes")
+    view = gate.ledger.order(gate.operator, order, project="secret")
+    assert ask("GET", f"/proposals/{view.id}").status_code == 200
+    for part in ("", "/card", "/diff"):
+        hidden = ask("GET", f"/proposals/{view.id}{part}", role="analyst")
+        assert hidden.status_code == 404
+    items = ask("GET", "/proposals", role="analyst", params={"orders": "all"}).json()["items"]
+    assert view.id not in {item["id"] for item in items}
 
 
 def test_a_person_decides_on_it_like_on_any_other(controlled: Gate, ask: Ask) -> None:

@@ -18,6 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyoxigraph import NamedNode, RdfFormat, parse
 
+from ingest.asset_runs import CONTENT_TYPE as RUN
+from ingest.asset_runs import payload_of
 from ingest.attributes import MAX_ATTRIBUTES, MAX_KEY, MAX_VALUE
 from ingest.classify import Classifier, rules_from_quads
 from ingest.decoders import decoders
@@ -29,6 +31,7 @@ from ingest.events import (
     LOG_SOURCE,
     METRIC_SOURCE,
     PRODUCT_SOURCE,
+    RUN_SOURCE,
     SPAN_SOURCE,
     Event,
     Skipped,
@@ -40,6 +43,7 @@ from ingest.sentry_envelope import ENVELOPE
 from ingest.warehouse import Warehouse
 from ontology.ids import Ids
 from ontology.library import rules_turtle
+from tests.ingest.test_asset_runs import record
 
 HERE = Path(__file__).parent
 RECEIVED = 1_795_840_000 * 10**9
@@ -83,6 +87,8 @@ def seeds() -> Iterator[Seed]:
         yield ERROR_SOURCE, ENVELOPE, json.loads(text).encode()
     for line in (golden / "openlineage-python.jsonl").read_bytes().splitlines():
         yield LINEAGE_SOURCE, "application/json", line
+    for kind in ("run", "request", "endpoint-check"):
+        yield RUN_SOURCE, RUN, payload_of(record(kind), lambda text: text)
     yield SPAN_SOURCE, JSON, json.dumps(OTLP_JSON).encode()
     for place in sorted((HERE.parent / "stewards" / "golden").glob("*.pb")):
         yield SPAN_SOURCE, PROTOBUF, place.read_bytes()[:20_000]

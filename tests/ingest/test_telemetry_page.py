@@ -46,7 +46,8 @@ from ingest.posthog_receiver import (
 from ingest.pump import EVENTS
 from ingest.receivers import REQUESTS
 from ingest.schema import migrations
-from runtime.settings import GRPC_PORT, Settings
+from runtime.serving_settings import GRPC_PORT
+from runtime.settings import Settings
 
 
 @pytest.fixture(scope="module")

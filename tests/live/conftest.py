@@ -1,7 +1,7 @@
 """Real servers for the live tests: started, watched, killed and stopped like an operator's own.
 
 Invariant: every server has a port that the system picked and a folder of its own, and is gone when
-the test that asked for it is.
+the test that asked for it is. What it leaves is searched for seeded secrets at the end.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ontology.ids import Ids
 from ontology.vocab import Fo, Rdf, Rdfs, Skos
+from tests.seeded_secrets import remember, watch
 
 READY_SECONDS = 120.0
 """A machine that does much else at once takes its time to start a server."""
@@ -103,6 +104,9 @@ class Server:
         unless it is not to be ``tidy``."""
         if tidy:
             (self.data / "server.json").unlink(missing_ok=True)
+        options = [*self.options]
+        mirrors = [Path(options[n + 1]) for n, said in enumerate(options) if said == "--mirror"]
+        watch(self.data, self.output, *mirrors)
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
                 [
@@ -220,7 +224,10 @@ class Server:
 
     def token_of(self, name: str, role: str, project: str | None = None) -> str:
         """A new token."""
-        return str(self.post("/tokens", {"name": name, "role": role, "project": project})["token"])
+        made = self.post("/tokens", {"name": name, "role": role, "project": project})
+        token = str(made["token"])
+        remember(f"token {made['id']} of {name}", token)
+        return token
 
     def propose(
         self, project: str, turtle: str, *, token: str | None = None, rationale: str = "test"

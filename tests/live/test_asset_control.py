@@ -535,6 +535,18 @@ def test_output_comes_as_it_is_written_to_who_may_see_it(lab: Lab) -> None:
         assert client.post(f"/runs/{run['id']}/cancel").status_code == 403
 
 
+def test_a_token_that_ends_ends_its_streams(lab: Lab) -> None:
+    made = lab.server.post("/tokens", {"name": "second", "role": "operator"})
+    with lab.server.client(made["token"]) as client, lab.server.client() as operator:
+        run = client.post("/runtime-assets/bank-box/runs", json={"argv": ["sleep", "700"]}).json()
+        with client.stream("GET", f"/runs/{run['id']}/output") as answer:
+            assert operator.delete(f"/tokens/{made['id']}").status_code == 204
+            assert operator.post(f"/runs/{run['id']}/cancel").status_code == 202
+            lines = [json.loads(line) for line in answer.iter_lines()]
+    assert lines[-1]["problem"]["type"].endswith("/token-unknown")
+    assert lab.ended(run["id"])["outcome"] == "cancelled"
+
+
 def test_a_container_that_dies_leaves_the_outcome_unknown(lab: Lab) -> None:
     with lab.server.client() as client:
         run = client.post(

@@ -162,11 +162,11 @@ def test_it_opens_no_other_connection(
             },
         },
     ]
-    for run in [server.post("/jobs", job) for job in jobs]:
-        wait_until(
-            lambda run=run: server.get(f"/jobs/runs/{run['id']}")["ended"] is not None,
-            f"the end of {run['id']}",
-        )
+    runs = [server.post("/jobs", job)["id"] for job in jobs]
+    wait_until(
+        lambda: all(server.get(f"/jobs/runs/{run}")["ended"] is not None for run in runs),
+        "the end of the jobs",
+    )
     server.settle()
     assert server.select("SELECT ?s { ?s a <https://w3id.org/fractalops/ns#Service> }")
     assert server.facts("SELECT count() FROM events") != [[0]]

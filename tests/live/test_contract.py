@@ -891,6 +891,8 @@ def test_things_answer_at_their_own_names(
         ("POST", "/projects/none/keys", 404),
         ("POST", "/projects", 422),
         ("GET", "/id/%00", 404),
+        ("GET", "/evidence?before=9684-10-20T21:37:32Z", 422),
+        ("GET", "/evidence?before=0001-01-01T00:00:00%2B10:00", 422),
     ],
 )
 def test_every_error_is_a_problem(

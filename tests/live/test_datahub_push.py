@@ -23,6 +23,7 @@ from tests.live import datahub_server
 from tests.live.datahub_server import Gms, Mood, failed, serving_datahub
 from tests.live.pushing import kept_in
 from tests.live.test_datahub import ORDERS, TOTALS, URN, URNS, dataset_turtle, shop_turtle
+from tests.seeded_secrets import PEER_PASSWORD
 
 if TYPE_CHECKING:
     from tests.live.conftest import Server, Serving
@@ -398,11 +399,11 @@ def test_an_entity_that_datahub_breaks_on_is_put_aside_too(pusher: Pusher) -> No
 
 
 def test_what_looks_like_a_secret_is_no_part_of_a_dead_letter(pusher: Pusher) -> None:
-    pusher.gms.refused[URNS[ORDERS]] = (400, "no such user: postgres://app:hunter2@db/x")
+    pusher.gms.refused[URNS[ORDERS]] = (400, f"no such user: postgres://app:{PEER_PASSWORD}@db/x")
     pusher.push()
     (letter,) = pusher.dead
     assert letter.error == "left out, for it holds what looks like a secret"
-    assert "hunter2" not in pusher.place.read_text(encoding="utf-8")
+    assert PEER_PASSWORD not in pusher.place.read_text(encoding="utf-8")
 
 
 def test_a_datahub_that_refuses_our_definitions_is_for_a_person(pusher: Pusher) -> None:

@@ -24,6 +24,7 @@ from ontology.vocab import Fo
 from tests.ingest.stand_in import Asked, Said, standing_in
 from tests.live.conftest import own_environment, spans, wait_until
 from tests.live.temporal_server import TemporalServer
+from tests.seeded_secrets import watch
 
 if TYPE_CHECKING:
     from tests.live.conftest import RunCommand, Server, Serving
@@ -54,6 +55,7 @@ class Platform:
             return
         self._workers += 1
         self._said = said = self._folder / f"worker-{self._workers}.txt"
+        watch(said, self._folder / f"machine {self._workers}")
         with said.open("ab") as output:
             self.worker = subprocess.Popen(
                 [

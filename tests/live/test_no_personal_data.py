@@ -1,8 +1,10 @@
-"""With raw payloads not retained, nothing of a seeded set of personal data and secrets is on disk.
+"""Nothing of a seeded set of personal data and secrets is on disk, or in what is answered: payloads
+that are retained are encrypted, and read as evidence alone.
 
 A source is a line in SOURCES: what it is sent, with every seed in every odd place. The scan reads
-what the server answers of its facts and its graph, whose files are compressed, and every byte of
-every file, databases also row by row. A canary that is no secret shows that the scan finds things.
+what the server answers of its facts and its graph, whose files are compressed, of its log, proofs
+and counters, and every byte of every file, databases also row by row. A canary that is no secret
+shows that the scan finds things.
 """
 
 from __future__ import annotations
@@ -17,37 +19,15 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.seeded_secrets import ADDRESS, AGENT, SEEDS, spellings
+from tests.seeded_secrets import OF_TELEMETRY as SECRETS
+
 if TYPE_CHECKING:
     from tests.live.conftest import Serve, Server
 
 pytestmark = pytest.mark.live
 
 CANARY: Final = "canary in the coal mine"
-
-# What is said, and the part of it that must not be found anywhere.
-SEEDS: Final = {
-    "mail address": ("ann.smith@example.org", "ann.smith@example"),
-    "card": ("4111111111111111", "4111111111111111"),
-    "card in groups": ("5555 5555 5555 4444", "5555 5555 5555 4444"),
-    "bank account": ("DE89 3704 0044 0532 0130 00", "0532 0130"),
-    "social security": ("078-05-1120", "078-05-1120"),
-    # No run of digits in order: numbers of a column are such bytes on disk.
-    "telephone": ("+49 151 28374659", "28374659"),
-    "web token": ("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.c2lnbmVk", "eyJzdWIiOiJhbm4ifQ"),
-    "AWS key": ("AKIA" + "IOSFODNN7EXAMPLE", "IOSFODNN7EXAMPLE"),
-    "GitHub token": ("ghp_" + "Zq8" * 12, "Zq8Zq8"),
-    "Slack token": ("xoxb-" + "123456789012-Kd9", "123456789012-Kd9"),
-    "Stripe key": ("sk_live_" + "Tm4" * 8, "Tm4Tm4"),
-    "bearer": ("Authorization: Bearer hV7sT2qLw9ZpX4", "hV7sT2qLw9ZpX4"),
-    "password": ("password=correcthorse99", "correcthorse99"),
-    "password in a URL": ("postgresql://shop:trombone-42@db/shop", "trombone-42"),
-    "private key": (
-        "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----",
-        "MIIEvQIBADANBgkq",
-    ),
-}
-ADDRESS, AGENT = "198.51.100.77", "Mozilla/5.0 (Annalinux)"
-SECRETS: Final = (*(secret for _, secret in SEEDS.values()), ADDRESS, "Annalinux")
 
 Sent = tuple[str, dict[str, str], bytes]
 
@@ -319,10 +299,7 @@ def files(folder: Path) -> Iterator[tuple[str, bytes]]:
 
 def found_in(places: Iterator[tuple[str, bytes]], wanted: tuple[str, ...]) -> list[tuple[str, str]]:
     """(place, what) for whatever is found, however JSON or a URL would write it."""
-    spelled = [
-        (what, {what.encode(), quote(what).encode(), json.dumps(what)[1:-1].encode()})
-        for what in wanted
-    ]
+    spelled = [(what, spellings(what)) for what in wanted]
     return [
         (place, what)
         for place, content in places
@@ -338,13 +315,44 @@ def answers(server: Server) -> Iterator[tuple[str, bytes]]:
     query = "SELECT ?g ?s ?p ?o { GRAPH ?g { ?s ?p ?o } }"
     yield "graph", json.dumps(server.select(query), ensure_ascii=False).encode()
     with server.client() as client:
-        for path in ("/metrics", "/status", "/proposals", "/stewards"):
+        for path in ("/metrics", "/status", "/proposals", "/stewards", "/evidence", "/jobs/runs"):
             yield path, client.get(path).content
+        dump = client.get("/graphs?default", headers={"Accept": "application/n-triples"})
+        assert dump.is_success, dump.text
+        yield "N-Triples of all graphs", dump.content
+        for index in range(server.head + 1):
+            yield f"entry {index}", client.get(f"/proofs/entries/{index}").content
+            yield f"bundle {index}", client.get(f"/proofs/bundle/{index}").content
 
 
-def test_no_seed_is_found_anywhere(serve: Serve) -> None:
+def ask_amiss(server: Server) -> None:
+    """Secrets where none belong: in credentials, paths, parameters, questions and proposals."""
+    with server.client() as client:
+        for said, _ in SEEDS.values():
+            written = quote(said, safe="")
+            wrong = {"Authorization": f"Bearer {written}"}
+            assert client.get("/status", headers=wrong).status_code == 401
+            assert client.post("/v1/traces", headers=wrong, content=b"{}").status_code == 401
+            assert client.get(f"/{written}/nothing", params={"x": said}).status_code == 404
+            assert client.get("/runtime-assets", params={"role": said}).is_success
+            assert client.get(f"/proofs/bundle/{written}").is_client_error
+            literal = json.dumps(said)
+            asked = client.get("/sparql", params={"query": f"SELECT * {{ ?s ?p {literal} }}"})
+            assert asked.is_success
+            assert client.get("/sparql", params={"query": f"ASK {{ {said} }}"}).is_client_error
+            assert client.post("/facts", content=f"SELECT {literal} FROM {said}").is_client_error
+            proposed = client.post(
+                f"/proposals?project=shop&graph=lineage/shop&rationale={written}",
+                content=f"<urn:x> {literal}",
+                headers={"Content-Type": "text/turtle"},
+            )
+            assert proposed.is_client_error
+
+
+@pytest.mark.parametrize("evidence", ["discard", "keep"])
+def test_no_seed_is_found_anywhere(serve: Serve, evidence: str) -> None:
     server = serve(
-        None, "--steward-seconds", "0.2", settings={"FRACTALOPS_EVIDENCE": "discard"}
+        None, "--steward-seconds", "0.2", settings={"FRACTALOPS_EVIDENCE": evidence}
     ).start()
     key = server.post("/projects", {"slug": "shop"})["ingest_key"]
     for bodies in SOURCES.values():
@@ -352,6 +360,7 @@ def test_no_seed_is_found_anywhere(serve: Serve) -> None:
             for path, headers, body in bodies(key):
                 answer = client.post(path, headers=headers, content=body)
                 assert answer.is_success, answer.text
+    ask_amiss(server)
     server.settle()
 
     counted = server.facts("SELECT source, count() FROM events GROUP BY source ORDER BY source")
@@ -370,6 +379,9 @@ def test_no_seed_is_found_anywhere(serve: Serve) -> None:
     (server.data / "planted").write_text(f"x={quote(SECRETS[0])}")
     assert found_in(files(server.data), SECRETS) == [("planted", SECRETS[0])]
 
+    (server.data / "planted").unlink()
+    if evidence == "keep":
+        return
     with closing(sqlite3.connect(server.data / "inbox.sqlite")) as inbox:
         assert inbox.execute("SELECT count(*) FROM batch_key").fetchone() == (0,)
         assert inbox.execute("SELECT sum(length(ciphertext)) FROM batch").fetchone() == (0,)

@@ -34,10 +34,10 @@ from runtime.openbao_login import AppRole, Login, TokenLogin
 from runtime.secret_reference import SecretReference
 from stewards.errors import JobFailed, JobRefused
 from tests.live.openbao_server import OpenBaoServer
+from tests.seeded_secrets import OPENBAO_TOKEN as PASSWORD
 
 pytestmark = pytest.mark.live
 
-PASSWORD = "seeded-password-7f3a"
 REFERENCE = SecretReference.parse("bao://secret/fractalops/glitchtip#token")
 
 

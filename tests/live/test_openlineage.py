@@ -29,6 +29,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from ontology.dataset_names import DataName, Store
 from ontology.vocab import Fo
+from tests.seeded_secrets import DSN_PASSWORD
 
 if TYPE_CHECKING:
     from tests.live.conftest import Serve, Server
@@ -36,9 +37,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.live
 
 NOW = datetime.now(UTC)
-DATABASE = "postgres://loader:s3cret@DB.Shop:5432"
+DATABASE = f"postgres://loader:{DSN_PASSWORD}@DB.Shop:5432"
 BUCKET = "s3://shop-lake"
-SECRETS = ("ann@example.org", "s3cret", "4111111111111111", "Ann Smith")
+SECRETS = ("ann@example.org", DSN_PASSWORD, "4111111111111111", "Ann Smith")
 PARENT = UUID("0197a000-0000-7000-8000-00000000aaaa")
 
 ORDERS = DataName("dataset", Store("postgresql", "db.shop", "shop"), "orders")

@@ -37,7 +37,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from ingest.otlp import JSON, LOGS, read
 from ontology.vocab import Fo
-from runtime.settings import GRPC_PORT
+from runtime.serving_settings import GRPC_PORT
 
 if TYPE_CHECKING:
     from tests.live.conftest import RunCommand, Serve, Server, Serving

@@ -13,13 +13,13 @@ import pytest
 from proofs.checkpoint import SignerKey, VerifierKey
 from proofs.verify import Status, verify_bundle
 from tests.live.openbao_server import ROOT, OpenBaoServer
+from tests.seeded_secrets import RESOLVED_TOKEN as PASSWORD
 
 if TYPE_CHECKING:
     from tests.live.conftest import RunCommand, Serve, Server, ServiceTurtle
 
 pytestmark = pytest.mark.live
 
-PASSWORD = "seeded-password-91c4"
 REFERENCE = "bao://secret/fractalops/glitchtip#token"
 OPTIONS = ("--steward-seconds", "600")
 

@@ -338,5 +338,6 @@ def asset_turtle(ids: Ids, asset_id: str) -> str:
 def order_on(ids: Ids, *argv: str, asset_id: str = "web-1", **said: Any) -> Order:
     """An order to run that, which reads unless something else is said."""
     action = {"kind": "run", "argv": list(argv), "seconds": 60}
-    said = {"action": action, "effect": "reads", "rule": '["uptime","..."]', "roles": ()} | said
-    return Order(asset=ids.runtime_asset(asset_id), asset_id=asset_id, **said)
+    usual = {"asset": ids.runtime_asset(asset_id), "asset_id": asset_id, "action": action}
+    usual |= {"effect": "reads", "rule": '["uptime","..."]', "roles": ()}
+    return Order(**(usual | said))

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from graph_api.lifecycle import rows_of_entry
 from ontology.ids import Ids
@@ -43,6 +45,7 @@ SHOP, BILLING = (IDS.principal(steward_slug(slug)) for slug in ("shop", "billing
 READS = order_on(IDS, "uptime")
 CHANGES = order_on(IDS, "reboot", effect="changes", rule='["reboot"]')
 OUTPUT = "sha256:" + "ab" * 32
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 DONE = Result({"outcome": "ended", "exit_code": 3, "stdout": {"bytes": 5}}, (OUTPUT,))
 
 
@@ -59,6 +62,24 @@ def kinds(gate: Gate, view: ProposalView) -> list[str]:
 
 def states(gate: Gate, view: ProposalView) -> list[str]:
     return [step.state for step in gate.ledger.proposal(view.id).transitions]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.lists(TEXT, max_size=4), TEXT, st.dictionaries(TEXT, JSON, max_size=3))
+def test_an_order_has_one_spelling(arguments: list[str], rule: str, more: dict[str, Any]) -> None:
+    action = more | {"kind": "run", "argv": ["a", *arguments]}
+    order = order_on(IDS, action=action, rule=rule)
+    read = Order.from_bytes(order.to_bytes())
+    assert read == order
+    assert read.to_bytes() == order.to_bytes()
+    turned = dict(reversed(action.items()))
+    assert order_on(IDS, action=turned, rule=rule).to_bytes() == order.to_bytes()
 
 
 class TestItsLife:
@@ -188,6 +209,10 @@ class TestItsLife:
         assert ended.state == "superseded"
         last = ended.decisions[-1]
         assert (last.outcome, last.reason) == ("abandon", "the asset permits it no longer")
+        assert last.by == IDS.principal("policy")
+        cancelled = gate.ledger.order(BILLING, CHANGES)
+        ended = gate.ledger.abandon(cancelled.id, "never mind", by=BILLING)
+        assert ended.decisions[-1].by == BILLING
         with pytest.raises(WrongState):
             gate.ledger.begin(view.id)
         gate.sound()
@@ -251,6 +276,7 @@ class TestWhatChangesMeanwhile:
     ("order", "kind"),
     [
         (order_on(IDS, "uptime", asset_id="web-9"), "unknown-asset"),
+        (order_on(IDS, "uptime", asset="web 1"), "unknown-asset"),
         (order_on(IDS, "curl", "https://olga:hunter2@shop.example/"), "secret"),
         (order_on(IDS, "login", "AKIA" + "B" * 16), "secret"),
         (order_on(IDS, "echo", "-----BEGIN", "RSA", "PRIVATE KEY-----"), "secret"),
@@ -404,6 +430,19 @@ class TestWhatFollowsFromTheJournal:
         assert listed >= {change.id, overtaken.id, waiting.id}
         assert read.id not in listed
         assert read.id in {view.id for _, view in gate.index.proposals(limit=100, unlisted=True)}
+
+    def test_what_is_ordered_for_a_restricted_project_is_its_own(self, controlled: Gate) -> None:
+        gate = controlled
+        gate.found_project("secret", restricted=True)
+        view = gate.ledger.order(gate.operator, CHANGES, project="secret")
+        plain = gate.ledger.order(gate.operator, CHANGES)
+        assert (view.restricted, plain.restricted) == (True, False)
+        for readable, seen in ((["shop"], False), (["shop", "secret"], True), (None, True)):
+            for found in (gate.index.orders, gate.index.proposals):
+                listed = {item.id for _, item in found(readable=readable)}
+                assert (view.id in listed, plain.id in listed) == (seen, True)
+        assert all(view.iri not in str(quad) for quad in gate.asserted("proposals"))
+        gate.sound()
 
     def test_the_graph_knows_orders_that_somebody_could_decide_on(self, controlled: Gate) -> None:
         gate = controlled

@@ -286,8 +286,8 @@ def test_the_python_program_follows_the_path(page: str, folder: Path) -> None:
 def test_every_member_and_kind_is_described(page: str) -> None:
     rows = "\n".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     described = set(re.findall(r"`([A-Za-z_0-9]+)`", rows))
-    more = {"signature": "0" * 64, "order": "0" * 64, "result": "0" * 64}
-    assert set(replace(proof(0), **more).to_dict()) <= described
+    some = "0" * 64
+    assert set(replace(proof(0), signature=some, order=some, result=some).to_dict()) <= described
     assert set(ORDER.to_dict()) <= described
     signed = json.loads(base64.b64decode(json.loads(GOLDEN.read_bytes())["signature"]["envelope"]))
     assert set(json.loads(base64.b64decode(signed["payload"]))["predicate"]) <= described

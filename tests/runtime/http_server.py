@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -57,6 +58,15 @@ class Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _any
 
+    def handle(self) -> None:
+        # Who doesn't trust the certificate leaves in the middle of it.
+        with contextlib.suppress(ssl.SSLError, ConnectionError):
+            super().handle()
+
+    def finish(self) -> None:
+        with contextlib.suppress(ssl.SSLError, OSError):
+            super().finish()
+
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         self.send_response(status)
         for name, value in ({"Content_Length": str(len(body))} | headers).items():
@@ -74,12 +84,16 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def misbehaving() -> Iterator[Misbehaving]:
+def misbehaving(secure: ssl.SSLContext | None = None) -> Iterator[Misbehaving]:
     """A server on a port that the system picked."""
     mine = Misbehaving()
     handler = type("Bound", (Handler,), {"mine": mine})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
+    if secure is not None:
+        server.socket = secure.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
     mine.port = server.server_address[1]
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.errors import (
     HttpAway,
@@ -28,6 +35,7 @@ from runtime.errors import (
 )
 from runtime.http_addresses import PeerUrl, Target
 from runtime.http_async import AsyncHttpClient
+from runtime.http_body import Unpacking
 from runtime.http_circuit import Patience
 from runtime.http_client import HttpClient
 from runtime.http_messages import Ask, Limits
@@ -603,8 +611,8 @@ def test_a_request_is_part_of_the_trace_at_hand(server: Misbehaving) -> None:
         finally:
             CURRENT.reset(token)
         http.send(Ask("GET", peer(server)))
-        given = {"traceparent": f"00-{'5' * 32}-{'6' * 16}-01", "tracestate": "other=b"}
-        http.send(Ask("GET", peer(server), headers=given))
+        handed = {"traceparent": f"00-{'5' * 32}-{'6' * 16}-01", "tracestate": "other=b"}
+        http.send(Ask("GET", peer(server), headers=handed))
         http.send(Ask("GET", peer(server), headers={"traceparent": "00-nonsense"}))
     found = [it.headers["traceparent"] for it in server.asked]
     assert all(Trace.read(said) is not None for said in found)
@@ -614,7 +622,7 @@ def test_a_request_is_part_of_the_trace_at_hand(server: Misbehaving) -> None:
     assert found[1].startswith(f"00-{'3' * 32}-")
     assert found[2].split("-")[1] not in (found[0], found[1])
     assert found[2].endswith("-00")
-    assert found[3] == given["traceparent"]
+    assert found[3] == handed["traceparent"]
     states = [it.headers.get("tracestate") for it in server.asked]
     assert states == ["vendor=a", None, None, "other=b", None]
 
@@ -736,5 +744,96 @@ def test_in_an_event_loop_the_same_holds(server: Misbehaving) -> None:
             assert (await http.send(Ask("GET", there, "/away"))).status == 503
             with pytest.raises(HttpCircuitOpen):
                 await http.send(Ask("GET", there, "/away"))
+        async with AsyncHttpClient(circuit=Patience(failures=1)) as http:
+            for error in (HttpTimeout, HttpCircuitOpen):
+                with pytest.raises(error):
+                    await http.send(Ask("GET", there, "/hang", limits=Limits(total=0.05)))
 
     asyncio.run(run())
+
+
+@given(st.binary(max_size=3000), st.lists(st.integers(1, 500), max_size=30), st.booleans())
+def test_however_it_comes_a_body_is_the_same(body: bytes, cuts: list[int], packed: bool) -> None:
+    wire = gzip.compress(body) if packed else body
+    unpacking = Unpacking("gzip" if packed else "", "http://a", len(wire) + len(body))
+    found, place = b"", 0
+    for size in [*cuts, len(wire)]:
+        found += b"".join(unpacking.feed(wire[place : place + size]))
+        place += size
+    unpacking.end()
+    assert found == body
+
+
+@given(st.binary(max_size=300), st.integers(0, 200))
+def test_whatever_is_unpacked_stays_within_the_limit(wire: bytes, limit: int) -> None:
+    """Of nonsense, too, no more comes than may."""
+    for encoding in ("", "gzip"):
+        taken = b""
+        with contextlib.suppress(HttpTooLarge, HttpUnreadable):
+            for piece in Unpacking(encoding, "http://a", limit).feed(wire):
+                taken += piece
+        assert len(taken) <= limit
+
+
+# --- TLS
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Misbehaving, Path]]:
+    """A server whose certificate is that of runner.example, and the authority it comes from."""
+    folder = tmp_path_factory.mktemp("tls")
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "runner.example")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.DNSName("runner.example")]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    authority, private = folder / "authority.pem", folder / "key.pem"
+    authority.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, private)
+    with misbehaving(context) as found:
+        yield found, authority
+
+
+def test_a_certificate_is_that_of_the_name_wherever_it_leads(
+    secure: tuple[Misbehaving, Path],
+) -> None:
+    server, authority = secure
+    there = ExecutorUrl.parse(f"https://runner.example:{server.port}/")
+    options: dict[str, Any] = {"authority": authority, "resolve": lambda host, port: ["127.0.0.1"]}
+    with client(**options) as http:
+        assert http.send(Ask("GET", there)).status == 200
+        other = ExecutorUrl.parse(f"https://other.example:{server.port}/")
+        with pytest.raises(HttpAway) as refused:
+            http.send(Ask("POST", other, content=b"body"))
+        assert (refused.value.sent, refused.value.reached) == (False, False)
+        with pytest.raises(HttpAway):
+            http.send(Ask("GET", ExecutorUrl.parse(f"https://127.0.0.1:{server.port}/")))
+    with client(resolve=options["resolve"]) as http, pytest.raises(HttpAway):
+        http.send(Ask("GET", there))
+
+    async def run() -> int:
+        async with AsyncHttpClient(**options) as out:
+            return (await out.send(Ask("GET", there))).status
+
+    assert asyncio.run(run()) == 200
+    assert [it.headers["host"] for it in server.asked] == [f"runner.example:{server.port}"] * 2

@@ -8,7 +8,8 @@ import pytest
 
 from ontology.ids import DEFAULT_BASE
 from runtime.errors import SettingsError
-from runtime.settings import MEBIBYTE, Settings
+from runtime.serving_settings import MEBIBYTE
+from runtime.settings import Settings
 
 
 def test_the_defaults() -> None:

@@ -34,6 +34,7 @@ evidence list, evidence show, evidence erase,
 stewards list, stewards keys, stewards rotate-key, stewards add-key, stewards retire-key,
 ingest, pull posthog, pull glitchtip, facts query, classify explain,
 classify rerun, schedules list, schedules set, schedules pause, schedules resume,
+settings show, settings check,
 schedules remove, jobs list, jobs show, jobs run, jobs again, jobs letters,
 worker
 """
@@ -88,6 +89,7 @@ def test_the_groups_explain_themselves(run: Callable[..., Any]) -> None:
     assert isinstance(app, typer.Typer)
     for group in (
         "projects",
+        "settings",
         "tokens",
         "proposals",
         "proofs",

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 from starlette.responses import Response
 
-from graph_api.cli_session import is_loopback
 from runtime.process_exec import capture, spawn
 
 STATUS = {
@@ -114,24 +113,6 @@ def test_a_folders_token_goes_to_no_other_machine(
     run("--url", "http://localhost:1", "status", "--data", data)
     run("--url", "http://127.0.0.1.evil.example", "status", "--data", data)
     assert seen == [None, (data / "operator.token").read_text().strip(), None]
-
-
-@pytest.mark.parametrize(
-    ("url", "local"),
-    [
-        ("http://127.0.0.1:8080", True),
-        ("http://127.9.9.9", True),
-        ("http://[::1]:1", True),
-        ("http://localhost", True),
-        ("http://fractalops.localhost", True),
-        ("http://10.0.0.1", False),
-        ("http://localhost.evil.example", False),
-        ("http://127.0.0.1@evil.example", False),
-        ("http://", False),
-    ],
-)
-def test_loopback(url: str, local: bool) -> None:
-    assert is_loopback(url) is local
 
 
 def test_a_proxy_does_not_come_between_this_machine_and_itself(
