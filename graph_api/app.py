@@ -49,6 +49,7 @@ from graph_api.ingest_keys import IngestKeys
 from graph_api.process import new_run_id
 from graph_api.proposing import Proposing
 from graph_api.status import Status, version
+from graph_api.trace_context import TraceContext
 from ingest.relay import Relay
 
 SHUTDOWN_SECONDS = 10
@@ -84,6 +85,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
         " proposal; every triple can be explained and verified offline.",
     )
     http_errors.add_handlers(app)
+    app.add_middleware(TraceContext)
 
     authenticator = assembly.authenticator
     settings = assembly.settings

@@ -35,10 +35,10 @@ def machines_check(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The file of machines, as YAML.")],
     output: OutputOption = None,
 ) -> None:
-    """Read a file of machines, and reach every host and Proxmox VE in it.
+    """Read a file of machines, and reach every host, Proxmox VE and cluster in it.
 
-    Nothing is changed there: a host runs `true`, a Proxmox VE lists its machines. The command ends
-    with 1 where one isn't reached. It needs no server.
+    Nothing is changed there: a host runs `true`, a Proxmox VE lists its machines, a cluster what
+    kinds it has. The command ends with 1 where one isn't reached. It needs no server.
 
     \b
     Example:

@@ -177,13 +177,17 @@ def _check(command: Command, variables: frozenset[str]) -> None:
 
 
 def opened(locators: Locators, reach: Reach) -> KubernetesWorkload:
-    """The workload in ``cluster``, one of ``reach.clusters``, and ``namespace``. Raises
-    :class:`AdapterError`."""
+    """The workload in ``namespace`` of ``cluster``, one of ``reach.clusters``, and the only one
+    where it is left out. Raises :class:`AdapterError`."""
     if locators.node or locators.vmid:
         raise AdapterError("a workload has cluster, namespace, workload and container; no node")
-    cluster = reach.clusters.get(locators.cluster)
+    clusters = reach.clusters
+    named = locators.cluster or (next(iter(clusters)) if len(clusters) == 1 else "")
+    cluster = clusters.get(named)
     if cluster is None:
         raise AdapterError(
-            f"no cluster {locators.cluster!r} is configured; name it in the file of machines"
+            f"no cluster {named!r} is configured; name it in the file of machines"
+            if named
+            else "the locator cluster is left out, and not just one is in the file of machines"
         )
     return KubernetesWorkload(cluster, place_of(locators), reach.variables, reach.clock)

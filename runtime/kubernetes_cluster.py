@@ -150,7 +150,7 @@ class _Files:
 def _kubeconfig(path: Path, wanted: str) -> Access:
     try:
         with path.open("rb") as file:
-            value = read_text(file.read(MAX_BYTES + 1)).value
+            value = read_text(file.read(MAX_BYTES + 1), "kubectl config").value
     except OSError as error:
         raise _Fault(f"the kubeconfig {path} can't be read: {error.strerror}") from None
     except TopologyError as error:

@@ -1,7 +1,7 @@
 """Whether what the file of machines names is reached.
 
-Invariant: nothing is changed over there: a host runs ``true``, a Proxmox VE lists its machines. One
-that isn't reached doesn't keep the others from being looked at.
+Invariant: nothing is changed over there: a host runs ``true``, a Proxmox VE lists its machines, a
+cluster what kinds it has. One that isn't reached doesn't keep the others from being looked at.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Final
 
 from runtime.commands import Command, Kept
 from runtime.errors import MachineUnreachable, RuntimeFloorError
+from runtime.kubernetes_api import ClusterApi
+from runtime.kubernetes_cluster import KubernetesCluster
 from runtime.machines import ProxmoxCluster, Reach
 from runtime.proxmox import last_line
 from runtime.proxmox_adapter import way_to
@@ -22,8 +24,8 @@ _SECONDS: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What a look at a host, or at a node of a Proxmox VE, showed; ``trouble`` is empty where it
-    was reached."""
+    """What a look at a host, a cluster or a node of a Proxmox VE showed; ``trouble`` is empty
+    where it was reached."""
 
     name: str
     way: str
@@ -40,6 +42,8 @@ def look(reach: Reach, run: str) -> Iterator[Looked]:
             shown = name if cluster.transport == "rest" else f"{name}/{node}"
             trouble = _trouble_of_proxmox(reach, cluster, node, run)
             yield Looked(shown, f"Proxmox VE over {cluster.transport}", trouble)
+    for name, kubernetes in sorted(reach.clusters.items()):
+        yield Looked(name, "Kubernetes", _trouble_of_cluster(kubernetes))
 
 
 def _trouble_of_host(reach: Reach, name: str, run: str) -> str:
@@ -58,6 +62,16 @@ def _trouble_of_proxmox(reach: Reach, cluster: ProxmoxCluster, node: str, run: s
     try:
         with way_to(cluster, node, reach)() as asking:
             asking.guests(run)
+    except RuntimeFloorError as error:
+        return str(error)
+    return ""
+
+
+def _trouble_of_cluster(cluster: KubernetesCluster) -> str:
+    try:
+        with ClusterApi(cluster) as api:
+            # It is told to whoever the cluster knows, and to nobody else.
+            api.get("/apis/apps/v1")
     except RuntimeFloorError as error:
         return str(error)
     return ""

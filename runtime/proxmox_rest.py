@@ -159,10 +159,6 @@ class RestAsking:
             kind = _NoAnswer if error.sent else MachineUnreachable
             said = _of_certificate(error) or str(error)
             raise kind(f"the API of Proxmox VE could not be asked: {said}") from error
-        except OSError as error:
-            raise MachineUnreachable(
-                f"the file with its certificates is of no use: {error}"
-            ) from error
 
     def _checked(self, answer: Answer, vmid: int) -> Answer:
         """An answer that is one. Raises :class:`MachineError`."""

@@ -68,8 +68,8 @@ class _ClusterBody(_Body):
     kubeconfig: _Path | None = None
     context: str = Field(default="", max_length=253)
     in_cluster: bool = False
-    connect_seconds: float = Field(default=10.0, gt=0, le=300)
-    answer_seconds: float = Field(default=30.0, gt=0, le=300)
+    connect_seconds: int = Field(default=10, gt=0, le=300)
+    answer_seconds: int = Field(default=30, gt=0, le=300)
 
 
 class _MachinesBody(_Body):

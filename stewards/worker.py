@@ -64,8 +64,8 @@ class TemporalPlace:
     """Where Temporal answers, and as whom it is asked."""
 
     address: str
-    namespace: str = "default"
-    queue: str = "fractalops"
+    namespace: str
+    queue: str
     api_key: str | None = field(default=None, repr=False)
     tls: bool = False
 

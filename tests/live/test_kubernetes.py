@@ -22,8 +22,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from runtime.adapters import machine
-from runtime.assets import Locators
 from runtime.commands import MARK, Command, Kept, Outcome, Stream
 from runtime.errors import (
     CommandRefused,
@@ -34,27 +32,21 @@ from runtime.errors import (
 )
 from runtime.kubernetes_api import ClusterApi
 from runtime.kubernetes_channels import PROTOCOLS, opened
-from runtime.kubernetes_cluster import KubernetesCluster
 from runtime.kubernetes_discovery import SeenWorkload, workloads
 from runtime.kubernetes_place import Place
 from runtime.kubernetes_workload import Workload
-from runtime.machines import Machine, Reach
-from tests.live import kube_server
+from runtime.machines import Machine
 from tests.live.conftest import wait_until
 from tests.live.kube_authority import HOST, Authority
 from tests.live.kube_played import PlayedKube
 from tests.live.kube_relay import Relay
-from tests.live.kube_server import NODE, KubeServer
+from tests.live.kube_server import KubeServer
+from tests.live.kube_shop import APPS, CLUSTERS, CORE, Shop, cluster, template
 
 pytestmark = pytest.mark.live
 
 RUNS = itertools.count()
 HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é", "x=y", "&")
-APPS = "/apis/apps/v1/namespaces/shop"
-CORE = "/api/v1/namespaces/shop"
-RBAC = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings"
-PROGRAMS = kube_server.programs()
-Kube = PlayedKube | KubeServer
 
 
 def clock() -> datetime:
@@ -110,120 +102,12 @@ class Asked:
         return self.outcome
 
 
-def template(name: str, *containers: str) -> dict[str, Any]:
-    return {
-        "metadata": {"labels": {"app": name}},
-        "spec": {
-            "nodeName": NODE,
-            "automountServiceAccountToken": False,
-            "containers": [{"name": one, "image": f"{one}:1"} for one in containers],
-        },
-    }
-
-
-def deployment(name: str, replicas: int, *containers: str) -> dict[str, Any]:
-    recommended = {"app.kubernetes.io/name": name, "team": "shop"}
-    return {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": name, "labels": recommended},
-        "spec": {
-            "replicas": replicas,
-            "selector": {"matchLabels": {"app": name}},
-            "template": template(name, *containers),
-        },
-    }
-
-
-@dataclass
-class Shop:
-    """A namespace with workloads, and ways to reach them."""
-
-    kube: Kube
-    folder: Path
-
-    def cluster(self, token: str = "", **changes: Any) -> KubernetesCluster:
-        config = self.kube.kubeconfig(token or self.kube.token)
-        config["clusters"][0]["cluster"] |= changes
-        path = self.folder / f"config-{next(RUNS)}.yaml"
-        path.write_text(json.dumps(config))
-        return KubernetesCluster("here", path, connect_seconds=5, answer_seconds=10)
-
-    def workload(
-        self,
-        workload: str = "deployment/web",
-        container: str = "",
-        cluster: KubernetesCluster | None = None,
-    ) -> Machine:
-        reach = Reach(clock, clusters={"here": cluster or self.cluster()})
-        return machine("kubernetes", Locators("", 0, container, "here", "shop", workload), reach)
-
-    def deploy(self, name: str, replicas: int, *containers: str) -> None:
-        self.kube.ask("POST", f"{APPS}/deployments", deployment(name, replicas, *containers))
-        path = f"{APPS}/deployments/{name}"
-        wait_until(
-            lambda: (
-                self.kube.ask("GET", path).get("status", {}).get("readyReplicas", 0) == replicas
-            ),
-            f"the rollout of {name}",
-        )
-
-    def pods(self, name: str) -> list[str]:
-        found = self.kube.ask("GET", f"{CORE}/pods")["items"]
-        return [
-            pod["metadata"]["name"]
-            for pod in found
-            if pod["metadata"]["name"].startswith(f"{name}-")
-            and "deletionTimestamp" not in pod["metadata"]
-        ]
-
-    def account(self, name: str, *, role: str = "") -> str:
-        """A token of a new account."""
-        accounts = f"{CORE}/serviceaccounts"
-        self.kube.ask("POST", accounts, {"metadata": {"name": name}})
-        if role:
-            subject = {"kind": "ServiceAccount", "name": name, "namespace": "shop"}
-            ref = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}
-            body = {"metadata": {"name": name}, "subjects": [subject], "roleRef": ref}
-            self.kube.ask("POST", RBAC, body)
-        answer = self.kube.ask("POST", f"{accounts}/{name}/token", {"spec": {}})
-        return str(answer["status"]["token"])
-
-
-@pytest.fixture(
-    scope="module",
-    params=[
-        "played",
-        pytest.param(
-            "real",
-            marks=pytest.mark.skipif(
-                PROGRAMS is None,
-                reason=(
-                    f"{', '.join(kube_server.PROGRAMS)} are not all on PATH or in"
-                    f" {kube_server.FOLDER}: the API server is a played one alone"
-                ),
-            ),
-        ),
-    ],
-)
+@pytest.fixture(scope="module", params=CLUSTERS)
 def shop(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shop]:
-    folder = tmp_path_factory.mktemp("kube")
-    kube: Kube
-    if request.param == "played":
-        kube = PlayedKube(folder)
-    else:
-        assert PROGRAMS is not None
-        kube = KubeServer(folder, PROGRAMS)
-    try:
-        kube.start()
-        kube.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
-        made = Shop(kube, folder)
-        made.deploy("web", 2, "main", "bare")
+    with cluster(request.param, tmp_path_factory.mktemp("kube")) as made:
         yield made
-    finally:
-        kube.stop()
 
 
 @pytest.fixture

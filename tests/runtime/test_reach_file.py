@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runtime.errors import AdapterError, MachinesFileError, RuntimeFloorError, SettingsError
+from runtime.kubernetes_cluster import KubernetesCluster
 from runtime.machines import Host, ProxmoxCluster, Reach
 from runtime.reach_file import read_reach, secrets_from
 from runtime.secret_reference import SecretReference
@@ -34,7 +35,7 @@ def unasked(reference: str) -> str:
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[[str | bytes], Path]:
     (tmp_path / "keys").mkdir()
-    for name in ("fractalops", "known_hosts", "pve-root-ca.pem", "open"):
+    for name in ("fractalops", "known_hosts", "pve-root-ca.pem", "open", "production.kubeconfig"):
         (tmp_path / "keys" / name).touch(0o600)
     (tmp_path / "keys" / "open").chmod(0o640)
 
@@ -73,10 +74,21 @@ def test_the_example_is_read(written: Callable[[str], Path]) -> None:
     )
     assert reach.proxmox == {"lab": lab}
     assert reach.proxmox_of("pve-b") == lab
+    assert reach.clusters == {
+        "production": KubernetesCluster("production", keys / "production.kubeconfig", "fractalops")
+    }
     assert isinstance(reach.transport(""), LocalTransport)
     assert isinstance(reach.transport("builder"), SshTransport)
     with pytest.raises(AdapterError, match="no host 'other' is configured"):
         reach.transport("other")
+
+
+def test_the_cluster_that_we_are_in(written: Callable[[str], Path]) -> None:
+    path = written("clusters:\n  own: {in_cluster: true, connect_seconds: 3}\n")
+    environment = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+    reach = read_reach(path, clock, unasked, environment)
+    own = KubernetesCluster("own", server="https://10.0.0.1:443", connect_seconds=3)
+    assert reach.clusters == {"own": own}
 
 
 def test_a_file_may_say_nothing(written: Callable[[str], Path]) -> None:
@@ -133,6 +145,22 @@ REFUSED = {
     "a token itself": (
         REST + TLS + URL + "    token: root@pam!f=5ecret\n",
         "line 7, proxmox.lab.token: a token is referred to, as bao://MOUNT/PATH#FIELD or env:NAME",
+    ),
+    "a cluster by nothing": (
+        "clusters:\n  shop: {context: a}\n",
+        "line 2, clusters.shop: name its kubeconfig, or set in_cluster: true; one of both",
+    ),
+    "a cluster that we are in, elsewhere": (
+        "clusters:\n  own: {in_cluster: true}\n",
+        "line 2, clusters.own: this is no pod: name the kubeconfig",
+    ),
+    "a kubeconfig that others may read": (
+        "clusters:\n  shop: {kubeconfig: keys/open}\n",
+        "line 2, clusters.shop.kubeconfig: others may read 'keys/open': chmod 600 it",
+    ),
+    "a cluster that gets no time": (
+        "clusters:\n  shop: {kubeconfig: keys/fractalops, answer_seconds: 0}\n",
+        "line 2, clusters.shop.answer_seconds: Input should be greater than 0",
     ),
     "an unknown host of a node": (
         "proxmox:\n  lab:\n    transport: ssh\n    nodes:\n      a: {host: b}\n",

@@ -30,6 +30,8 @@ proxmox:
     token: {token}
     ca: ca.pem
     nodes: {{a: {{host: far}}, b: {{}}}}
+clusters:
+  shop: {{kubeconfig: key}}
 """
 
 
@@ -55,11 +57,13 @@ def test_what_is_not_reached_is_told(
         file = machines(MACHINES.format(port=port, token="env:PVE"))
         said = run("infra", "machines-check", file, "--output", "json")
     assert said.code == 1
-    far, lab = json.loads(said.out)
+    far, lab, shop = json.loads(said.out)
     assert (far["name"], far["way"], far["reached"]) == ("far", "ssh", "no")
     assert "127.0.0.1" in far["trouble"]
     assert (lab["name"], lab["way"], lab["reached"]) == ("lab", "Proxmox VE over rest", "no")
     assert "the variable PVE is not set" in lab["trouble"]
+    assert (shop["name"], shop["way"], shop["reached"]) == ("shop", "Kubernetes", "no")
+    assert "the file is empty" in shop["trouble"]
 
 
 def test_a_token_in_openbao_needs_one(machines: Callable[..., Path], run: Run) -> None:

@@ -9,6 +9,11 @@ from typing import Any
 
 import pytest
 
+from graph_api.cli_output import Output
+from graph_api.cli_session import DEFAULT_DATA
+from runtime.client_settings import ClientSettings
+from runtime.settings import Settings
+
 Run = Callable[..., Any]
 
 
@@ -95,3 +100,8 @@ def test_a_server_is_not_started_with_a_file_that_is_wrong(run: Run, file: Path)
     refused = run("up", "--settings", file)
     assert refused.code == 2
     assert "did you mean port?" in refused.err
+
+
+def test_what_commands_take_by_default_is_the_default_of_the_settings() -> None:
+    assert Settings.model_fields["data"].default == DEFAULT_DATA
+    assert ClientSettings.model_fields["output"].default == Output.TABLE
