@@ -240,7 +240,8 @@ class _Planner:
 
 def _is_statable(found: Found) -> bool:
     at = found.locators
-    texts = (at.node, at.container, at.cluster, at.namespace, at.workload, *found.names)
+    where = (at.node, at.container, at.cluster, at.namespace, at.workload)
+    texts = (*where, *found.names, found.environment)
     if any(map(holds_secret, filter(None, texts))):
         return False
     if found.kind == "kubernetes":

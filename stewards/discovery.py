@@ -11,29 +11,28 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
-from pyoxigraph import DefaultGraph, NamedNode, Quad, Triple
+from pyoxigraph import NamedNode, Quad
 
 from ontology.ids import Ids
 from ontology.store import GraphStore
 from ontology.terms import canonical_quad
-from ontology.vocab import Fo, Rdf
 from proofs.errors import GateError
 from proofs.ledger import Ledger
 from proofs.policy import POLICY_PRINCIPAL
-from proofs.proposal import AWAITING, CHANGES_REQUESTED, REJECTED, REVERTED, ProposalView
+from proofs.proposal import ProposalView
 from proofs.submission import Request
 from runtime.asset_drift import Drift, drift
 from runtime.asset_graph import AssetGraph, read_assets
 from runtime.asset_matching import Meeting, meet
-from runtime.asset_plan import Plan, Surroundings, TurnedDown, plan
+from runtime.asset_plan import Plan, TurnedDown, plan
 from runtime.asset_sightings import Look, Place, Sighting
 from runtime.asset_status import StatusKeeper
-from runtime.assets import Kind, Locators
+from stewards.discovery_graph import Proposals, surroundings, turned_down
 from stewards.errors import DiscoveryBusy
 
 LOGGER = logging.getLogger(__name__)
@@ -42,8 +41,6 @@ MOST_WAITING: Final = 5
 """While so many proposals of this kind wait for a person, no other one is made."""
 MOST_SIGHTINGS: Final = 10_000
 _MOST_EVIDENCE: Final = 1_000
-# Of what was turned down, so much is remembered: the newest proposals, whoever made them.
-_PAGE, _MOST_PAGES = 100, 50
 _PATIENCE = 2.0
 
 Source = Callable[[], Look]
@@ -51,19 +48,13 @@ Source = Callable[[], Look]
 is expected."""
 
 
-class Proposals(Protocol):
-    """As :meth:`proofs.index.Index.proposals`."""
-
-    def __call__(
-        self, *, states: Iterable[str], limit: int, before: int | None = None
-    ) -> list[tuple[int, ProposalView]]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """What a look round came to: how many machines were ``seen``, how many of them are ``known``,
-    how many changed their status; the proposal, if one was made; of places that didn't answer
-    why; and, by reason, how much was set aside."""
+    how many changed their status; the id of the proposal, if one was made, with the ids of the new
+    assets in it, how many services are hosted there and how many assets are capable of something
+    that nobody had stated; of places that didn't answer why; and, by reason, how much was set
+    aside."""
 
     seen: int
     known: int
@@ -110,8 +101,14 @@ class AssetDiscovery:
             graph = self.assets()
             meeting = meet(graph.assets.values(), look.sightings)
             changed = self._state(graph, meeting)
-            waiting, before = self._turned_down()
-            found = plan(meeting, graph, self._ids, self._around(), before)
+            waiting, before = turned_down(self._ledger, self._proposals, self._ids)
+            found = plan(
+                meeting,
+                graph,
+                self._ids,
+                surroundings(self._ledger, self._store, self._ids),
+                before,
+            )
             view = None
             if found and waiting < MOST_WAITING:
                 view = self._propose(self._platform, found, "found by looking round")
@@ -142,7 +139,14 @@ class AssetDiscovery:
         with self._turn():
             graph = self.assets()
             meeting = meet(graph.assets.values(), self._look().sightings)
-            found = plan(meeting, graph, self._ids, self._around(), TurnedDown(), elsewhere=True)
+            found = plan(
+                meeting,
+                graph,
+                self._ids,
+                surroundings(self._ledger, self._store, self._ids),
+                TurnedDown(),
+                elsewhere=True,
+            )
             if not found:
                 return None
             return self._propose(principal, found, rationale or "found and not declared")
@@ -211,53 +215,6 @@ class AssetDiscovery:
             evidence=found.evidence[:_MOST_EVIDENCE],
         )
         return self._ledger.submit(principal, request)
-
-    def _around(self) -> Surroundings:
-        governance = self._ledger.governance
-        open_projects = {
-            slug: project for slug, project in governance.projects.items() if not project.restricted
-        }
-        owners = {slug: self._owner(p.iri) for slug, p in open_projects.items()}
-        return Surroundings(
-            governance.organisation,
-            {slug: owner or governance.organisation for slug, owner in owners.items()},
-            self._is_service,
-        )
-
-    def _owner(self, project: str) -> str:
-        graph = NamedNode(self._ids.graph("governance"))
-        found = self._store.match(NamedNode(project), NamedNode(Fo.ownedBy), graph=graph)
-        return min((q.object.value for q in found if isinstance(q.object, NamedNode)), default="")
-
-    def _is_service(self, iri: str) -> bool:
-        """Whether the merge says so, which everybody may read."""
-        found = self._store.match(NamedNode(iri), NamedNode(Rdf.type), NamedNode(Fo.Service))
-        return any(isinstance(quad.graph_name, DefaultGraph) for quad in found)
-
-    def _turned_down(self) -> tuple[int, TurnedDown]:
-        """How many of our proposals wait, and what those and the ones turned down were about."""
-        states = (AWAITING, REJECTED, CHANGES_REQUESTED, REVERTED)
-        waiting, before = 0, None
-        assets: list[tuple[Kind, Locators]] = []
-        statements: set[Triple] = set()
-        for _ in range(_MOST_PAGES):
-            page = self._proposals(states=states, limit=_PAGE, before=before)
-            if not page:
-                break
-            before = page[-1][0]
-            for _, view in page:
-                if view.author != self._platform or view.graphs != (self._graph.value,):
-                    continue
-                waiting += view.state == AWAITING
-                additions = self._ledger.delta_of(view).additions
-                for asset in read_assets(additions).assets.values():
-                    assets.append((asset.kind, asset.locators))
-                statements |= {
-                    quad.triple
-                    for quad in additions
-                    if quad.predicate.value in (Fo.hosts, Fo.capability)
-                }
-        return waiting, TurnedDown(tuple(assets), frozenset(statements))
 
 
 def _silent(look: Look) -> tuple[str, ...]:

@@ -71,7 +71,10 @@ def _audited(context: Context) -> list[Figure]:
             quads = int(client.status()["quads"])
             audits.append(quads / timed(_audit, client))
             dump = client.send(
-                "GET", "/graphs?graph=all", headers={"Accept": "application/n-quads"}
+                "GET",
+                "/graphs",
+                parameters={"graph": "all"},
+                headers={"Accept": "application/n-quads"},
             ).content
         lines = dump.splitlines(keepends=True)
         hashed.append(len(lines) / timed(GraphState.empty().add, lines))

@@ -435,8 +435,12 @@ def test_checks_find_what_is_so(lab: Lab) -> None:
         "artifacts": "ready",
         "unready": "not-ready",
     }
-    shown = lab.command("runtime-assets", "show", "--role", "shop_runtime", "--output", "json")
-    assert shown.json["status"]["state"] == "running"
+
+    def is_stated() -> bool:
+        status = lab.server.get("/runtime-assets/shop-box")["status"]
+        return bool(status and status["state"] == "running")
+
+    wait_until(is_stated, "the status to be stated", 60)
 
 
 def test_output_is_kept_redacted_and_its_digest_is_of_what_it_was(lab: Lab) -> None:

@@ -53,6 +53,8 @@ def apply(
             )
         assert answer.status_code == 200, answer.text
         proposal = answer.json()
+        # From now on everybody reads it.
+        names(platform, min_head=proposal["head"])
     return ended.code, proposal
 
 
