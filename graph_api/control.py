@@ -37,7 +37,8 @@ from proofs.governance import AUDITOR, OPERATOR
 from proofs.proposal import TRANSITIONS
 from proofs.submission import Request as Submitted
 from runtime.asset_checks import Checked
-from runtime.asset_service import Run, RuntimeAssetControlService, Selection
+from runtime.asset_service import RuntimeAssetControlService, Selection
+from runtime.control_runs import Run
 from runtime.errors import UnknownRun
 
 AssetId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]

@@ -22,11 +22,11 @@ from runtime.asset_service import (
     DEFAULT_SECONDS,
     LONGEST_SECONDS,
     MOST_OUTPUT,
-    Run,
     Selection,
 )
 from runtime.control_request import BODY_BYTES, ControlRequest
 from runtime.control_request import LONGEST_SECONDS as LONGEST_REQUEST
+from runtime.control_runs import Run
 
 T = TypeVar("T")
 

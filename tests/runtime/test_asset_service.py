@@ -22,10 +22,11 @@ from proofs.orders import Result
 from proofs.proposal import ProposalView
 from runtime.asset_checks import AssetChecks, Checked, Probed
 from runtime.asset_graph import AssetGraph
-from runtime.asset_service import Run, RuntimeAssetControlService, Selection
+from runtime.asset_service import RuntimeAssetControlService, Selection
 from runtime.assets import IntegrationEndpoint, Locators, RuntimeAsset
 from runtime.commands import Command, Outcome, Output, Sink, Stream
 from runtime.control_request import ControlRequest, Reply
+from runtime.control_runs import Run
 from runtime.errors import (
     AdapterError,
     CommandRefused,
@@ -528,11 +529,10 @@ def test_runs_are_listed_newest_first_and_by_their_author(world: World) -> None:
 @contextmanager
 def forgotten(service: RuntimeAssetControlService) -> Iterator[None]:
     """A service whose process is gone as far as anybody can tell: it hears and says nothing."""
-    service._orders = _Gone()  # type: ignore[assignment]
+    service._carrier._ends._orders = _Gone()  # type: ignore[assignment]
     try:
         yield
     finally:
-        service._worker = threading.Thread()
         service.close()
 
 
