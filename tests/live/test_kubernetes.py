@@ -128,6 +128,7 @@ def ask(
 def test_a_command_runs_in_a_ready_pod(web: Machine) -> None:
     web.check(run_id())
     outcome, kept = ask(web, "sh", "-c", "echo $container; echo no >&2")
+    assert (outcome.exit_code, outcome.unknown) == (0, None)
     assert (outcome.succeeded, kept.stdout, kept.stderr) == (True, b"played\n", b"no\n")
     assert outcome.started <= outcome.ended
 
