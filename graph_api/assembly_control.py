@@ -8,15 +8,13 @@ the stack that was handed in. What hosts may be reached is said by a file of the
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pyoxigraph import NamedNode
-
+from graph_api.asset_view import AssetView
 from graph_api.control_evidence import RunEvidence
 from ingest.inbox import Inbox
 from ontology.ids import Ids
@@ -27,7 +25,6 @@ from proofs.ledger import Ledger
 from proofs.orders import READS, Order
 from runtime.adapters import machine
 from runtime.asset_checks import AssetChecks
-from runtime.asset_graph import AssetGraph, read_assets
 from runtime.asset_service import RuntimeAssetControlService
 from runtime.assets import RuntimeAsset
 from runtime.endpoint_headers import headers_of
@@ -65,13 +62,9 @@ class Control:
         new_id: Callable[[], str],
     ) -> None:
         self._ledger = ledger
-        self._store = store
-        self._graph = NamedNode(ids.graph("assets"))
-        self._openbao = openbao
         self._secret = secrets_from(os.environ, None if openbao is None else openbao.secret)
         self.reach = Reach(clock) if machines is None else read_reach(machines, clock, self._secret)
-        self._held: tuple[int, AssetGraph] | None = None
-        self._reading = threading.Lock()
+        self.assets = AssetView(store, index, ids)
         client = HttpClient("fractalops-control", retries=ONCE, circuit=None)
         closing.callback(client.close)
         self.calls = calls = ExecutorCalls(client, clock)
@@ -103,17 +96,6 @@ class Control:
     def start(self) -> None:
         """Begins to carry out what is approved."""
         self.service.start()
-
-    def assets(self) -> AssetGraph:
-        """What ``graph/assets`` states at the head."""
-        with self._reading:
-            head = self._ledger.head
-            if self._held is None or self._held[0] != head:
-                with self._ledger.writer_lock:
-                    head = self._ledger.head
-                    quads = list(self._store.match(graph=self._graph))
-                self._held = (head, read_assets(quads))
-            return self._held[1]
 
     def _opened(self, asset: RuntimeAsset) -> Machine:
         return machine(asset.kind, asset.locators, self.reach)

@@ -1,4 +1,4 @@
-"""Counts, digests and passes on what a command writes, when it comes from elsewhere than a pipe.
+"""Counts, digests and passes on what a command writes.
 
 Invariant: the sink hears the first bytes of each stream up to the command's limit, everything is
 counted and digested, and nothing is kept.

@@ -8,7 +8,6 @@ https://pubs.opengroup.org/onlinepubs/9799919799/functions/read.html
 
 from __future__ import annotations
 
-import hashlib
 import os
 import selectors
 import signal
@@ -20,6 +19,7 @@ from threading import Event, Thread
 from typing import IO
 
 from runtime.commands import MARK, Command, Outcome, Output, Sink, Stream
+from runtime.counted_output import CountedOutput
 from runtime.errors import ProcessTimeout
 from runtime.marked_processes import end_marked
 from runtime.process_exec import Running, spawn_piped
@@ -53,7 +53,7 @@ def execute(
     """
     started = clock()
     if cancel.is_set():
-        nothing = Output(f"sha256:{hashlib.sha256().hexdigest()}", 0, 0)
+        nothing = CountedOutput(command, sink).output(Stream.STDOUT)
         return Outcome(None, None, started, clock(), nothing, nothing, cancelled=True)
     with spawn_piped(arguments, env={MARK: command.run, **environment}) as running:
         try:
@@ -126,11 +126,8 @@ class _Pipes:
 
     def __init__(self, running: Running, command: Command, sink: Sink) -> None:
         stdin, stdout, stderr = running.pipes
-        self._sink = sink
-        self._limit = command.output_bytes
+        self._output = CountedOutput(command, sink)
         self._input = memoryview(command.stdin)
-        self._digests = {stream: hashlib.sha256() for stream in Stream}
-        self._sizes = dict.fromkeys(Stream, 0)
         self._selector = selectors.DefaultSelector()
         for stream, end in ((Stream.STDOUT, stdout), (Stream.STDERR, stderr)):
             os.set_blocking(end.fileno(), False)
@@ -168,20 +165,14 @@ class _Pipes:
         return not self.open
 
     def output(self, stream: Stream) -> Output:
-        size = self._sizes[stream]
-        digest = f"sha256:{self._digests[stream].hexdigest()}"
-        return Output(digest, size, min(size, self._limit))
+        return self._output.output(stream)
 
     def _read(self, end: IO[bytes], stream: Stream) -> None:
         chunk = os.read(end.fileno(), _CHUNK)
         if not chunk:
             self._selector.unregister(end)
             return
-        room = self._limit - self._sizes[stream]
-        self._digests[stream].update(chunk)
-        self._sizes[stream] += len(chunk)
-        if room > 0:
-            self._sink(stream, chunk[:room])
+        self._output.heard(stream, chunk)
 
     def _write(self, end: IO[bytes]) -> None:
         written = len(self._input)

@@ -9,6 +9,7 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType, TracebackType
@@ -22,7 +23,11 @@ from runtime.kubernetes_cluster import Access, KubernetesCluster, access
 _ANSWER_BYTES = 32 * 1024 * 1024
 _CHUNK = 64 * 1024
 _PAGE = 250
-_WORDS = 300
+_WORDS = 400
+
+# What each layer of a cluster puts before the words of the one below.
+_LAYERS = re.compile(r"^(?:Internal error occurred: |error executing command in container: )+")
+_ADDRESS = re.compile(r'"https?://[^"\s]*"')
 
 NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
@@ -171,6 +176,11 @@ class ClusterApi:
 
 def server_words(body: bytes | str | None) -> str:
     """What a server said in a status object, or in plain text: one bounded line."""
+    return one_line(server_text(body))
+
+
+def server_text(body: bytes | str | None) -> str:
+    """The same as it stands there, without the addresses of requests, which hold a command."""
     text = body.decode(errors="replace") if isinstance(body, bytes) else body or ""
     try:
         found = json.loads(text)
@@ -178,12 +188,12 @@ def server_words(body: bytes | str | None) -> str:
         found = None
     if isinstance(found, dict) and isinstance(found.get("message"), str):
         text = found["message"]
-    return one_line(text)
+    return _ADDRESS.sub("its node", text)
 
 
 def one_line(text: str) -> str:
     """A stranger's text without what moves a cursor, cut to what a message holds."""
-    plain = "".join(c if c.isprintable() else " " for c in text[: 4 * _WORDS])
+    plain = "".join(c if c.isprintable() else " " for c in _LAYERS.sub("", text)[: 4 * _WORDS])
     return " ".join(plain.split())[:_WORDS]
 
 

@@ -16,7 +16,7 @@ from threading import Event, Thread
 
 from runtime.commands import Stream
 from runtime.counted_output import CountedOutput
-from runtime.kubernetes_api import ClusterApi, one_line, server_words
+from runtime.kubernetes_api import ClusterApi, one_line, server_text
 from runtime.kubernetes_channels import (
     CLOSES,
     PROTOCOLS,
@@ -34,7 +34,13 @@ _DRAIN = 2.0
 
 _STATUS_BYTES = 64 * 1024
 _NOT_THERE = ("executable file not found", "no such file or directory")
-_NOT_STARTED = ("unable to start container process", "failed to start exec", "container not found")
+# Also that the cluster's server couldn't connect to the node.
+_NOT_STARTED = (
+    "unable to start container process",
+    "failed to start exec",
+    "container not found",
+    "dial tcp ",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +146,9 @@ def judged(status: bytes, program: str) -> Ended:
             return Ended(code=int(causes["ExitCode"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Ended(lost=f"the server's status can't be read: {one_line(repr(status))}")
-    said = server_words(status)
-    absent = f'"{program}"' in said and any(words in said for words in _NOT_THERE)
-    if absent or any(words in said for words in _NOT_STARTED):
+    text = server_text(status)
+    said = one_line(text)
+    absent = f'"{program}"' in text and any(words in text for words in _NOT_THERE)
+    if absent or any(words in text for words in _NOT_STARTED):
         return Ended(refused=said, absent=absent)
     return Ended(lost=f"the server did not say how it ended: {said}")

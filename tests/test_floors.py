@@ -45,8 +45,6 @@ EXCEPTIONS = {
     # Where a name leads is judged there, for everybody.
     "runtime.http_connections: socket.getaddrinfo",
     "runtime.http_connections: self._inner.connect_tcp",
-    # A command in a cluster, at the address of an operator's kubeconfig.
-    "runtime.kubernetes_channels: socket.create_connection",
     # It reads which proxies the environment names, and asks nothing.
     "runtime.http_transport: urllib.request",
     # One end of a pair of sockets; the other one is with a process that was started there.

@@ -68,6 +68,9 @@ class PlayedKube:
         self._objects: dict[tuple[str, str, str], Object] = {}
         self._numbers = itertools.count(1)
         self._server: ThreadingHTTPServer | None = None
+        self.moved_to = ""
+        """Where clients are sent instead of being answered."""
+        self.asked: list[str] = []
         self.log = [f"line {number}\n" for number in range(1, 1001)]
 
     def start(self) -> PlayedKube:
@@ -308,6 +311,13 @@ def _handler(kube: PlayedKube) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def _answer(self) -> None:
+            kube.asked.append(self.path)
+            if kube.moved_to:
+                self.send_response(307)
+                self.send_header("Location", kube.moved_to + self.path)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+                return
             parts = urlsplit(self.path)
             query = parse_qsl(parts.query, keep_blank_values=True)
             length = int(self.headers.get("Content-Length") or 0)

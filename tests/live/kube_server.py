@@ -108,6 +108,7 @@ class KubeServer:
         )
         self.log.write_text("".join(f"line {number}\n" for number in range(1, 1001)))
         self._run("kubelet", f"-address={HOST}:{node}", f"-log={self.log}")
+        self._until(lambda: _listens(node))
         self._run(
             "kwok",
             f"--kubeconfig={config}",
@@ -191,3 +192,11 @@ def _ports(number: int) -> Sequence[int]:
     for listening in opened:
         listening.close()
     return ports
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection((HOST, port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -16,6 +16,7 @@ import socket
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
+from io import BufferedIOBase
 from threading import Lock, Thread
 from typing import IO, Any
 
@@ -42,7 +43,7 @@ def accepted(headers: Mapping[str, str]) -> tuple[str, bytes] | None:
 class Socket:
     """One open websocket."""
 
-    def __init__(self, connection: socket.socket, reader: IO[bytes]) -> None:
+    def __init__(self, connection: socket.socket, reader: BufferedIOBase) -> None:
         self._connection = connection
         self._reader = reader
         self._lock = Lock()

@@ -10,8 +10,9 @@ import itertools
 import json
 import os
 import signal
+import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
@@ -31,7 +32,7 @@ from runtime.errors import (
     RuntimeFloorError,
 )
 from runtime.kubernetes_api import ClusterApi
-from runtime.kubernetes_channels import PROTOCOLS, opened
+from runtime.kubernetes_channels import PROTOCOLS, Lost, opened
 from runtime.kubernetes_discovery import SeenWorkload, workloads
 from runtime.kubernetes_place import Place
 from runtime.kubernetes_workload import Workload
@@ -128,6 +129,7 @@ def ask(
 def test_a_command_runs_in_a_ready_pod(web: Machine) -> None:
     web.check(run_id())
     outcome, kept = ask(web, "sh", "-c", "echo $container; echo no >&2")
+    assert (outcome.exit_code, outcome.unknown) == (0, None)
     assert (outcome.succeeded, kept.stdout, kept.stderr) == (True, b"played\n", b"no\n")
     assert outcome.started <= outcome.ended
 
@@ -466,3 +468,30 @@ def test_a_server_that_says_something_strange(strange: Shop, how: str) -> None:
     assert kept.stdout == stdout
     assert ended(outcome)
     assert unknown in str(outcome.unknown)
+
+
+def test_a_server_that_sends_elsewhere_is_not_followed(strange: Shop) -> None:
+    kube = strange.kube
+    assert isinstance(kube, PlayedKube)
+    (pod,) = strange.pods("web")
+    with ClusterApi(strange.cluster()) as api:
+        kube.moved_to = kube.address
+        kube.asked.clear()
+        try:
+            with pytest.raises(MachineUnreachable, match=r"did not do it \(307\)"):
+                api.get(f"{CORE}/pods/{pod}")
+            with pytest.raises(Lost, match="Redirect"):
+                opened(api, f"{CORE}/pods/{pod}/exec", [("command", "true")], PROTOCOLS)
+        finally:
+            kube.moved_to = ""
+    assert len(kube.asked) == 2
+
+
+def test_a_server_that_says_nothing(strange: Shop) -> None:
+    with socket.create_server((HOST, 0)) as silent:
+        server = f"https://{HOST}:{silent.getsockname()[1]}"
+        cluster = replace(strange.cluster(server=server), connect_seconds=0.2, answer_seconds=0.2)
+        with pytest.raises(MachineUnreachable, match="can't be reached"):
+            strange.workload(cluster=cluster).check(run_id())
+        with ClusterApi(cluster) as api, pytest.raises(MachineUnreachable, match="timed out"):
+            opened(api, f"{CORE}/pods/web/exec", [("command", "true")], PROTOCOLS)

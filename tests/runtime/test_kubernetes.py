@@ -68,12 +68,19 @@ def exit_code(code: object) -> dict[str, Any]:
     return {"status": "Failure", "reason": "NonZeroExitCode", "details": {"causes": causes}}
 
 
-STARTED = 'failed to start exec "1": OCI runtime exec failed: exec: "sh": executable file not found'
+STARTED = (
+    f'failed to exec in container: failed to start exec "{"0" * 64}": OCI runtime exec failed: exec'
+    ' failed: unable to start container process: exec: "sh": executable file not found in $PATH'
+)
+AWAY = (
+    'Internal error occurred: error sending request: Post "https://10.0.0.1:10250/exec/shop/web?comm'
+    f'and={"%0A" * 1000}": dial tcp 10.0.0.1:10250: connect: connection refused'
+)
 ENDS: dict[str, tuple[object, Ended]] = {
     "success": ({"status": "Success"}, Ended(code=0)),
     "a code": (exit_code("3"), Ended(code=3)),
     "no program": (
-        {"status": "Failure", "reason": "InternalError", "message": STARTED},
+        {"status": "Failure", "message": f"Internal error occurred: {STARTED}"},
         Ended(refused=STARTED, absent=True),
     ),
     "another program": (
@@ -83,6 +90,13 @@ ENDS: dict[str, tuple[object, Ended]] = {
     "no container": (
         {"status": "Failure", "message": "container not found (a)"},
         Ended(refused="container not found (a)"),
+    ),
+    "a node that is away": (
+        {"status": "Failure", "message": AWAY},
+        Ended(
+            refused="error sending request: Post its node: dial tcp 10.0.0.1:10250: connect:"
+            " connection refused"
+        ),
     ),
     "something else": (
         {"status": "Failure", "message": "command timed\nout"},
@@ -116,7 +130,7 @@ def test_any_status_is_judged(said: bytes) -> None:
 def test_a_strangers_words_are_one_line(text: str) -> None:
     line = one_line(text)
     assert line.isprintable()
-    assert len(line) <= 300
+    assert len(line) <= 400
     assert server_words(text.encode(errors="replace")).isprintable()
 
 
