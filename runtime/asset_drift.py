@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from runtime.asset_graph import AssetGraph
-from runtime.asset_matching import Found, Meeting, number
+from runtime.asset_matching import Found, Meeting, number, same_place
 from runtime.asset_sightings import Look, Place
 from runtime.assets import Locators, RuntimeAsset
 
@@ -81,6 +81,9 @@ def _not_found(assets: Iterable[RuntimeAsset], look: Look, meeting: Meeting) -> 
     seen = {item.locators: item for item in meeting.new}
     for asset in assets:
         if asset.asset_id in meeting.known or not _was_looked_at(asset, look):
+            continue
+        if any(same_place(asset.kind, asset.locators, at) for at, _ in meeting.unclear):
+            # Something is there; which of several it is, nobody knows.
             continue
         moved = [
             at.node

@@ -42,7 +42,7 @@ fractalops settings check platform.toml
 It speaks to no server: it says what `up`, `worker` and every other command would take, started here
 and now. A secret is `(hidden)`, a [reference to one](secrets.md#references) is shown as it is. Last
 come the principals that are no settings: `system_principal`, in whose name the platform decides by
-policy and erases what is old, and `audit_principal`.
+policy and erases what is old, and `audit_principal`. [Why it is as it is](decisions/settings.md).
 
 ## The settings file
 

@@ -326,6 +326,13 @@ def test_where_everything_is_as_declared_there_is_no_drift() -> None:
     assert drift(AssetGraph(assets), look, meet(assets, look.sightings), {}) == ()
 
 
+def test_what_is_unclear_is_there() -> None:
+    assets = (asset("a", BOX, declared_in="main"), asset("b", BOX, declared_in="main"))
+    look = Look((seen(BOX, state="stopped"),), frozenset({Place("lxc", "")}))
+    found = drift(AssetGraph(assets), look, meet(assets, look.sightings), {})
+    assert [(item.kind, item.detail) for item in found] == [("unclear", "it could be any of a, b")]
+
+
 def test_a_locator_as_an_id_would_be_seen() -> None:
     stated = Statements(IDS)
     stated.asset(asset("pve", Locators("pve", 104)))
