@@ -109,6 +109,7 @@ def create_app(assembly: Assembly, grpc_port: int | None = None) -> ASGIApp:
             authenticator=authenticator,
             ids=assembly.ids,
             kept_output=assembly.control.evidence.output,
+            governance=lambda: assembly.ledger.governance,
             proposing=proposing,
         )
     )

@@ -26,14 +26,13 @@ from graph_api.control_json import (
     run_json,
     selection_of,
 )
-from graph_api.facts import hidden_projects
 from graph_api.problems import Problem, of_ingest
 from graph_api.proposing import Proposing
 from graph_api.run_stream import MEDIA_TYPE, RunStream
 from ingest.errors import IngestError
 from ontology.ids import Ids
 from proofs.genesis import control_grant_delta
-from proofs.governance import AUDITOR, OPERATOR
+from proofs.governance import AUDITOR, OPERATOR, Governance
 from proofs.proposal import TRANSITIONS
 from proofs.submission import Request as Submitted
 from runtime.asset_checks import Checked
@@ -60,6 +59,7 @@ def build_router(
     authenticator: Authenticator,
     ids: Ids,
     kept_output: Callable[[str], tuple[str, str]],
+    governance: Callable[[], Governance],
     proposing: Proposing,
 ) -> APIRouter:
     """The routes. ``kept_output`` gives standard output and error, redacted, of an evidence
@@ -116,7 +116,9 @@ def build_router(
 
     def readable(identifier: str, caller: Caller) -> Run:
         run = controlled(service.find, identifier)
-        if run.view.project in hidden_projects(caller):
+        projects = governance().readable_projects(caller.hidden_graphs)
+        hidden = run.view.restricted and projects is not None and run.view.project not in projects
+        if hidden and run.view.author != caller.principal:
             # The same answer as for one that does not exist: its existence is restricted too.
             raise problem_of_control(UnknownRun(f"there is no run {identifier!r}"))
         return run
@@ -184,7 +186,7 @@ def build_router(
 
     @router.get("/runs")
     def list_runs(
-        asset_id: Annotated[str | None, Query(max_length=LONGEST_NAME)] = None,
+        asset_id: Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME)] = None,
         state: Annotated[str | None, Query(max_length=40)] = None,
         mine: Annotated[bool, Query(description="Only those that the caller asked for.")] = False,
         before: Annotated[int | None, Query(ge=0, le=2**53)] = None,
@@ -206,11 +208,11 @@ def build_router(
             principal=caller.principal if mine else None,
             before=before,
             limit=limit,
+            readable=governance().readable_projects(caller.hidden_graphs),
+            reader=caller.principal,
         )
         return {
-            "items": [
-                run_json(run) for _, run in found if run.view.project not in hidden_projects(caller)
-            ],
+            "items": [run_json(run) for _, run in found],
             "next": found[-1][0] if len(found) == limit else None,
         }
 

@@ -178,9 +178,11 @@ class Index:
         limit: int = 50,
         before: int | None = None,
         readable: Collection[str] | None = None,
+        reader: str | None = None,
     ) -> list[tuple[int, ProposalView]]:
         """Orders on all assets or one (its IRI), of everybody or one principal, newest first, each
-        with the number that ``before`` continues from; ``readable`` as for :meth:`proposals`."""
+        with the number that ``before`` continues from; ``readable`` as for :meth:`proposals`, and
+        the ``reader`` (an IRI) reads its own as well."""
         wanted = list(states)
         sql = "SELECT number, view FROM proposals WHERE asset IS NOT NULL"
         values: list[Any] = []
@@ -196,8 +198,9 @@ class Index:
                 sql += f" AND {column} {comparison} ?"
                 values.append(value)
         if readable is not None:
-            sql += f" AND (restricted = 0 OR project IN ({', '.join('?' * len(readable))}))"
-            values += readable
+            marks = ", ".join("?" * len(readable))
+            sql += f" AND (restricted = 0 OR author = ? OR project IN ({marks}))"
+            values += [reader, *readable]
         rows = self._all(sql + " ORDER BY number DESC LIMIT ?", (*values, limit))
         return [(int(number), ProposalView.from_json(view)) for number, view in rows]
 

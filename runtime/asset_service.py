@@ -11,7 +11,7 @@ Source: :mod:`proofs.orders`, :mod:`runtime.machines`
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -209,26 +209,37 @@ class RuntimeAssetControlService:
         principal: str | None = None,
         before: int | None = None,
         limit: int = 50,
+        readable: Collection[str] | None = None,
+        reader: str | None = None,
     ) -> Sequence[tuple[int, Run]]:
         """Runs, the newest first, each with the number that ``before`` continues from; ``asset`` is
-        an IRI."""
+        an IRI; ``readable`` and ``reader`` as for :class:`OrderIndex`."""
         found = self._found(
-            states=states, asset=asset, principal=principal, before=before, limit=limit
+            states=states,
+            asset=asset,
+            principal=principal,
+            before=before,
+            limit=limit,
+            readable=readable,
+            reader=reader,
         )
         return [(number, run_of(view)) for number, view in found]
 
     def cancel(self, principal: str, run: str) -> Run:
         """Ends a run that is under way; one that hasn't begun is not begun any more. What has ended
-        stays as it ended. That it may be cancelled by ``principal`` is the caller's to say."""
+        stays as it ended. That it may be cancelled by ``principal`` is the caller's to say; what
+        waits is withdrawn by its author, and rejected by an operator."""
         live = self.live.find(run)
         found = self.find(run)
         reason = f"cancelled by {principal}"
         if live is not None and not live.over.is_set():
             live.cancel.set()
+        elif found.view.state == AWAITING and found.view.author == principal:
+            self._orders.withdraw(principal, run, reason)
         elif found.view.state == AWAITING:
-            self._orders.withdraw(found.view.author, run, reason)
+            self._orders.reject(principal, run, reason)
         elif found.view.state == APPROVED:
-            self._orders.abandon(run, reason)
+            self._orders.abandon(run, reason, by=principal)
         return self.find(run)
 
     # --- from start to end

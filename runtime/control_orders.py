@@ -7,7 +7,7 @@ Source: :mod:`proofs.ledger`, :mod:`proofs.orders`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from proofs.orders import Order, Result
@@ -31,7 +31,9 @@ class Orders(Protocol):
 
     def finish(self, identifier: str, result: Result) -> ProposalView: ...
 
-    def abandon(self, identifier: str, reason: str) -> ProposalView: ...
+    def abandon(self, identifier: str, reason: str, *, by: str | None = None) -> ProposalView: ...
+
+    def reject(self, principal: str, identifier: str, reason: str) -> ProposalView: ...
 
     def withdraw(self, principal: str, identifier: str, reason: str) -> ProposalView: ...
 
@@ -49,4 +51,6 @@ class OrderIndex(Protocol):
         principal: str | None = None,
         before: int | None = None,
         limit: int = 50,
+        readable: Collection[str] | None = None,
+        reader: str | None = None,
     ) -> list[tuple[int, ProposalView]]: ...

@@ -441,6 +441,8 @@ class TestWhatFollowsFromTheJournal:
             for found in (gate.index.orders, gate.index.proposals):
                 listed = {item.id for _, item in found(readable=readable)}
                 assert (view.id in listed, plain.id in listed) == (seen, True)
+        own = gate.index.orders(readable=["shop"], reader=gate.operator)
+        assert view.id in {item.id for _, item in own}
         assert all(view.iri not in str(quad) for quad in gate.asserted("proposals"))
         gate.sound()
 

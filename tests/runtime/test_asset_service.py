@@ -380,16 +380,25 @@ class TestCancelling:
         world.service.cancel(SHOP, run.id)
         assert world.ended(run).result["outcome"] == "cancelled"
 
-    def test_one_that_waits_is_withdrawn(self, world: World) -> None:
-        run = world.ask("reboot")
-        assert world.service.cancel(world.gate.operator, run.id).view.state == "withdrawn"
+    def test_one_that_waits_is_withdrawn_by_its_author_and_rejected_by_others(
+        self, world: World
+    ) -> None:
+        operator = world.gate.operator
+        for by, state, outcome in (
+            (SHOP, "withdrawn", "withdraw"),
+            (operator, "rejected", "reject"),
+        ):
+            view = world.service.cancel(by, world.ask("reboot").id).view
+            assert view.state == state
+            assert [(each.by, each.outcome) for each in view.decisions] == [(by, outcome)]
         assert world.machine.ran == []
 
     def test_one_that_was_approved_is_not_begun(self, world: World) -> None:
         running = [world.ask("wait"), world.ask("wait")]
         run = world.ask("reboot")
         world.approve(run)
-        assert world.service.cancel(SHOP, run.id).view.state == "superseded"
+        view = world.service.cancel(SHOP, run.id).view
+        assert (view.state, view.decisions[-1].by) == ("superseded", SHOP)
         world.machine.go.set()
         for each in running:
             world.ended(each)
