@@ -47,8 +47,9 @@ def _parts(action: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _rule(text: str) -> str:
-    """A pattern is JSON itself, and reads best as that."""
+    """A pattern begins with JSON, and reads best as that; what follows is its effect."""
     try:
-        return harmless_json(json.loads(text))
+        pattern, end = json.JSONDecoder().raw_decode(text)
     except (ValueError, RecursionError):
         return harmless(text, MAX_ORDER)
+    return harmless_json(pattern) + harmless(text[end:], MAX_ORDER)

@@ -235,9 +235,9 @@ def chosen(
 ) -> dict[str, Any]:
     """The one asset that is meant. Raises :class:`CommandError` that lists the candidates, or what
     there is."""
-    if (asset_id is None) == (role is None):
-        raise typer.BadParameter("name the asset with --asset-id ID or with --role ROLE")
-    if asset_id is not None:
+    if bool(asset_id) == bool(role):
+        raise typer.BadParameter("name the asset with one of --asset-id ID and --role ROLE")
+    if asset_id:
         return client.runtime_asset(asset_id, at)
     found = client.runtime_assets({"role": role, "environment": environment, "at": at})
     where = "" if environment is None else f" in the environment {environment!r}"
@@ -249,6 +249,10 @@ def chosen(
         )
     if not found:
         every = client.runtime_assets({"at": at})
+        others = [item for item in every if role in (item.get("roles") or ())]
+        if others:
+            named = _listed([f"{item['asset_id']} ({item.get('environment')})" for item in others])
+            raise CommandError(f"no runtime asset has the role {role!r}{where}; elsewhere {named}")
         roles = sorted({str(name) for item in every for name in item.get("roles") or ()})
         there = f"there are {_listed(roles)}" if roles else "no asset has any role yet"
         raise CommandError(f"no runtime asset has the role {role!r}{where}; {there}")

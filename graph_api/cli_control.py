@@ -154,8 +154,8 @@ def selected(
     asset_id: str | None, role: str | None, environment: str | None
 ) -> tuple[str | None, str | None, str | None]:
     """What chooses one asset, as :meth:`graph_api.client.Client.ask_run` takes it."""
-    if (asset_id is None) == (role is None):
-        raise typer.BadParameter("name the asset with --asset-id ID or with --role ROLE")
+    if bool(asset_id) == bool(role):
+        raise typer.BadParameter("name the asset with one of --asset-id ID and --role ROLE")
     if asset_id is not None and environment is not None:
         raise typer.BadParameter("an asset id needs no --environment")
-    return asset_id, role, environment
+    return asset_id or None, role or None, environment

@@ -108,10 +108,10 @@ class Client(ControlCalls):
         return self.get(f"/endpoints/{segment(endpoint_id)}", {"at": at})
 
     def drift(self) -> list[Json]:
-        return items(self.object_in(self.send("GET", "/runtime-assets/drift", timeout=None)))
+        return items(self.object_in(self.send("GET", "/drift", timeout=None)))
 
     def propose_drift(self, rationale: str) -> Json:
-        return self.post("/runtime-assets/drift", {"rationale": rationale}, timeout=None)
+        return self.post("/drift", {"rationale": rationale}, timeout=None)
 
     # --- proposals
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-from graph_api.cli_errors import Refused, Unreachable
+from graph_api.cli_errors import CommandError, Refused, Unreachable
 from runtime.errors import HttpAway, HttpError, HttpRefused, HttpTimeout, UrlError
 from runtime.http_addresses import PeerUrl
 from runtime.http_client import HttpClient, Transport
@@ -209,8 +209,10 @@ class Connection:
                 return Unreachable(f"{where} did not answer in time; see its log, then try again")
             case HttpAway(kind=kind):
                 return Unreachable(f"the connection to {where} broke: {kind}")
-            case HttpRefused() | UrlError():
+            case UrlError():
                 return Unreachable(f"{where} is not a URL of a server: {error}")
+            case HttpRefused():
+                return Unreachable(f"{where} was not asked: {error}")
         return Unreachable(f"{where} answered with what can't be used: {error}")
 
 
@@ -223,7 +225,10 @@ def items(page: Json) -> list[Json]:
 
 
 def segment(text: str) -> str:
-    """A path segment that can't reach another path."""
+    """A path segment that can't reach another path. Raises :class:`CommandError` for what no path
+    can hold, which the server could only answer as a path that isn't there."""
+    if not text or "/" in text:
+        raise CommandError(f"{text[:100]!r} names nothing: a name is not empty and has no slash")
     quoted = quote(text, safe="")
     return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 

@@ -1,7 +1,8 @@
-"""``/runtime-assets/discovery`` and ``/runtime-assets/drift``: looking round for machines.
+"""``/discovery`` and ``/drift``: looking round for machines.
 
 Invariant: looking asks hosts and clusters, so it is an operator's to ask for; an auditor may see
-how what is declared differs. What is new becomes a proposal and nothing else.
+how what is declared differs. What is new becomes a proposal and nothing else. They stand beside
+``/runtime-assets``, since below it every name is that of an asset.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def build_router(
     head: Callable[[], int],
 ) -> APIRouter:
     """The routes; ``head`` is that of the log."""
-    router = APIRouter(prefix="/runtime-assets", tags=["runtime assets"])
+    router = APIRouter(tags=["runtime assets"])
     operators = Depends(authenticator.require(OPERATOR))
     overseers = Depends(authenticator.require(OPERATOR, AUDITOR))
 

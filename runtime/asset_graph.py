@@ -74,6 +74,17 @@ class AssetGraph:
         """The one asset with this role. Raises :class:`UnknownAsset` that says which roles there
         are, :class:`AmbiguousRole` that lists the candidates."""
         found = self.with_role(role, environment)
+        elsewhere = () if found else self.with_role(role)
+        if elsewhere:
+            raise UnknownAsset(
+                f"no runtime asset of <{environment}> has the role {role!r}; there are "
+                + ", ".join(
+                    f"{asset.asset_id} in <{asset.environment}>"
+                    if asset.environment
+                    else f"{asset.asset_id} in no environment"
+                    for asset in elsewhere[:MAX_NAMED]
+                )
+            )
         if not found:
             known = {name for asset in self.assets.values() for name in asset.roles}
             raise UnknownAsset(_unknown("runtime asset with the role", role, known))

@@ -226,7 +226,7 @@ class PlatformClient:
         return object_in(self._exchange.send("POST", "/evidence/retention"))
 
     def discover(self) -> Json:
-        return object_in(self._exchange.send("POST", "/runtime-assets/discovery"))
+        return object_in(self._exchange.send("POST", "/discovery"))
 
     def reclassify(self, project: str | None, since: int) -> Json:
         return object_in(

@@ -310,7 +310,13 @@ def test_what_a_stranger_wrote_is_quoted_harmlessly(desk: Desk) -> None:
 def test_an_order_shows_what_would_be_carried_out(control_desk: Desk) -> None:
     gate = control_desk.gate
     order = order_on(
-        gate.ids, "printf", HOSTILE, "", effect="changes", rule='["printf","..."]', person=HOSTILE
+        gate.ids,
+        "printf",
+        HOSTILE,
+        "",
+        effect="changes",
+        rule='["printf","..."] (changes)',
+        person=HOSTILE,
     )
     view = gate.ledger.order(gate.steward, order, rationale=HOSTILE)
     card = control_desk.card(view)
@@ -319,7 +325,7 @@ def test_an_order_shows_what_would_be_carried_out(control_desk: Desk) -> None:
     assert decision["you_may"]["approve"]
     shown = card["order"]
     assert (shown["asset"], shown["roles"], shown["effect"]) == ("web-1", ["web"], "changes")
-    assert shown["rule"] == '["printf", "..."]'
+    assert shown["rule"] == '["printf", "..."] (changes)'
     parts = {row["part"]: json.loads(row["text"]) for row in shown["action"]}
     assert parts == {
         **{"kind": "run", "program": "printf", "argument 1": HOSTILE, "argument 2": ""},

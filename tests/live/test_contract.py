@@ -51,8 +51,8 @@ CONTRACT = """
 /catalog GET
 /runtime-assets GET
 /runtime-assets/{} GET
-/runtime-assets/discovery POST
-/runtime-assets/drift GET POST
+/discovery POST
+/drift GET POST
 /heads GET
 /runtime-assets/{}/runs POST
 /runtime-assets/{}/requests POST

@@ -331,10 +331,10 @@ def test_what_ran_then_is_asked_by_time(lab: Lab) -> None:
 def test_who_may_look(lab: Lab) -> None:
     tokens = {role: lab.server.token_of(f"a-{role}", role) for role in ("analyst", "auditor")}
     wanted = {
-        ("analyst", "GET", "/runtime-assets/drift"): 403,
-        ("auditor", "GET", "/runtime-assets/drift"): 200,
-        ("auditor", "POST", "/runtime-assets/drift"): 403,
-        ("auditor", "POST", "/runtime-assets/discovery"): 403,
+        ("analyst", "GET", "/drift"): 403,
+        ("auditor", "GET", "/drift"): 200,
+        ("auditor", "POST", "/drift"): 403,
+        ("auditor", "POST", "/discovery"): 403,
     }
     for (role, method, path), status in wanted.items():
         with lab.server.client(tokens[role]) as client:

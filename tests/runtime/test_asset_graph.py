@@ -113,6 +113,12 @@ def test_several_candidates_are_listed_and_none_is_taken() -> None:
     assert caught.value.candidates == ("a", "b")
 
 
+def test_a_role_of_another_environment_is_told_with_its_assets() -> None:
+    production = IDS.environment("production")
+    with pytest.raises(UnknownAsset, match=f"there are a in <{production}>, b in no environment$"):
+        GRAPH.by_role("web", IDS.environment("test"))
+
+
 @pytest.mark.parametrize("locator", ["7", "vmid", "nobody"])
 def test_what_is_unknown_is_told_with_what_there_is(locator: str) -> None:
     with pytest.raises(UnknownAsset, match=r"there are a, b, c$"):

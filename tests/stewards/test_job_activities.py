@@ -100,7 +100,7 @@ DONE = [
     ("audit", "/proofs/audit", AUDITED, {"ok": True, "head": 4, "quads": 9}),
     ("retention", "/evidence/retention", {"erased_entries": 1}, {"erased_entries": 1}),
     ("mirror", "/proofs/mirror", {"folders": [FOLDER]}, {"folders": [FOLDER]}),
-    ("discover-assets", "/runtime-assets/discovery", {"seen": 2}, {"seen": 2}),
+    ("discover-assets", "/discovery", {"seen": 2}, {"seen": 2}),
     (
         "reclassify",
         "/facts/reclassify",

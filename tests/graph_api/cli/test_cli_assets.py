@@ -97,9 +97,42 @@ def test_an_unknown_role_says_which_there_are(fake: FakeServer, data: Path, run:
     assert "there are daytona_runtime" in shown.err
 
 
-@pytest.mark.parametrize("options", [(), ("--asset-id", "a", "--role", "b")])
+@pytest.mark.parametrize("options", [(), ("--asset-id", ""), ("--asset-id", "a", "--role", "b")])
 def test_an_asset_is_named_one_way(data: Path, run: Run, options: tuple[str, ...]) -> None:
-    assert run("runtime-assets", "show", *options, "--data", data).code == 2
+    for verb in ("show", "check"):
+        assert run("runtime-assets", verb, *options, "--data", data).code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("endpoints", "show", ""),
+        ("runtime-assets", "show", "--asset-id", "../status"),
+        ("runtime-assets", "run", "--asset-id", "a/b", "--", "true"),
+        ("runtime-assets", "cancel", ""),
+    ],
+)
+def test_what_is_no_name_is_not_asked_for(
+    fake: FakeServer, data: Path, run: Run, words: tuple[str, ...]
+) -> None:
+    at = words.index("--") if "--" in words else len(words)
+    ended = run(*words[:at], "--data", data, *words[at:])
+    assert (ended.code, fake.seen) == (1, [])
+    assert "a name is not empty and has no slash" in ended.err
+
+
+def test_a_role_of_another_environment_is_told_as_that(
+    fake: FakeServer, data: Path, run: Run
+) -> None:
+    from starlette.responses import JSONResponse
+
+    fake.answers["GET /runtime-assets"] = lambda seen: JSONResponse(
+        {"items": [] if "role" in seen.query else [BOX]}
+    )
+    asked = ("--role", "daytona_runtime", "--environment", "test", "--data", data)
+    shown = run("runtime-assets", "show", *asked)
+    assert shown.code == 1
+    assert f"elsewhere box ({IDS.environment('production')})" in shown.err
 
 
 def test_endpoints(fake: FakeServer, data: Path, run: Run) -> None:
