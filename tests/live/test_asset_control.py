@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -105,6 +105,8 @@ class Lab:
     boxes: Sequence[Container]
     asked: list[tuple[str, str, bytes]]
     folder: Path
+    registered: str = ""
+    """The proposal by which the containers became assets."""
 
     def arguments(self, *arguments: str | Path) -> list[str]:
         first, *others = map(str, arguments)
@@ -258,7 +260,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         proposal = json.loads(proposed.out)
         assert proposal["state"] == "awaiting decision"
         made.decide(proposal["id"])
-        yield made
+        yield replace(made, registered=proposal["id"])
         server.end()
 
 
@@ -272,7 +274,7 @@ def test_commands_reach_the_container_that_is_meant(lab: Lab) -> None:
     for run in lab.runs()[:3]:
         assert run["state"] == "executed"
         assert run["effect"] == "reads"
-    lab.verify(*lab.runs()[:3])
+    lab.verify(*lab.runs()[:3], lab.server.get(f"/proposals/{lab.registered}"))
     lab.verify_by_command(lab.runs()[0])
     digest = sha256(b"control-2\n").hexdigest()
     assert lab.runs()[1]["result"]["stdout"]["digest"] == f"sha256:{digest}"
@@ -627,6 +629,13 @@ def test_the_shell_completes_ids_and_roles(lab: Lab, words: str, found: bytes) -
     )
     done = subprocess.run([*COMMAND], env=asked, capture_output=True, timeout=60, check=False)
     assert done.stdout.split() == [found], done.stderr
+
+
+def test_everything_is_as_the_log_says(lab: Lab) -> None:
+    """After all that was done above."""
+    audit = lab.server.post("/proofs/audit")
+    assert audit["ok"], audit
+    lab.verify(*lab.runs())
 
 
 def left_of(run: str) -> list[str]:
