@@ -198,6 +198,7 @@ owner: organisation/organisation
 assets:{assets}
   - id: elsewhere
     kind: lxc
+    project: vault
     environment: production
     locators: {{container: lxc-none}}
     permits:{PERMITS}
@@ -244,6 +245,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             *("--time-lock", "1s", "--steward-seconds", "3600"),
             settings={"FRACTALOPS_MACHINES": str(machines)},
         ).start()
+        server.post("/projects", {"slug": "vault", "restricted": True})
         token = server.token_of("second", "operator")
         analyst = server.token_of("analyst", "analyst")
 
@@ -539,6 +541,24 @@ def test_output_comes_as_it_is_written_to_who_may_see_it(lab: Lab) -> None:
         assert client.get(f"/runs/{run['id']}").is_success
         assert client.get(f"/runs/{run['id']}/output").status_code == 403
         assert client.post(f"/runs/{run['id']}/cancel").status_code == 403
+
+
+def test_runs_of_a_restricted_project_are_hidden_as_it_is(lab: Lab) -> None:
+    with lab.server.client() as client:
+        run = client.post("/runtime-assets/elsewhere/runs", json={"argv": ["hostname"]}).json()
+    assert run["project"] == "vault"
+    assert lab.ended(run["id"])["outcome"] == "not-started"
+    with lab.server.client(lab.analyst) as client:
+        assert client.get(f"/runs/{run['id']}").status_code == 404
+        told = client.get("/runs", params={"limit": 1000}).json()["items"]
+        assert told
+        assert run["id"] not in {item["id"] for item in told}
+        facts = client.post(
+            "/facts",
+            content=f"SELECT count() FROM events WHERE event_id = 'run-{run['id']}'",
+            headers={"Content-Type": "application/sql"},
+        )
+        assert facts.json()["rows"] == [[0]] or facts.json()["rows"] == [["0"]]
 
 
 def test_a_token_that_ends_ends_its_streams(lab: Lab) -> None:
