@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.commands import MARK
 from runtime.ssh_host import SshHost
 from tests.live.conftest import wait_until
+from tests.live.run_processes import left_of
 
 PROGRAM = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
@@ -30,18 +30,6 @@ def no_ssh() -> str | None:
     if os.geteuid() != 0:
         return "only root lets itself in as root"
     return None
-
-
-def left_of(run: str) -> list[int]:
-    """The processes of a run on the far side."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if f"{MARK}={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except (OSError, ValueError):
-            continue
-    return found
 
 
 def parent_of(pid: int) -> int:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import signal
 import subprocess
 import threading
@@ -25,9 +24,9 @@ import pytest
 
 from proofs.checkpoint import VerifierKey
 from proofs.verify import Status, verify_bundle
-from runtime.commands import MARK
 from tests.live.conftest import COMMAND, Server, own_environment, serving, wait_until
 from tests.live.containers import Container, container, why_not
+from tests.live.run_processes import left_of, under_way
 
 pytestmark = [
     pytest.mark.live,
@@ -495,11 +494,9 @@ def test_one_that_is_cancelled_says_so(lab: Lab) -> None:
         stderr=subprocess.PIPE,
     )
 
-    def under_way() -> bool:
-        newest = lab.runs()[0]
-        return bool(newest["action"].get("argv") == ["sleep", "500"] and left_of(newest["id"]))
-
-    wait_until(under_way, "the run to be under way", 60)
+    wait_until(
+        lambda: under_way(lab.runs()[0]["id"], "sleep", "500"), "the run to be under way", 60
+    )
     run = lab.runs()[0]
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -578,7 +575,7 @@ def test_a_container_that_dies_leaves_the_outcome_unknown(lab: Lab) -> None:
         run = client.post(
             "/runtime-assets/runs", json={"role": "bank_runtime", "argv": ["sleep", "900"]}
         ).json()
-    wait_until(lambda: bool(left_of(run["id"])), "the run to be under way", 60)
+    wait_until(lambda: under_way(run["id"], "sleep", "900"), "the run to be under way", 60)
     lab.boxes[1].lxc("stop", "-k")
     ended = lab.ended(run["id"])
     assert ended["outcome"] == "unknown"
@@ -599,7 +596,7 @@ def test_a_server_that_is_killed_leaves_the_outcome_unknown_and_runs_nothing_aga
         run = client.post(
             "/runtime-assets/runs", json={"role": "shop_runtime", "argv": ["sleep", "800"]}
         ).json()
-    wait_until(lambda: bool(left_of(run["id"])), "the run to be under way", 60)
+    wait_until(lambda: under_way(run["id"], "sleep", "800"), "the run to be under way", 60)
     lab.server.kill()
     lab.server.start()
     ended = lab.ended(run["id"])
@@ -656,15 +653,3 @@ def test_everything_is_as_the_log_says(lab: Lab) -> None:
     audit = lab.server.post("/proofs/audit")
     assert audit["ok"], audit
     lab.verify(*lab.runs())
-
-
-def left_of(run: str) -> list[str]:
-    """The processes of a run, in whichever container."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if f"{MARK}={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(entry.name)
-        except OSError:
-            continue
-    return [each for each in found if each != str(os.getpid())]

@@ -43,6 +43,7 @@ from tests.live.kube_played import PlayedKube
 from tests.live.kube_relay import Relay
 from tests.live.kube_server import KubeServer
 from tests.live.kube_shop import APPS, CLUSTERS, CORE, Shop, cluster, template
+from tests.live.run_processes import left_of
 
 pytestmark = pytest.mark.live
 
@@ -56,18 +57,6 @@ def clock() -> datetime:
 
 def run_id() -> str:
     return f"kube-{os.getpid()}-{next(RUNS)}"
-
-
-def left_of(run: str) -> list[int]:
-    """The processes of a run, in whichever container."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if f"{MARK}={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:
-            continue
-    return found
 
 
 @dataclass

@@ -17,7 +17,8 @@ import pytest
 
 from tests.live.conftest import serving, wait_until
 from tests.live.kube_shop import CLUSTERS, CORE, Shop, cluster
-from tests.live.test_asset_control import Lab, left_of
+from tests.live.run_processes import left_of, under_way
+from tests.live.test_asset_control import Lab
 from tests.seeded_secrets import remember
 
 pytestmark = pytest.mark.live
@@ -128,12 +129,12 @@ def test_a_pod_that_is_deleted_leaves_the_outcome_unknown(both: KubeLab) -> None
         run = client.post(
             "/runtime-assets/runs", json={"role": "bank_runtime", "argv": ["sleep", "900"]}
         ).json()
-    wait_until(lambda: bool(left_of(run["id"])), "the run to be under way", 60)
+    wait_until(lambda: under_way(run["id"], "sleep", "900"), "the run to be under way", 60)
     shop.kube.ask("DELETE", f"{CORE}/pods/{pod}")
     wait_until(lambda: pod not in shop.pods("till"), "the end of the pod")
     # What the container's end does to all in it.
     for process in left_of(run["id"]):
-        os.kill(int(process), signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
     ended = lab.ended(run["id"])
     assert ended["outcome"] == "unknown"
     assert ended["result"]["exit_code"] is None
@@ -146,7 +147,7 @@ def test_a_server_that_is_killed_leaves_nothing_in_a_pod(both: KubeLab) -> None:
         run = client.post(
             "/runtime-assets/runs", json={"role": "shop_runtime", "argv": ["sleep", "800"]}
         ).json()
-    wait_until(lambda: bool(left_of(run["id"])), "the run to be under way", 60)
+    wait_until(lambda: under_way(run["id"], "sleep", "800"), "the run to be under way", 60)
     lab.server.kill()
     lab.server.start()
     assert lab.ended(run["id"])["outcome"] == "unknown"

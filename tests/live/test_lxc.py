@@ -25,6 +25,7 @@ from runtime.machines import Host, Machine, Reach
 from runtime.transports import LocalTransport
 from tests.live.conftest import wait_until
 from tests.live.containers import Container, container, why_not
+from tests.live.run_processes import left_of
 
 pytestmark = [
     pytest.mark.live,
@@ -37,18 +38,6 @@ HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\
 
 def run_id() -> str:
     return f"lxc-{os.getpid()}-{next(RUNS)}"
-
-
-def left_of(run: str) -> list[str]:
-    """The processes of a run, in whichever container."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            if f"{MARK}={run}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(entry.name)
-        except OSError:
-            continue
-    return found
 
 
 @dataclass

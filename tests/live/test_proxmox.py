@@ -37,7 +37,8 @@ from runtime.machines_check import look
 from tests.live.conftest import wait_until
 from tests.live.containers import container, why_not
 from tests.live.pve_server import KEPT, TOKEN, Guest, Pve, certificates, proxmox
-from tests.live.ssh_server import left_of, no_ssh, ssh_server
+from tests.live.run_processes import left_of
+from tests.live.ssh_server import no_ssh, ssh_server
 
 pytestmark = pytest.mark.live
 

@@ -24,7 +24,8 @@ from runtime.ssh_host import SshHost
 from runtime.ssh_transport import SshTransport
 from tests.live.conftest import wait_until
 from tests.live.containers import container, why_not
-from tests.live.ssh_server import Sshd, key, left_of, no_ssh, ssh_server
+from tests.live.run_processes import left_of
+from tests.live.ssh_server import Sshd, key, no_ssh, ssh_server
 
 pytestmark = pytest.mark.live
 
