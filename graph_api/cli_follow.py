@@ -127,7 +127,7 @@ def follow(client: Client, run: Mapping[str, Any], *, quiet: bool, ours: bool = 
         except Unreachable:
             attempts += 1
             if attempts >= _ATTEMPTS:
-                say(f"The run goes on: fractalops runtime-assets output {identifier}")
+                say(f"What becomes of the run: fractalops runtime-assets output {identifier}")
                 raise
             time.sleep(_PAUSE * attempts)
         printer.again()

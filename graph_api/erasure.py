@@ -120,7 +120,8 @@ class Eraser:
         found = [self._inbox.evidence.find(digest) for digest in dict.fromkeys(digests)]
         batches = [b for b in found if b is not None and (facts or b.payload_sha256)]
         projects = {batch.project for batch in batches}
-        project = projects.pop() if len(projects) == 1 else None
+        # What a run on an asset of no project left behind is of none.
+        project = (projects.pop() or None) if len(projects) == 1 else None
         return Erasure("batch", _digests(batches), project, facts=facts)
 
     def of_person(self, project: str, identifier: str, *, facts: bool) -> Erasure:

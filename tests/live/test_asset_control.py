@@ -558,6 +558,15 @@ def test_runs_of_a_restricted_project_are_hidden_as_it_is(lab: Lab) -> None:
         assert facts.json()["rows"] == [[0]] or facts.json()["rows"] == [["0"]]
 
 
+def test_what_a_run_wrote_can_be_erased_and_its_proof_holds(lab: Lab) -> None:
+    ended = lab.run("--role", "shop_runtime", "--output", "json", "--", "echo", "gone")
+    (batch,) = ended.json["evidence"]
+    erased = lab.command("evidence", "erase", "--batch", batch, "--reason", "asked for", "--yes")
+    assert erased.code == 0, erased.err
+    assert lab.command("evidence", "show", batch, "--output", "json").json["payload_sha256"] is None
+    lab.verify(ended.json)
+
+
 def test_a_token_that_ends_ends_its_streams(lab: Lab) -> None:
     made = lab.server.post("/tokens", {"name": "second", "role": "operator"})
     with lab.server.client(made["token"]) as client, lab.server.client() as operator:

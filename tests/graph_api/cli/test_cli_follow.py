@@ -161,7 +161,7 @@ def test_a_server_that_stays_away_is_told_of(
     answers = Answers(LINES, *[(0, Unreachable("gone"))] * 9)
     with pytest.raises(Unreachable):
         follow(answers, {"id": "r1"}, quiet=True)  # type: ignore[arg-type]
-    assert "The run goes on: fractalops runtime-assets output r1" in capsys.readouterr().err
+    assert "What becomes of the run: fractalops runtime-assets output r1" in capsys.readouterr().err
 
 
 def iter_of(told: list[list[Json]]) -> Any:
