@@ -370,6 +370,7 @@ class Assembly:
             clock=utc_now,
             new_id=new_run_id,
         )
+        self.telemetry.eraser.on_erased(self.control.forget)
         self.control.start()
 
     def _open_discovery(self) -> None:

@@ -8,7 +8,7 @@ the stack that was handed in. What hosts may be reached is said by a file of the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
@@ -96,6 +96,13 @@ class Control:
     def start(self) -> None:
         """Begins to carry out what is approved."""
         self.service.start()
+
+    def forget(self, commitments: Collection[str]) -> None:
+        """Lets go of what runs wrote whose evidence is erased."""
+        gone = set(commitments)
+        for live in self.service.live.ended():
+            if gone.intersection(self.service.find(live.run).evidence):
+                self.service.live.forget(live.run)
 
     def _opened(self, asset: RuntimeAsset) -> Machine:
         return machine(asset.kind, asset.locators, self.reach)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -93,10 +93,16 @@ class Eraser:
         self._clock = clock
         self._policy = policy
         self._days = days
+        self._on_erased: list[Callable[[Collection[str]], None]] = []
         self._following = threading.Lock()
         self._looking = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="evidence-eraser", daemon=True)
+
+    def on_erased(self, forget: Callable[[Collection[str]], None]) -> None:
+        """Has ``forget`` called with the commitments of payloads that are gone, by whoever holds
+        what was in them elsewhere."""
+        self._on_erased.append(forget)
 
     def start(self) -> None:
         """Finish what was left undone, then look regularly for what has become too old."""
@@ -198,6 +204,8 @@ class Eraser:
         entry = load_entry(self._journal, number, self._journal.leaf(number), self._keys)
         erasure = Erasure.from_dict(entry.report or {})
         self._inbox.erasures.erase(erasure.commitments, number)
+        for forget in self._on_erased:
+            forget(erasure.commitments)
         if not erasure.facts:
             return
         # A batch that the pump has open becomes facts all the same: they go after that.

@@ -61,6 +61,18 @@ class LiveRuns:
             each.output.close()
         self.tell(live.run)
 
+    def ended(self) -> list[LiveRun]:
+        """Those that ended lately."""
+        with self._lock:
+            return list(self._ended.values())
+
+    def forget(self, run: str) -> None:
+        """The output of a run that has ended is not to be had here any more."""
+        with self._lock:
+            ended = self._ended.pop(run, None)
+        if ended is not None:
+            ended.output.close()
+
     def running(self) -> list[LiveRun]:
         with self._lock:
             return list(self._runs.values())

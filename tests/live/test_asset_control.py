@@ -564,6 +564,9 @@ def test_what_a_run_wrote_can_be_erased_and_its_proof_holds(lab: Lab) -> None:
     erased = lab.command("evidence", "erase", "--batch", batch, "--reason", "asked for", "--yes")
     assert erased.code == 0, erased.err
     assert lab.command("evidence", "show", batch, "--output", "json").json["payload_sha256"] is None
+    told = lab.command("runtime-assets", "output", ended.json["id"])
+    assert b"gone" not in told.out
+    assert "erased" in told.err
     lab.verify(ended.json)
 
 
