@@ -226,9 +226,12 @@ class RuntimeAssetControlService:
         if live is not None and not live.over.is_set():
             live.cancel.set()
         elif found.view.state == AWAITING:
-            self._orders.withdraw(found.view.author, run, reason)
+            if principal == found.view.author:
+                self._orders.withdraw(principal, run, reason)
+            else:
+                self._orders.reject(principal, run, reason)
         elif found.view.state == APPROVED:
-            self._orders.abandon(run, reason)
+            self._orders.abandon(run, reason, by=principal)
         return self.find(run)
 
     # --- from start to end
@@ -278,6 +281,7 @@ class RuntimeAssetControlService:
             effect=prepared.fitting.effect,
             rule=prepared.fitting.rule,
             person=prepared.fitting.person,
+            target=prepared.target,
         )
         project = _slug(asset.project)
         with self._carrier.beginning:
