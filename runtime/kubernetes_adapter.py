@@ -59,8 +59,17 @@ class KubernetesWorkload:
                 done = operate(api, workload, command, output, started)
                 return self._outcome(started, output, code=done.code, unknown=done.unknown)
             pod = workload.ready_pod()
-            with Limits(command.seconds, cancel, lambda: self._ended(api, pod, command.run)) as at:
-                ended = _executed(api, pod, command, output, at)
+            try:
+                with Limits(
+                    command.seconds, cancel, lambda: self._ended(api, pod, command.run)
+                ) as at:
+                    ended = _executed(api, pod, command, output, at)
+            except MachineError:
+                raise
+            except BaseException:
+                # What the sink raised.
+                self._ended(api, pod, command.run)
+                raise
             told = self._told(api, workload, pod, command, ended, at)
             return self._outcome(
                 started,
@@ -114,7 +123,9 @@ class KubernetesWorkload:
     ) -> Ended:
         """What is known of the end, after a look at the pod where what was said is ambiguous."""
         if at.timed_out or at.cancelled:
-            if ended.code is None and not at.ended:
+            # Once more where its end wasn't heard: it may have begun after it was to end.
+            sure = ended.code is not None or (at.ended and self._ended(api, pod, command.run))
+            if not sure:
                 return Ended(lost=f"the command could not be ended in {pod} and may still run")
             return Ended(ended.code)
         if ended.code is not None and ended.code <= _SIGNALLED:

@@ -82,10 +82,12 @@ class Limits:
             self.cancelled = self._cancel.is_set()
             self.timed_out = not self.cancelled and time.monotonic() >= self._deadline
             if self.cancelled or self.timed_out:
-                self.ended = self._end()
-                if self.ended:
-                    self._over.wait(_DRAIN)
-                self.given_up.set()
+                try:
+                    self.ended = self._end()
+                    if self.ended:
+                        self._over.wait(_DRAIN)
+                finally:
+                    self.given_up.set()
                 return
 
 

@@ -53,7 +53,8 @@ def operate(
     lines, previous = _read(name, words)
     rollout = Rollout(api, workload)
     if name == LOGS:
-        limit = command.output_bytes
+        # One more, so that it shows when there is more.
+        limit = command.output_bytes + 1
         output.heard(Stream.STDOUT, rollout.logs(lines=lines, limit=limit, previous=previous))
         return Done(0)
     if name == RESTART:

@@ -67,8 +67,11 @@ class Rollout:
         if not 0 < lines <= LINES_AT_MOST:
             raise CommandRefused(f"logs have 1 to {LINES_AT_MOST} lines")
         pod = self._pod()
-        query = {"container": pod.container, "tailLines": str(lines)}
-        query |= {"limitBytes": str(limit)} if limit else {}
+        query = {
+            "container": pod.container,
+            "tailLines": str(lines),
+            "limitBytes": str(limit),
+        }
         query |= {"previous": "true"} if previous else {}
         return self._api.text(f"{pod.path}/log", limit, query)
 

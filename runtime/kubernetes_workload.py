@@ -82,11 +82,17 @@ class Workload:
         if self.place.kind == "pod":
             return [_pod(found, self.place.container)]
         owners = self._owners(found)
-        pods = [
-            (owners[owner], _pod(item, self.place.container))
-            for item in self._selected(KINDS["pod"], found)
-            if (owner := _owner(item)) in owners
-        ]
+        pods: list[tuple[int, Pod]] = []
+        missing: MachineMissing | None = None
+        for item in self._selected(KINDS["pod"], found):
+            if (owner := _owner(item)) in owners:
+                try:
+                    pods.append((owners[owner], _pod(item, self.place.container)))
+                except MachineMissing as error:
+                    # A pod of another revision may lack what the newest has.
+                    missing = error
+        if missing is not None and not pods:
+            raise missing
         pods.sort(key=lambda entry: (-entry[0], entry[1].created, entry[1].name))
         return [pod for _, pod in pods]
 

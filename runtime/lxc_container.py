@@ -78,6 +78,7 @@ class LxcContainer:
         if code is None or not (code == _OWN_FAILURE or code > _SIGNALLED):
             return outcome
         try:
+            self._must_live(command.run)
             after = self._running(command.run)
         except MachineError as error:
             lost = f"the container may have ended while the command ran: {error}"
@@ -94,6 +95,17 @@ class LxcContainer:
         """What stands before the command's own arguments, and the variables that it needs."""
         kept = [part for name in (MARK, *command.environment) for part in ("--keep-var", name)]
         return ["lxc-attach", *self._where, "--clear-env", *kept, "--"], command.environment
+
+    def _must_live(self, run: str) -> None:
+        """Raises :class:`MachineStopped` for a container whose init has ended: no process can be
+        started in it, which is so before its monitor has noticed and says that it isn't running."""
+        asking = Command(run, ("true",), seconds=_CHECK_SECONDS, output_bytes=_CHECK_BYTES)
+        entry, variables = self._entry(asking)
+        outcome = self._transport.start(
+            [*entry, *asking.argv], asking, variables, sink=Kept(), cancel=Event()
+        )
+        if outcome.exit_code in (None, _OWN_FAILURE):
+            raise MachineStopped(f"no process can be started in container {self._name}")
 
     def _running(self, run: str) -> _State:
         found = self._state(run)

@@ -49,6 +49,8 @@ EXCEPTIONS = {
     "runtime.http_transport: urllib.request",
     # One end of a pair of sockets; the other one is with a process that was started there.
     "graph_api.query_process: asyncio.get_running_loop().create_connection",
+    # A command in a cluster, at the address of an operator's kubeconfig.
+    "runtime.kubernetes_channels: socket.create_connection",
     # The chat model that an operator has named: its vendor's client speaks for itself.
     "stewards.reflection_model: importlib.import_module",
 }

@@ -15,7 +15,7 @@ import subprocess
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -105,6 +105,8 @@ class Lab:
     boxes: Sequence[Container]
     asked: list[tuple[str, str, bytes]]
     folder: Path
+    registered: str = ""
+    """The proposal by which the containers became assets."""
 
     def arguments(self, *arguments: str | Path) -> list[str]:
         first, *others = map(str, arguments)
@@ -196,6 +198,7 @@ owner: organisation/organisation
 assets:{assets}
   - id: elsewhere
     kind: lxc
+    project: vault
     environment: production
     locators: {{container: lxc-none}}
     permits:{PERMITS}
@@ -242,6 +245,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
             *("--time-lock", "1s", "--steward-seconds", "3600"),
             settings={"FRACTALOPS_MACHINES": str(machines)},
         ).start()
+        server.post("/projects", {"slug": "vault", "restricted": True})
         token = server.token_of("second", "operator")
         analyst = server.token_of("analyst", "analyst")
 
@@ -258,7 +262,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         proposal = json.loads(proposed.out)
         assert proposal["state"] == "awaiting decision"
         made.decide(proposal["id"])
-        yield made
+        yield replace(made, registered=proposal["id"])
         server.end()
 
 
@@ -272,7 +276,7 @@ def test_commands_reach_the_container_that_is_meant(lab: Lab) -> None:
     for run in lab.runs()[:3]:
         assert run["state"] == "executed"
         assert run["effect"] == "reads"
-    lab.verify(*lab.runs()[:3])
+    lab.verify(*lab.runs()[:3], lab.server.get(f"/proposals/{lab.registered}"))
     lab.verify_by_command(lab.runs()[0])
     digest = sha256(b"control-2\n").hexdigest()
     assert lab.runs()[1]["result"]["stdout"]["digest"] == f"sha256:{digest}"
@@ -539,6 +543,24 @@ def test_output_comes_as_it_is_written_to_who_may_see_it(lab: Lab) -> None:
         assert client.post(f"/runs/{run['id']}/cancel").status_code == 403
 
 
+def test_runs_of_a_restricted_project_are_hidden_as_it_is(lab: Lab) -> None:
+    with lab.server.client() as client:
+        run = client.post("/runtime-assets/elsewhere/runs", json={"argv": ["hostname"]}).json()
+    assert run["project"] == "vault"
+    assert lab.ended(run["id"])["outcome"] == "not-started"
+    with lab.server.client(lab.analyst) as client:
+        assert client.get(f"/runs/{run['id']}").status_code == 404
+        told = client.get("/runs", params={"limit": 1000}).json()["items"]
+        assert told
+        assert run["id"] not in {item["id"] for item in told}
+        facts = client.post(
+            "/facts",
+            content=f"SELECT count() FROM events WHERE event_id = 'run-{run['id']}'",
+            headers={"Content-Type": "application/sql"},
+        )
+        assert facts.json()["rows"] == [[0]] or facts.json()["rows"] == [["0"]]
+
+
 def test_a_token_that_ends_ends_its_streams(lab: Lab) -> None:
     made = lab.server.post("/tokens", {"name": "second", "role": "operator"})
     with lab.server.client(made["token"]) as client, lab.server.client() as operator:
@@ -627,6 +649,13 @@ def test_the_shell_completes_ids_and_roles(lab: Lab, words: str, found: bytes) -
     )
     done = subprocess.run([*COMMAND], env=asked, capture_output=True, timeout=60, check=False)
     assert done.stdout.split() == [found], done.stderr
+
+
+def test_everything_is_as_the_log_says(lab: Lab) -> None:
+    """After all that was done above."""
+    audit = lab.server.post("/proofs/audit")
+    assert audit["ok"], audit
+    lab.verify(*lab.runs())
 
 
 def left_of(run: str) -> list[str]:

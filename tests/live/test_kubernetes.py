@@ -218,6 +218,16 @@ def test_a_cancelled_command_is_ended(web: Machine) -> None:
     assert (outcome.cancelled, outcome.exit_code) == (True, None)
 
 
+def test_what_the_sink_raises_ends_the_command(web: Machine) -> None:
+    def full(stream: Stream, chunk: bytes) -> None:
+        raise OSError("no space left")
+
+    command = Command(run_id(), ("sh", "-c", "echo; exec sleep 600"))
+    with pytest.raises(OSError, match="no space left"):
+        web.run(command, sink=full, cancel=Event())
+    assert left_of(command.run) == []
+
+
 def test_a_container_without_a_shell(shop: Shop) -> None:
     bare = shop.workload(container="bare")
     outcome, kept = ask(bare, "echo", "-n", "a b")
@@ -385,6 +395,9 @@ def test_operations_on_a_workload(shop: Shop) -> None:
     rolled = shop.workload("deployment/rolled")
     outcome, kept = ask(rolled, "kubernetes:logs", "--tail", "2")
     assert (outcome.succeeded, kept.stdout) == (True, b"line 999\nline 1000\n")
+    short = Command(run_id(), ("kubernetes:logs",), output_bytes=10)
+    outcome = rolled.run(short, sink=(cut := Kept()), cancel=Event())
+    assert (cut.stdout, outcome.truncated) == (b"line 801\nl", True)
     outcome, kept = ask(rolled, "kubernetes:rollout-status")
     whole = {"desired": 2, "updated": 2, "ready": 2, "available": 2, "complete": True}
     assert json.loads(kept.stdout) == whole | {"failed": ""}
@@ -468,6 +481,17 @@ def test_a_server_that_says_something_strange(strange: Shop, how: str) -> None:
     assert kept.stdout == stdout
     assert ended(outcome)
     assert unknown in str(outcome.unknown)
+
+
+def test_pods_of_another_revision_may_lack_the_container(strange: Shop) -> None:
+    strange.deploy("grown", 2, "main", "extra")
+    old, new = strange.pods("grown")
+    lacking = {"spec": {"containers": [{"name": "main", "image": "main:0"}]}}
+    strange.kube.ask("PATCH", f"{CORE}/pods/{old}", lacking)
+    assert ask(strange.workload("deployment/grown", "extra"), "true")[0].succeeded
+    strange.kube.ask("PATCH", f"{CORE}/pods/{new}", lacking)
+    with pytest.raises(MachineMissing, match="has no container extra; it has main"):
+        strange.workload("deployment/grown", "extra").check(run_id())
 
 
 def test_a_server_that_sends_elsewhere_is_not_followed(strange: Shop) -> None:
