@@ -71,18 +71,22 @@ _TELLING = frozenset(
     }
 )
 """Options whose values programs carry out."""
-_WORD = re.compile(r"[a-z]*")
+_FAMILIES = ("ansible-", "apt-", "docker-", "git-", "incus-", "ld-", "lxc-", "salt-")
+_WORD = re.compile(r"[a-z]+")
+_EDITION = re.compile(r"[-_.]?[0-9]|\.|-(?:basic|dbg|debug|minimal|nox|real|static|tiny)$")
+"""What stands behind a program's name and leaves it the same program: version, edition, ending."""
 
 
 def is_told(program: str) -> bool:
-    """Whether a program does what its arguments say. It is known by its name, and by what stands
-    before a version or an ending: python3.11, bash-static, node.exe."""
-    return _is_of(program, SHELLS) or _is_of(program, STARTERS)
+    """Whether a program does what its arguments say. It is known by its name, whatever its version
+    or edition: python3.11, bash-static, node.exe."""
+    name = _name(program)
+    return _is_of(name, SHELLS) or _is_of(name, STARTERS) or name.startswith(_FAMILIES)
 
 
 def is_shell(program: str) -> bool:
     """Whether an argument is the name of a shell or an interpreter."""
-    return _is_of(program, SHELLS)
+    return _is_of(_name(program), SHELLS)
 
 
 def tells(argument: str) -> bool:
@@ -96,7 +100,13 @@ def starts_a_shell(arguments: Sequence[str]) -> bool:
     return any(is_shell(argument) for argument in arguments[:-1])
 
 
-def _is_of(program: str, names: frozenset[str]) -> bool:
-    name = program.rstrip("/").rpartition("/")[2].lower()
+def _name(program: str) -> str:
+    return program.rstrip("/").rpartition("/")[2].lower()
+
+
+def _is_of(name: str, names: frozenset[str]) -> bool:
     word = _WORD.match(name)
-    return name in names or (word is not None and word.group() in names)
+    if name in names or word is None:
+        return name in names
+    rest = name[word.end() :]
+    return word.group() in names and _EDITION.match(rest) is not None

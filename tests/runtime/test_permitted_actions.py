@@ -116,7 +116,12 @@ def test_a_hostile_pattern_takes_its_length() -> None:
         (("unknown", "--checkpoint-action=exec=*"), True),
         (("sh", "-c", "systemctl restart web"), False),
         (("unknown", "--lines=*"), False),
+        (("lxc-attach", "-n", "*"), True),
+        (("gcc-12", "*"), True),
+        (("vim.basic", "*"), True),
         (("journalctl", "-u", "*"), False),
+        (("batch-import", "*"), False),
+        (("node-exporter", "..."), False),
         (("echo", "..."), False),
     ],
 )
