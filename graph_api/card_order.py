@@ -26,6 +26,7 @@ def ordered(view: ProposalView) -> dict[str, Any] | None:
         "asset": harmless(order["asset_id"], MAX_ORDER),
         "iri": harmless(order["asset"], MAX_ORDER),
         "roles": [harmless(role, MAX_ORDER) for role in order["roles"]],
+        "target": harmless(order["target"], MAX_ORDER) or None,
         "effect": order["effect"],
         "rule": _rule(order["rule"]),
         "person": harmless(order["person"], MAX_ORDER) or None,

@@ -80,6 +80,7 @@ def _order(order: _Json) -> None:
         "on asset": order.get("asset"),
         "iri": order.get("iri"),
         "roles": order.get("roles") or None,
+        "where": order.get("target"),
         "effect": order.get("effect"),
         "fits the rule": order.get("rule"),
         "a person decides because": order.get("person"),

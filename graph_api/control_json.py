@@ -127,6 +127,7 @@ def run_json(run: Run) -> dict[str, Any]:
         "outcome": run.result.get("outcome"),
         "asset_id": order.asset_id,
         "asset": order.asset,
+        "target": order.target or None,
         "action": action,
         "effect": order.effect,
         "rule": order.rule,

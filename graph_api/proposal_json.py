@@ -24,6 +24,7 @@ _STATUS: dict[str, int] = {
     "unknown-graph": 404,
     "unknown-asset": 404,
     "unknown-head": 409,
+    "too-many-waiting": 409,
     "update-not-data": 400,
 }
 

@@ -43,8 +43,8 @@ from proofs.proposal import (
 from proofs.recorder import Recorder, decision, document_of
 from proofs.submission import Request, check_text
 
-MAX_WAITING = 500
-"""Of the orders of its author that wait, so many are compared with a new one, the newest."""
+MAX_WAITING = 200
+"""Orders of one author that may wait at a time: more than that nobody decides on."""
 
 
 class OrderBook:
@@ -212,14 +212,21 @@ class OrderBook:
         return tuple(sorted(stated[Fo.assetRole]))
 
     def _waiting(self, principal: str, order: Order, project: str | None) -> ProposalView | None:
-        """The author's own order of the same that waits already."""
+        """The author's own order of the same that waits already. Raises :class:`BadSubmission`
+        where there is none, and as many wait as may."""
         found = self._projections.index.orders(
-            states=[AWAITING], asset=order.asset, principal=principal, limit=MAX_WAITING
+            states=[AWAITING], principal=principal, limit=MAX_WAITING
         )
         asked = Order.from_bytes(order.to_bytes())
         for _, view in found:
             if view.project == project and order_of(view) == asked:
                 return view
+        if len(found) >= MAX_WAITING:
+            raise BadSubmission(
+                f"{len(found)} orders of <{principal}> wait for a decision, which is as many as"
+                " may: withdraw some of them, or have somebody decide",
+                "too-many-waiting",
+            )
         return None
 
 

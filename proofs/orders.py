@@ -32,7 +32,7 @@ Effect = Literal["reads", "changes"]
 
 _ACTIONS: Mapping[str, tuple[str, ...]] = {"run": ("argv",), "request": ("method", "path")}
 """The kinds of action, with what each has to say; it may say more."""
-_MEMBERS = {"asset", "asset_id", "roles", "action", "effect", "rule", "person"}
+_MEMBERS = {"asset", "asset_id", "roles", "action", "effect", "rule", "person", "target"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Order:
     ``asset`` is the IRI of the thing and ``roles`` are those that it has; ``action`` is a JSON
     object whose ``kind`` is ``run``, with ``argv``, or ``request``, with ``method`` and ``path``;
     ``rule`` is the permitted action that it fits, as a person can read it, ``person`` why a person
-    has to decide whatever grants say, empty where grants may.
+    has to decide whatever grants say, empty where grants may. ``target`` is where it leads by the
+    graph as it was when this was ordered: an address, or the locators of a machine.
     """
 
     asset: str
@@ -52,6 +53,7 @@ class Order:
     effect: Effect
     rule: str
     person: str = ""
+    target: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """The document as JSON members, all of them always there."""
@@ -63,6 +65,7 @@ class Order:
             "effect": self.effect,
             "rule": self.rule,
             "person": self.person,
+            "target": self.target,
         }
 
     def to_bytes(self) -> bytes:
@@ -90,6 +93,7 @@ class Order:
             effect="reads" if effect == READS else "changes",
             rule=members.any_text("rule"),
             person=members.any_text("person"),
+            target=members.any_text("target"),
         )
 
 

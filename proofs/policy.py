@@ -8,8 +8,9 @@ depends on the road a proposal came by.
   decides.
 - A statement of how classes or properties relate has consequences in everybody's queries and for
   every shape: in a lineage graph too, an operator decides on it.
-- Who may do what, and which rules and shapes hold, only the organisation's own graphs say.
-  In a lineage graph it would only look so to whoever asks the merge: an operator decides on it.
+- Who may do what, which rules and shapes hold, and which machines there are, only the
+  organisation's own graphs say. In a lineage graph it would only look so to whoever asks the merge,
+  or take an asset id before its owner does: an operator decides on it.
 - A change to the ontology, shapes, rules, governance or assets needs a person other than the
   author. Founding a project (the project, its graph, its steward and the steward's grant over that
   graph, all new) and naming a new reader (an analyst or an auditor without grants) give nobody any
@@ -71,12 +72,21 @@ _GOVERNING = frozenset(
         *(Fo.hasRole, Fo.stewardOf, Fo.grantee, Fo.onProject, Fo.onGraph, Fo.autoApplyLimit),
         *(Fo.lineageGraph, Fo.restricted, Fo.timeLock, Fo.approvalsNeeded, Fo.proposalLifetime),
         *(Fo.onAsset, Fo.onAssetRole, Fo.autoApprove),
+        *(Fo.assetId, Fo.assetRole, Fo.inEnvironment, Fo.capability, Fo.permits, Fo.argvPattern),
+        *(Fo.requestMethod, Fo.pathPattern, Fo.effect, Fo.assetStatus, Fo.statusSince),
+        *(Fo.statusEvidence, Fo.declaredIn, Fo.roleName, Fo.exclusive, Fo.endpointId, Fo.product),
+        *(Fo.authScheme, Fo.authReference, Fo.readinessPath, Fo.hosts, Fo.publicUrl),
+        *(Fo.executorUrl, Fo.internalUrl, Fo.url, Fo.authority, Fo.locatorNode, Fo.locatorVmid),
+        *(Fo.locatorContainer, Fo.locatorCluster, Fo.locatorNamespace, Fo.locatorWorkload),
     }
 )
 _GOVERNED = frozenset(
     {
         *(Fo.Organisation, Fo.Project, Fo.NamedGraph, Fo.Role, Fo.Grant, Fo.ControlGrant),
         *(Fo.ClassificationRule, Fo.RedactionRule, Sh.NodeShape, Sh.PropertyShape),
+        *(Fo.RuntimeAsset, Fo.LxcAsset, Fo.KubernetesAsset, Fo.IntegrationEndpoint, Fo.AssetRole),
+        *(Fo.PermittedAction, Fo.PermittedCommand, Fo.PermittedRequest),
+        *(Fo.PublicUrl, Fo.ExecutorUrl, Fo.InternalUrl),
     }
 )
 """Classes of which only the organisation's own graphs say what is."""
@@ -277,7 +287,7 @@ class Policy:
             )
         if not operator and any(_governs(quad) for quad in delta.quads):
             return Verdict(
-                ONE_OPERATOR, "who may do what, and by which rules, is not for lineage to say"
+                ONE_OPERATOR, "who may do what, by which rules and where, is not for lineage to say"
             )
         for graph in graphs:
             grant = governance.grant(principal, graph)

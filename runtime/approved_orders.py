@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from proofs.errors import BadSubmission, Forbidden, ProofError, WritingStopped
-from proofs.orders import Order
+from proofs.orders import CHANGES, Order
 from proofs.proposal import APPROVED, EXECUTING, ProposalView
 from runtime.asset_graph import AssetGraph
 from runtime.control_actions import ControlActions, Prepared
@@ -189,8 +189,12 @@ class ApprovedOrders:
         if asset.iri != order.asset:
             raise UnknownAsset(f"{order.asset_id} is another asset now")
         prepared = self._actions.prepared(asset, order.action)
+        if prepared.target != order.target:
+            raise ControlError("it leads elsewhere now than when it was ordered: order it again")
         if prepared.fitting.person and not order.person:
             raise ControlError(prepared.fitting.person)
+        if prepared.fitting.effect == CHANGES and order.effect != CHANGES:
+            raise ControlError("it is known to change something now, and was ordered as a read")
         return prepared
 
     def _give_up(self, view: ProposalView, error: RuntimeFloorError | ProofError) -> None:

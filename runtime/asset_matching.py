@@ -54,6 +54,7 @@ def meet(assets: Iterable[RuntimeAsset], sightings: Iterable[Sighting]) -> Meeti
     """Which assets these sightings are of, and what they show that is none."""
     everything = sorted(set(sightings), key=_order)
     known = sorted(assets, key=lambda asset: asset.asset_id)
+    projects = {asset.asset_id: asset.project.rpartition("/")[2] for asset in known}
     groups, unclear = _grouped([item for item in everything if not item.hint])
     unmet = _join_hints([item for item in everything if item.hint], groups, known)
     met: dict[str, list[list[Sighting]]] = {}
@@ -77,7 +78,7 @@ def meet(assets: Iterable[RuntimeAsset], sightings: Iterable[Sighting]) -> Meeti
                 if group
             )
         elif groups_met[0]:
-            found[asset_id] = found_of(groups_met[0])
+            found[asset_id] = found_of([_believed(it, projects[asset_id]) for it in groups_met[0]])
     new.sort(key=lambda item: (item.kind, place_of(item.kind, item.locators)))
     unclear.sort(key=lambda item: (str(item[0]), item[1]))
     return Meeting(found, tuple(new), tuple(unclear), unmet)
@@ -132,6 +133,13 @@ def found_of(group: Sequence[Sighting]) -> Found:
         tuple(sorted({slug for item in group for slug in item.projects})),
         tuple(sorted({iri for item in group for iri in item.services})),
     )
+
+
+def _believed(item: Sighting, project: str) -> Sighting:
+    """How a project's machine is, what others send doesn't tell: they may say what they like."""
+    if item.source != "telemetry" or not project or project in item.projects:
+        return item
+    return replace(item, state=None)
 
 
 def _grouped(

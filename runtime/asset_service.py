@@ -289,6 +289,7 @@ class RuntimeAssetControlService:
             effect=prepared.fitting.effect,
             rule=prepared.fitting.rule,
             person=prepared.fitting.person,
+            target=prepared.target,
         )
         project = _slug(asset.project)
         with self._carrier.beginning:

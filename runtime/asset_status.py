@@ -55,10 +55,15 @@ class Observation:
 
 
 def status_change(
-    ids: Ids, asset: str, stated: Iterable[Quad], observation: Observation
+    ids: Ids,
+    asset: str,
+    stated: Iterable[Quad],
+    observation: Observation,
+    now: datetime | None = None,
 ) -> Delta | None:
     """What makes the graph state this observation of the asset with this IRI, ``stated`` being its
-    quads in ``graph/assets``; ``None`` where it is in that state already, or was observed later."""
+    quads in ``graph/assets``; ``None`` where it is in that state already, or was observed later. A
+    time after ``now`` was observed by nobody, and keeps nothing from being stated."""
     status = frozenset(quad for quad in stated if quad.predicate.value in STATUS)
     said = {
         quad.predicate.value: quad.object.value
@@ -67,7 +72,8 @@ def status_change(
     }
     if said.get(Fo.assetStatus) == observation.state:
         return None
-    if observation.at <= _moment(said.get(Fo.statusSince, "")):
+    latest = _moment(said.get(Fo.statusSince, ""))
+    if observation.at <= latest and (now is None or latest <= now):
         return None
     graph, subject = NamedNode(ids.graph("assets")), NamedNode(asset)
     since = Literal(format_time(observation.at.astimezone(UTC)), datatype=NamedNode(Xsd.dateTime))
@@ -141,7 +147,9 @@ class StatusKeeper:
             head = self._ledger.head
             stated = frozenset(self._store.match(NamedNode(iri), graph=self._graph))
             delta = (
-                status_change(self._ids, iri, stated, observation) if _is_asset(stated) else None
+                status_change(self._ids, iri, stated, observation, self._clock())
+                if _is_asset(stated)
+                else None
             )
             if delta is None:
                 self._forget(iri, observation)

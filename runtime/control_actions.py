@@ -7,8 +7,9 @@ raises says that nothing was started.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from threading import Event
 from typing import Any
 
@@ -30,6 +31,8 @@ class Prepared:
 
     asset: RuntimeAsset
     fitting: Fitting
+    target: str
+    """Where it leads: an executor URL, or the locators of the machine."""
     perform: Perform
 
 
@@ -68,7 +71,7 @@ class ControlActions:
             outcome = machine.run(replace(command, run=run), sink=sink, cancel=cancel)
             return outcome_document(outcome)
 
-        return Prepared(asset, fitting, perform)
+        return Prepared(asset, fitting, _place(asset), perform)
 
     def _request(self, asset: RuntimeAsset, request: ControlRequest) -> Prepared:
         fitting = fit_request(asset, request.method, request.path)
@@ -78,4 +81,9 @@ class ControlActions:
         def perform(run: str, sink: Sink, cancel: Event) -> dict[str, Any]:
             return reply_document(self._send(executor, request, sink, cancel))
 
-        return Prepared(asset, fitting, perform)
+        return Prepared(asset, fitting, executor.address, perform)
+
+
+def _place(asset: RuntimeAsset) -> str:
+    where = {name: value for name, value in asdict(asset.locators).items() if value}
+    return json.dumps({"kind": asset.kind, **where}, ensure_ascii=False)

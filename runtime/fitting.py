@@ -21,12 +21,15 @@ from runtime.permitted_actions import (
     PermittedAction,
     PermittedCommand,
     PermittedRequest,
+    is_plain_path,
 )
 
 LONGEST_PATH = 2_000
 _LONGEST_SHOWN = 200
 
-INTERPRETS = "what it permits leaves open what an interpreter or a shell does"
+INTERPRETS = (
+    "what it permits leaves open what an interpreter, a shell or a program that starts others does"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +48,11 @@ def fit_command(asset: RuntimeAsset, argv: Sequence[str]) -> Fitting:
     fitting = [action for action in permitted if action.fits(argv)]
     if not fitting:
         raise _refused(asset, f"the command {shlex.join(argv)[:_LONGEST_SHOWN]}", permitted)
-    best = min(fitting, key=lambda action: (action.interprets, action.effect == "changes", action))
-    return Fitting(best.effect, text_of(best), INTERPRETS if best.interprets else "")
+    best = min(
+        fitting,
+        key=lambda action: (action.interprets_in(argv), action.effect == "changes", action),
+    )
+    return Fitting(best.effect, text_of(best), INTERPRETS if best.interprets_in(argv) else "")
 
 
 def fit_request(asset: RuntimeAsset, method: str, path: str) -> Fitting:
@@ -74,11 +80,11 @@ def check_path(path: str) -> None:
         raise RequestRefused(f"a path begins with / and has at most {LONGEST_PATH} characters")
     if "?" in path or "#" in path:
         raise RequestRefused("a path has neither query nor fragment: patterns say nothing of them")
-    # What any pattern that is open to all segments refuses is refused by its reason.
-    if not PermittedRequest(("GET",), "/**", "reads").fits("GET", path) and path != "/":
+    if not is_plain_path(path):
         raise RequestRefused(
-            "a path has no empty or dot segments, no backslash, no control characters, and none of"
-            " / ? # % in percent-encoded form"
+            "a path has no empty or dot segments, with or without ; behind them, no backslash, no"
+            " control characters, and neither one of / ? # % nor what is no UTF-8 in"
+            " percent-encoded form"
         )
 
 

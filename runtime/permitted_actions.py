@@ -9,10 +9,14 @@ Matching takes time that grows with the texts' length alone.
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import unquote
+
+from runtime.told_programs import is_shell, is_told, starts_a_shell, tells
 
 Effect = Literal["reads", "changes"]
 """What goes at once, and what is a proposal."""
@@ -22,14 +26,8 @@ FURTHER = "..."
 """The last argument of a pattern that any further ones fit."""
 DEEPER = "**"
 """The last segment of a pattern that one or more segments fit."""
-INTERPRETERS = frozenset(
-    {
-        *("ash", "bash", "busybox", "csh", "dash", "env", "fish", "ksh", "nohup", "script", "sh"),
-        *("setsid", "ssh", "su", "sudo", "tcsh", "xargs", "zsh"),
-        *("awk", "deno", "gawk", "lua", "node", "perl", "php", "python", "ruby", "tclsh"),
-    }
-)
-"""Programs that do whatever their arguments say."""
+_UP = re.compile(r"(?:^|[/\\\\=:,])\.\.(?:$|[/\\\\])")
+"""A step out of a folder, in a path or in an option's value."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -46,11 +44,25 @@ class PermittedCommand:
 
     @property
     def interprets(self) -> bool:
-        """Whether the program does what it is told, and the pattern leaves open what that is."""
-        name = self.argv[0].rpartition("/")[2].rstrip("0123456789.").lower()
-        return name in INTERPRETERS and any(
-            "*" in argument or argument == FURTHER for argument in self.argv[1:]
+        """Whether something in it does what it is told, and the pattern leaves open what that
+        is."""
+        is_open = ["*" in argument or argument == FURTHER for argument in self.argv[1:]]
+        if not any(is_open):
+            return False
+        last = len(is_open) - is_open[::-1].index(True)
+        before = self.argv[1:last]
+        return (
+            is_told(self.argv[0])
+            or any(map(is_shell, before))
+            or any(tells(argument) for argument in self.argv[1 : last + 1])
         )
+
+    def interprets_in(self, argv: Sequence[str]) -> bool:
+        """As :attr:`interprets`, or whether that is so of these arguments, which fit."""
+        if self.interprets:
+            return True
+        further = argv[len(self.argv) - 1 :] if self.argv[-1] == FURTHER else ()
+        return any(map(tells, further)) or starts_a_shell(further)
 
     def fits(self, argv: Sequence[str]) -> bool:
         wanted = self.argv
@@ -63,7 +75,9 @@ class PermittedCommand:
         elif len(argv) != len(wanted):
             return False
         return argv[0] == wanted[0] and all(
-            argument.startswith("-") <= pattern.startswith("-") and _fits(pattern, argument)
+            argument.startswith("-") <= pattern.startswith("-")
+            and _fits(pattern, argument)
+            and not _climbs(pattern, argument)
             for pattern, argument in zip(wanted[1:], argv[1:], strict=False)
         )
 
@@ -79,7 +93,7 @@ class PermittedRequest:
     def fits(self, method: str, path: str) -> bool:
         """``path`` is as it is sent, from the root, without a query."""
         segments = path.split("/")
-        if method not in self.methods or segments[0] or not all(map(_is_plain, segments[1:])):
+        if method not in self.methods or not is_plain_path(path):
             return False
         wanted = self.path.split("/")
         if wanted[-1] == DEEPER:
@@ -88,7 +102,8 @@ class PermittedRequest:
                 return False
         elif len(segments) != len(wanted):
             return False
-        if "" in segments[1:-1]:
+        if len(segments) > 2 and not segments[-1] and self.path[-1] == "*":
+            # What is behind the last slash is a segment only where there is something.
             return False
         return all(
             _fits(pattern, segment) for pattern, segment in zip(wanted, segments, strict=False)
@@ -98,9 +113,38 @@ class PermittedRequest:
 PermittedAction = PermittedCommand | PermittedRequest
 
 
+def is_plain_path(path: str) -> bool:
+    """Whether every server reads the same segments in a path: it begins with a slash, and has no
+    empty or dot segments, nor what could be taken for one."""
+    first, *segments = path.split("/")
+    return (
+        not first and bool(segments) and "" not in segments[:-1] and all(map(_is_plain, segments))
+    )
+
+
 def _is_plain(segment: str) -> bool:
-    read = unquote(segment)
-    return read not in (".", "..") and read.isprintable() and not set("/\\?#%") & set(read)
+    try:
+        read = unquote(segment, errors="strict")
+    except UnicodeDecodeError:
+        # Some readers take what is no UTF-8 for a dot or a slash.
+        return False
+    return all(map(_names_itself, (read, unicodedata.normalize("NFKC", read))))
+
+
+def _names_itself(read: str) -> bool:
+    """Parameters behind a semicolon are no part of the name to some servers."""
+    name, parameters, _ = read.partition(";")
+    return (
+        name not in (".", "..")
+        and (bool(name) or not parameters)
+        and read.isprintable()
+        and not set("/\\?#%") & set(read)
+    )
+
+
+def _climbs(pattern: str, argument: str) -> bool:
+    """Whether an argument leaves the folder that the pattern is about."""
+    return "*" in pattern and "/" in pattern and _UP.search(argument) is not None
 
 
 def _fits(pattern: str, text: str) -> bool:

@@ -123,7 +123,7 @@ def test_a_decision_is_checked_again_when_something_came_in_between(
     url = (
         'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI ; fo:authority "a.example" .'
     )
-    gate.propose(url)
+    gate.propose(url, by=gate.operator)
     view = gate.propose(
         'ex:lxc a fo:LxcAsset ; rdfs:label "lxc" ; fo:assetId "lxc-1" ; fo:locatorContainer "c" ;'
         f" fo:publicUrl ex:a ; fo:ownedBy <{gate.ids.organisation('acme')}> .",
@@ -133,7 +133,7 @@ def test_a_decision_is_checked_again_when_something_came_in_between(
     held = hold(gate, monkeypatch, "examine", after=True)
     slow = in_thread(gate.ledger.approve, otto, view.id, "yes")
     assert held.reached.wait(30)
-    gate.take_back(url)
+    gate.take_back(url, by=gate.operator)
     held.go.set()
     with pytest.raises(Invalid, match="no longer valid"):
         slow.result(30)

@@ -322,18 +322,17 @@ def test_a_second_operator_ends_the_time_lock(gate: Gate) -> None:
 
 
 def test_what_became_invalid_does_not_hold_up_the_rest(gate: Gate) -> None:
-    gate.propose(
+    url = (
         'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI ; fo:authority "a.example" .'
     )
+    gate.propose(url, by=gate.operator)
     asset = (
         'ex:lxc a fo:LxcAsset ; rdfs:label "lxc" ; fo:assetId "lxc-1" ; fo:locatorContainer "c" ;'
         f" fo:publicUrl ex:a ; fo:ownedBy <{gate.ids.organisation('acme')}> ."
     )
     broken = gate.propose(asset, "assets", by=gate.operator)
     fine = gate.propose(CLASS, "ontology", by=gate.operator)
-    gate.take_back(
-        'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI ; fo:authority "a.example" .'
-    )
+    gate.take_back(url, by=gate.operator)
     gate.clock.move(hours=25)
     assert gate.ledger.tick() == 1
     assert (gate.state(broken), gate.state(fine)) == ("invalid", "applied")
@@ -347,14 +346,14 @@ def test_approving_validates_again(gate: Gate, two: str) -> None:
     url = (
         'ex:a a fo:PublicUrl ; fo:url "https://a.example/"^^xsd:anyURI ; fo:authority "a.example" .'
     )
-    gate.propose(url)
+    gate.propose(url, by=gate.operator)
     view = gate.propose(
         'ex:lxc a fo:LxcAsset ; rdfs:label "lxc" ; fo:assetId "lxc-1" ; fo:locatorContainer "c" ;'
         f" fo:publicUrl ex:a ; fo:ownedBy <{gate.ids.organisation('acme')}> .",
         "assets",
         by=gate.operator,
     )
-    gate.take_back(url)
+    gate.take_back(url, by=gate.operator)
     with pytest.raises(Invalid, match="no longer valid"):
         gate.ledger.approve(two, view.id, "")
     assert gate.state(view) == "invalid"

@@ -103,6 +103,24 @@ class TestItsLife:
         assert done.rationale == "a look"
         controlled.sound()
 
+    def test_so_many_wait_and_no_more(
+        self, controlled: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("proofs.order_book.MAX_WAITING", 2)
+        ledger = controlled.ledger
+        first, _ = (
+            ledger.order(SHOP, order_on(IDS, "reboot", name, effect="changes")) for name in "ab"
+        )
+        head = ledger.head
+        third = order_on(IDS, "reboot", "c", effect="changes")
+        with pytest.raises(BadSubmission, match=r"2 orders of .* wait") as found:
+            ledger.order(SHOP, third)
+        assert (found.value.kind, ledger.head) == ("too-many-waiting", head)
+        assert ledger.order(SHOP, READS, begin=True).state == "executing"
+        assert ledger.order(controlled.operator, third).state == "awaiting decision"
+        ledger.withdraw(SHOP, first.id, "")
+        assert ledger.order(SHOP, third).state == "awaiting decision"
+
     def test_what_changes_waits_for_another_person(self, controlled: Gate) -> None:
         gate, second = controlled, paul(controlled)
         view = gate.ledger.order(SHOP, CHANGES, project="shop")

@@ -141,6 +141,10 @@ def test_a_lineage_change_applies_at_once_within_the_limit() -> None:
         ("ex:g <https://w3id.org/fractalops/ns#autoApplyLimit> 9 .", ONE_OPERATOR),
         ("ex:r a <https://w3id.org/fractalops/ns#ClassificationRule> .", ONE_OPERATOR),
         ("ex:s a <http://www.w3.org/ns/shacl#NodeShape> .", ONE_OPERATOR),
+        ("ex:m a <https://w3id.org/fractalops/ns#LxcAsset> .", ONE_OPERATOR),
+        ('ex:m <https://w3id.org/fractalops/ns#assetId> "db-1" .', ONE_OPERATOR),
+        ('ex:m <https://w3id.org/fractalops/ns#assetStatus> "stopped" .', ONE_OPERATOR),
+        ("ex:m <https://w3id.org/fractalops/ns#permits> ex:anything .", ONE_OPERATOR),
     ],
 )
 def test_a_steward_does_not_change_what_classes_mean_to_others(

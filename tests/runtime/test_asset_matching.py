@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -239,3 +240,21 @@ def test_what_is_known_is_at_its_place(sightings: list[Sighting], places: list[L
             asset.kind == new.kind and same_place(new.kind, asset.locators, new.locators)
             for asset in assets.values()
         )
+
+
+@pytest.mark.parametrize(
+    ("owner", "sender", "state"),
+    [
+        ("shop", "shop", "running"),
+        ("shop", "billing", None),
+        ("", "billing", "running"),
+    ],
+)
+def test_what_others_send_does_not_tell_how_a_project_s_machine_is(
+    owner: str, sender: str, state: str | None
+) -> None:
+    known = replace(asset("web", WEB), project=f"http://e/project/{owner}" if owner else "")
+    meeting = meet([known], [heard(WEB, projects=(sender,), state="running")])
+    assert meeting.known["web"].state == state
+    host = seen(WEB, state="stopped")
+    assert meet([known], [host, heard(WEB, state="running")]).known["web"].state == "stopped"

@@ -410,21 +410,33 @@ class TestCancelling:
 
 
 class TestWhatHasChangedSince:
-    @pytest.mark.parametrize("what", ["gone", "permits", "locators", "another"])
+    @pytest.mark.parametrize("what", ["gone", "permits", "effect", "place", "unreached", "another"])
     def test_it_is_not_begun(self, world: World, what: str) -> None:
-        run = world.ask("reboot")
+        # It waits for a person whatever it does.
+        run = world.ask("sh", "-c", "id") if what == "effect" else world.ask("reboot")
         changed: dict[str, dict[str, Any]] = {
             "permits": {"permits": PERMITS[:1]},
+            "effect": {"permits": (PermittedCommand(("sh", "-c", "*"), "changes"),)},
+            "place": {"locators": Locators(container="c-web-2")},
             "another": {"iri": IDS.runtime_asset("other")},
         }
         said = changed.get(what, {})
-        world.unreached = what == "locators"
+        world.unreached = what == "unreached"
         world.assets = AssetGraph([] if what == "gone" else [world.asset(**said)])
         world.approve(run)
         done = world.ended(run)
         assert done.view.state == "superseded"
         assert "can't be carried out any more" in done.view.decisions[-1].reason
         assert world.machine.ran == []
+
+    def test_a_request_goes_to_the_address_that_was_approved(self, world: World) -> None:
+        run = world.service.request(SHOP, WEB, ControlRequest("POST", "/jobs/7"))
+        assert run.order.target == "http://web.internal:2280/"
+        elsewhere = ExecutorUrl.parse("http://other.internal:2280/")
+        world.assets = AssetGraph([world.asset(executor=elsewhere)])
+        world.approve(run)
+        assert "leads elsewhere" in world.ended(run).view.decisions[-1].reason
+        assert world.sent == []
 
 
 class TestRestarting:

@@ -175,3 +175,21 @@ def test_many_at_once_state_it_once(gate: Gate, keeper: StatusKeeper) -> None:
 def test_a_state_that_is_none_is_refused(gate: Gate, keeper: StatusKeeper) -> None:
     with pytest.raises(ValueError, match="is no state"):
         keeper.observed(ASSET, "fine", at=gate.clock(), by="a check")  # type: ignore[arg-type]
+
+
+def test_a_time_that_has_not_come_keeps_nothing_from_being_stated(
+    gate: Gate, keeper: StatusKeeper
+) -> None:
+    """Who may state how assets are could else end that for good."""
+    ahead = Observation("stopped", gate.clock() + timedelta(days=36_500))
+    known = gate.asserted("assets")
+    forged = status_change(gate.ids, gate.ids.runtime_asset("box"), known, ahead)
+    assert forged is not None
+    view = gate.ledger.submit(gate.operator, Request(forged.additions, forged.removals))
+    assert view is not None
+    assert view.state == "applied"
+    gate.clock.move(minutes=1)
+    assert keeper.observed(ASSET, "running", at=gate.clock(), by="a check") is not None
+    found = status(gate)
+    assert found is not None
+    assert (found.state, datetime.fromisoformat(found.since)) == ("running", gate.clock())

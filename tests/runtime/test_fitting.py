@@ -60,7 +60,7 @@ def test_a_request_is_to_an_executor_url() -> None:
     [
         *("", "a", "//a", "/a//b", "/./a", "/a/..", "/%2e%2e/a", "/%2E/a", "/a%2fb", "/a\\b"),
         *("/a%5cb", "/a?b", "/a#b", "/a%3fb", "/a%00", "/a\nb", "/a%0d%0a", "/a%25b", "/a" * 2000),
-        *("http://other/", "/\u202ea"),
+        *("http://other/", "/\u202ea", "/..;a/b", "/;a/b", "/%c0%ae", "/a\uff0fb", "/\uff0e\uff0e"),
     ],
 )
 def test_paths_that_can_be_read_in_more_than_one_way_are_refused(path: str) -> None:

@@ -23,6 +23,10 @@ COMMANDS = [
     (["cat", "-*"], ["cat", "-n"], True),
     (["cat", "/var/log/*.log"], ["cat", "/var/log/a.log"], True),
     (["cat", "/var/log/*.log"], ["cat", "/var/log/a.log.old"], False),
+    (["cat", "/var/log/*"], ["cat", "/var/log/../../etc/shadow"], False),
+    (["cat", "/var/log/*"], ["cat", "/var/log/.."], False),
+    (["cat", "/var/log/*"], ["cat", "/var/log/a..b"], True),
+    (["tool", "--in=/srv/*"], ["tool", "--in=/srv/../etc"], False),
     (["cat", "a*a"], ["cat", "a"], False),
     (["cat", "a*a"], ["cat", "aa"], True),
     (["echo", "..."], ["echo"], True),
@@ -42,7 +46,17 @@ REQUESTS = [
     ("/health", "/health/", False),
     ("/health", "/HEALTH", False),
     ("/jobs/*", "/jobs/7", True),
-    ("/jobs/*", "/jobs/", True),
+    ("/jobs/*", "/jobs/", False),
+    ("/jobs/**", "/jobs/", False),
+    ("/jobs/", "/jobs/", True),
+    ("/**", "/", True),
+    ("/jobs/**", "/jobs/..;a=b/admin", False),
+    ("/jobs/**", "/jobs/%2e%2e%3bx/admin", False),
+    ("/jobs/**", "/jobs/;x/admin", False),
+    ("/jobs/*", "/jobs/7;v=1", True),
+    ("/jobs/*", "/jobs/\uff0e\uff0e", False),
+    ("/jobs/*", "/jobs/a\uff0fb", False),
+    ("/jobs/*", "/jobs/%c0%ae%c0%ae", False),
     ("/jobs/*", "/jobs/7/runs", False),
     ("/jobs/*/runs", "/jobs//runs", False),
     ("/jobs/*", "/jobs/..", False),
@@ -86,7 +100,47 @@ def test_a_hostile_pattern_takes_its_length() -> None:
         (("/usr/bin/python3.11", "..."), True),
         (("python", "-V"), False),
         (("cat", "*"), False),
+        (("/usr/bin/env", "python", "*"), True),
+        (("busybox", "*"), True),
+        (("BusyBox-static", "sh", "-c", "*"), True),
+        (("python3.11-dbg", "*"), True),
+        (("node.exe", "*"), True),
+        (("find", "/srv", "..."), True),
+        (("tar", "xf", "*"), True),
+        (("git", "-c", "*"), True),
+        (("timeout", "5", "sh", "-c", "*"), True),
+        (("ld-linux-x86-64.so.2", "*"), True),
+        (("unknown-starter", "/bin/sh", "-c", "*"), True),
+        (("unknown", "--eval=*"), True),
+        (("unknown", "--exec", "*"), True),
+        (("unknown", "--checkpoint-action=exec=*"), True),
+        (("sh", "-c", "systemctl restart web"), False),
+        (("unknown", "--lines=*"), False),
+        (("lxc-attach", "-n", "*"), True),
+        (("gcc-12", "*"), True),
+        (("vim.basic", "*"), True),
+        (("journalctl", "-u", "*"), False),
+        (("batch-import", "*"), False),
+        (("node-exporter", "..."), False),
+        (("echo", "..."), False),
     ],
 )
 def test_what_does_as_it_is_told_is_known(argv: tuple[str, ...], interprets: bool) -> None:
     assert PermittedCommand(argv, "changes").interprets is interprets
+
+
+@pytest.mark.parametrize(
+    ("argv", "interprets"),
+    [
+        ("tool -x a", False),
+        ("tool which python", False),
+        ("tool sh -c id", True),
+        ("tool -n /usr/bin/python3.11 x.py", True),
+        ("tool --exec id", True),
+        ("tool --to-command=id", True),
+    ],
+)
+def test_further_arguments_are_looked_at(argv: str, interprets: bool) -> None:
+    permitted = PermittedCommand(("tool", "..."), "reads")
+    assert permitted.fits(argv.split())
+    assert permitted.interprets_in(argv.split()) is interprets
