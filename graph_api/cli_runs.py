@@ -156,6 +156,7 @@ def show_run(run: dict[str, Any], output: Output) -> None:
         "signal": result.get("signal"),
         "status": result.get("status"),
         "reason": result.get("reason"),
+        "cancelled by": result.get("cancelled_by"),
         "author": run.get("author"),
         "asked at": run.get("submitted_at"),
         "began": result.get("started"),

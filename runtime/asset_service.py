@@ -233,7 +233,7 @@ class RuntimeAssetControlService:
         found = self.find(run)
         reason = f"cancelled by {principal}"
         if live is not None and not live.over.is_set():
-            live.cancel.set()
+            live.end(principal)
         elif found.view.state == AWAITING and found.view.author == principal:
             self._orders.withdraw(principal, run, reason)
         elif found.view.state == AWAITING:

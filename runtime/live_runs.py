@@ -24,7 +24,7 @@ Wake = Callable[[], None]
 @dataclass
 class LiveRun:
     """One run. ``who`` is the IRI of its author; ``over`` once its end is recorded, or was tried to
-    be."""
+    be; ``cancelled_by`` the IRI of who wanted it ended first, empty where the server did."""
 
     run: str
     asset_id: str
@@ -32,6 +32,13 @@ class LiveRun:
     output: RunOutput
     cancel: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
+    cancelled_by: str | None = None
+
+    def end(self, by: str = "") -> None:
+        """Asks for its end."""
+        if self.cancelled_by is None:
+            self.cancelled_by = by
+        self.cancel.set()
 
 
 class LiveRuns:

@@ -126,7 +126,7 @@ class RunCarrier:
         with self.beginning:
             running = self._live.running()
         for live in running:
-            live.cancel.set()
+            live.end()
         self._live.tell()
 
     def close(self) -> None:
@@ -142,6 +142,8 @@ class RunCarrier:
         began = self._clock()
         try:
             document = self._performed(live, prepared)
+            if live.cancelled_by is not None:
+                document["cancelled_by"] = live.cancelled_by or "the server, which ended"
             self._ends.end(view, order, prepared.asset, document, began, live.output)
         finally:
             self._over(place, live)

@@ -109,4 +109,5 @@ def _output(output: Output) -> dict[str, Any]:
         "size": output.size,
         "passed": output.passed,
         "truncated": output.truncated,
+        **({"cut": True} if output.cut else {}),
     }

@@ -377,8 +377,10 @@ class TestCancelling:
     def test_one_that_runs_is_ended(self, world: World) -> None:
         run = world.ask("wait")
         assert world.machine.started.wait(SECONDS)
+        world.service.cancel(world.gate.operator, run.id)
         world.service.cancel(SHOP, run.id)
-        assert world.ended(run).result["outcome"] == "cancelled"
+        result = world.ended(run).result
+        assert (result["outcome"], result["cancelled_by"]) == ("cancelled", world.gate.operator)
 
     def test_one_that_waits_is_withdrawn_by_its_author_and_rejected_by_others(
         self, world: World
@@ -469,7 +471,11 @@ class TestRestarting:
         run = world.ask("wait")
         assert world.machine.started.wait(SECONDS)
         world.service.close()
-        assert world.service.find(run.id).result["outcome"] == "cancelled"
+        result = world.service.find(run.id).result
+        assert (result["outcome"], result["cancelled_by"]) == (
+            "cancelled",
+            "the server, which ended",
+        )
         with pytest.raises(ControlClosed):
             world.ask("uptime")
 
