@@ -6,16 +6,15 @@ its programs are on PATH, or in the folder that FRACTALOPS_TEST_KUBE_BIN names.
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,6 +36,7 @@ from runtime.kubernetes_discovery import SeenWorkload, workloads
 from runtime.kubernetes_place import Place
 from runtime.kubernetes_workload import Workload
 from runtime.machines import Machine
+from tests.live.asked import Asked, ask, run_id
 from tests.live.conftest import wait_until
 from tests.live.kube_authority import HOST, Authority
 from tests.live.kube_played import PlayedKube
@@ -47,49 +47,11 @@ from tests.live.run_processes import left_of
 
 pytestmark = pytest.mark.live
 
-RUNS = itertools.count()
 HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é", "x=y", "&")
 
 
 def clock() -> datetime:
     return datetime.now(UTC)
-
-
-def run_id() -> str:
-    return f"kube-{os.getpid()}-{next(RUNS)}"
-
-
-@dataclass
-class Asked:
-    """A command that runs in a thread, so that something can be done to its pod meanwhile."""
-
-    machine: Machine
-    command: Command
-    cancel: Event = field(default_factory=Event)
-    heard: Event = field(default_factory=Event)
-    outcome: Outcome | None = None
-
-    def _sink(self, stream: Stream, chunk: bytes) -> None:
-        self.heard.set()
-
-    def _run(self) -> None:
-        self.outcome = self.machine.run(self.command, sink=self._sink, cancel=self.cancel)
-
-    def __enter__(self) -> Asked:
-        self._thread = Thread(target=self._run)
-        self._thread.start()
-        assert self.heard.wait(60), "the command said nothing"
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            self.cancel.set()
-        self._thread.join(60)
-
-    def ended(self) -> Outcome:
-        self._thread.join(60)
-        assert self.outcome is not None
-        return self.outcome
 
 
 @pytest.fixture(scope="module", params=CLUSTERS)
@@ -103,16 +65,6 @@ def shop(
 @pytest.fixture
 def web(shop: Shop) -> Machine:
     return shop.workload()
-
-
-def ask(
-    asked: Machine, *argv: str, stdin: bytes = b"", seconds: float = 60
-) -> tuple[Outcome, Kept]:
-    kept = Kept()
-    command = Command(run_id(), argv, stdin=stdin, seconds=seconds)
-    outcome = asked.run(command, sink=kept, cancel=Event())
-    assert left_of(command.run) == []
-    return outcome, kept
 
 
 def test_a_command_runs_in_a_ready_pod(web: Machine) -> None:

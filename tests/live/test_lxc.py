@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from threading import Event, Thread
+from threading import Event
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -18,11 +16,12 @@ from hypothesis import strategies as st
 
 from runtime.adapters import machine
 from runtime.assets import Locators
-from runtime.commands import MARK, Command, Kept, Outcome, Sink, Stream
+from runtime.commands import MARK, Command, Kept, Outcome, Sink
 from runtime.errors import MachineFrozen, MachineMissing, MachineStopped
 from runtime.lxc_container import LxcContainer
 from runtime.machines import Host, Machine, Reach
 from runtime.transports import LocalTransport
+from tests.live.asked import Asked, ask, run_id
 from tests.live.conftest import wait_until
 from tests.live.containers import Container, container, why_not
 from tests.live.run_processes import left_of
@@ -32,45 +31,7 @@ pytestmark = [
     pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
 ]
 
-RUNS = itertools.count()
 HOSTILE = ("a b", "it's", '"', "a\nb", "-x", "--", "", "$HOME", "`id`", "*", "\\", "é")
-
-
-def run_id() -> str:
-    return f"lxc-{os.getpid()}-{next(RUNS)}"
-
-
-@dataclass
-class Asked:
-    """A command that runs in a thread, so that something can be done to its machine meanwhile."""
-
-    machine: Machine
-    command: Command
-    cancel: Event = field(default_factory=Event)
-    heard: Event = field(default_factory=Event)
-    outcome: Outcome | None = None
-
-    def _sink(self, stream: Stream, chunk: bytes) -> None:
-        self.heard.set()
-
-    def _run(self) -> None:
-        self.outcome = self.machine.run(self.command, sink=self._sink, cancel=self.cancel)
-
-    def __enter__(self) -> Asked:
-        self._thread = Thread(target=self._run)
-        self._thread.start()
-        assert self.heard.wait(60), "the command said nothing"
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if error[0] is not None:
-            self.cancel.set()
-        self._thread.join(60)
-
-    def ended(self) -> Outcome:
-        self._thread.join(60)
-        assert self.outcome is not None
-        return self.outcome
 
 
 @pytest.fixture(scope="module")
@@ -88,16 +49,6 @@ def opened(one: Container) -> Machine:
 @pytest.fixture
 def shop(containers: tuple[Container, Container]) -> Machine:
     return opened(containers[0])
-
-
-def ask(
-    asked: Machine, *argv: str, stdin: bytes = b"", seconds: float = 60
-) -> tuple[Outcome, Kept]:
-    kept = Kept()
-    command = Command(run_id(), argv, stdin=stdin, seconds=seconds)
-    outcome = asked.run(command, sink=kept, cancel=Event())
-    assert left_of(command.run) == []
-    return outcome, kept
 
 
 def test_each_command_runs_in_its_own_container(containers: tuple[Container, Container]) -> None:
