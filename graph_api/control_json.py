@@ -7,7 +7,6 @@ control of assets have one status and one stable type each.
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Callable
 from typing import Annotated, Any, Self, TypeVar
 
@@ -110,7 +109,7 @@ class RequestBody(SelectedBody):
                 if self.body_base64
                 else self.body.encode()
             )
-        except (binascii.Error, UnicodeEncodeError) as error:
+        except ValueError as error:
             raise errors.RequestRefused("the body is neither text nor base64") from error
         kind = self.content_type or ("application/octet-stream" if body else "")
         return ControlRequest(self.method, self.path, body, kind, self.seconds, self.output_bytes)

@@ -8,15 +8,14 @@ Source: https://www.w3.org/TR/rdf-canon/#security-considerations
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
-import threading
 from concurrent.futures import TimeoutError as FutureTimeout
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 
 from ontology.terms import rdfc10
 from proofs.errors import BadSubmission
+from shapes.lasting_pool import LastingPool
 
 SECONDS = 10.0
 MEMORY = 2 * 1024**3
@@ -31,41 +30,23 @@ class Canonicaliser:
 
     def __init__(self, seconds: float = SECONDS) -> None:
         self._seconds = seconds
-        self._lock = threading.Lock()
-        self._pool: ProcessPool | None = None
+        self._pool = LastingPool(WORKERS, _limit)
 
     def __call__(self, data: bytes) -> bytes:
         """Raises :class:`BadSubmission` when the labels cannot be found within the limits."""
         if len(_labels(data)) <= AT_ONCE:
             return rdfc10(data)
         try:
-            result: bytes = (
-                self._running().schedule(rdfc10, args=(data,), timeout=self._seconds).result()
-            )
+            return self._pool.run(rdfc10, (data,), self._seconds)
         except (FutureTimeout, ProcessExpired, MemoryError) as error:
             raise BadSubmission(
                 f"its blank nodes could not be told apart within {self._seconds:g} s: they are too"
                 " much alike. Give them IRIs",
                 "blank-nodes-too-hard",
             ) from error
-        return result
-
-    def _running(self) -> ProcessPool:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ProcessPool(
-                    max_workers=WORKERS,
-                    initializer=_limit,
-                    context=multiprocessing.get_context("spawn"),
-                )
-            return self._pool
 
     def close(self) -> None:
-        with self._lock:
-            if self._pool is not None:
-                self._pool.stop()  # type: ignore[no-untyped-call]
-                self._pool.join()
-                self._pool = None
+        self._pool.close()
 
 
 def _labels(data: bytes) -> set[bytes]:

@@ -11,10 +11,8 @@ Source: https://pebble.readthedocs.io/
 
 from __future__ import annotations
 
-import multiprocessing
 import resource
 import signal
-import threading
 from collections.abc import Callable
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
@@ -22,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pebble import ProcessExpired, ProcessPool
+from pebble import ProcessExpired
 from pyoxigraph import (
     BlankNode,
     DefaultGraph,
@@ -36,6 +34,7 @@ from pyoxigraph import (
 )
 
 from ontology.store import open_memory, open_scratch
+from shapes.lasting_pool import LastingPool
 from shapes.view import Node
 
 MEMORY = 2 * 1024**3
@@ -94,13 +93,16 @@ class Call:
 _Result = TypeVar("_Result")
 
 
+def _limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+
+
 class Runner:
     """One process, started when it is first needed; any thread may use it."""
 
     def __init__(self, memory: int = MEMORY) -> None:
         self._memory = memory
-        self._lock = threading.Lock()
-        self._pool: ProcessPool | None = None
+        self._pool = LastingPool(1, _limit, (memory,))
 
     def answer(self, call: Call, seconds: float) -> list[list[Row]]:
         """The solutions of each query; an ASK that holds has one, without values.
@@ -123,10 +125,9 @@ class Runner:
     def release(self, folder: Path, *, wait: bool = False) -> None:
         """Has the process let go of what it keeps open in a folder; does not wait for it, unless
         it is told to, and then not for long."""
-        with self._lock:
-            if self._pool is None:
-                return
-            future = self._pool.schedule(release, args=(folder,), timeout=_GRACE)
+        if not self._pool.started:
+            return
+        future = self._pool.schedule(release, (folder,), _GRACE)
         if wait:
             # A process that ended meanwhile keeps nothing open either.
             with suppress(FutureTimeout, ProcessExpired):
@@ -134,20 +135,13 @@ class Runner:
 
     def close(self) -> None:
         """Ends the process."""
-        with self._lock:
-            if self._pool is not None:
-                self._pool.stop()  # type: ignore[no-untyped-call]
-                self._pool.join()
-                self._pool = None
+        self._pool.close()
 
     def _run(self, function: Callable[..., _Result], seconds: float, *args: object) -> _Result:
-        future = self._running().schedule(
-            _timed, args=(seconds, function, *args), timeout=seconds + _GRACE
-        )
+        task = (seconds, function, *args)
         try:
-            result: _Result = future.result(timeout=seconds + _PATIENCE)
+            result: _Result = self._pool.run(_timed, task, seconds + _GRACE, seconds + _PATIENCE)
         except FutureTimeout as error:
-            future.cancel()  # type: ignore[no-untyped-call]
             raise Stopped(f"it was stopped after {seconds:g} s") from error
         except (ProcessExpired, MemoryError) as error:
             if isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGALRM:
@@ -161,17 +155,6 @@ class Runner:
             raise Stopped(f"it failed: {error}") from error
         return result
 
-    def _running(self) -> ProcessPool:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ProcessPool(
-                    max_workers=1,
-                    initializer=_limit,
-                    initargs=(self._memory,),
-                    context=multiprocessing.get_context("spawn"),
-                )
-            return self._pool
-
 
 RUNNER = Runner()
 """The process of this one."""
@@ -183,10 +166,6 @@ _MERGED = NamedNode("urn:x-fractalops:merged")
 _open: dict[Path, Store] = {}
 _NamedGraphs = list[NamedNode | BlankNode] | None
 _DefaultGraphs = list[NamedNode | BlankNode | DefaultGraph] | None
-
-
-def _limit(memory: int) -> None:
-    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
 
 
 def _timed(seconds: float, function: Callable[..., _Result], *args: object) -> _Result:

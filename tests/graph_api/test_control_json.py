@@ -116,3 +116,10 @@ def test_an_asset_is_named_once() -> None:
         with pytest.raises(Problem) as found:
             selection_of(asset_id, body, "")
         assert found.value.kind == "parameter-invalid"
+
+
+@pytest.mark.parametrize("text", ["\u00da\u0092w", "a", "===="])
+def test_a_body_that_is_no_base64_is_refused(text: str) -> None:
+    body = RequestBody(role="shop", method="POST", path="/jobs", body_base64=text)
+    with pytest.raises(errors.RequestRefused, match="neither text nor base64"):
+        body.request()

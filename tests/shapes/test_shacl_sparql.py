@@ -23,6 +23,7 @@ from shapes import sparql_process, whole_store
 from shapes.compile import Program, compile_shapes
 from shapes.errors import MalformedShapes, QueryStopped
 from shapes.evaluate import Run
+from shapes.lasting_pool import LastingPool
 from shapes.model import Combined, Nested, Query
 from shapes.overlay import Overlay
 from shapes.report import Report
@@ -683,10 +684,10 @@ def test_a_long_query_is_read_and_not_planned(pattern: str) -> None:
 
 
 def test_thousands_of_queries_are_read_without_a_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(self: sparql_process.Runner) -> None:
+    def refuse(self: LastingPool) -> None:
         raise AssertionError("a process was asked for")
 
-    monkeypatch.setattr(sparql_process.Runner, "_running", refuse)
+    monkeypatch.setattr(LastingPool, "_alive", refuse)
     shapes = "".join(
         f"ex:S{n} a sh:NodeShape ; sh:targetClass ex:A ; sh:sparql [ sh:select"
         f" 'SELECT $this {{ $this <http://e/p{n}> ?x FILTER(?x > {n}) }}' ] .\n"
