@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from runtime.asset_checks import Probed
 from runtime.commands import Output, Sink, Stream
 from runtime.control_request import ControlRequest, Reply, path_as_sent
-from runtime.errors import HttpError, HttpTimeout, HttpTooLarge
+from runtime.errors import HttpError, HttpTooLarge
 from runtime.http_client import HttpClient
 from runtime.http_messages import MEBIBYTE, Ask, Limits
 from runtime.run_words import CANCELLED, FAILED, NOT_STARTED, SUCCEEDED, UNKNOWN
@@ -68,8 +68,6 @@ class ExecutorCalls:
         except HttpTooLarge as error:
             # The server has said what came of it, and more than anybody reads.
             reason = str(error)
-        except HttpTimeout as error:
-            outcome, reason = UNKNOWN if error.sent else NOT_STARTED, str(error)
         except HttpError as error:
             outcome, reason = UNKNOWN if error.sent else NOT_STARTED, str(error)
         if location and not reason:
