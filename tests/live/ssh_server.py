@@ -24,9 +24,12 @@ PROGRAM = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin")
 
 
 def no_ssh() -> str | None:
-    """Why there can be no server here."""
+    """Why there can be no server here, or nobody to ask it."""
+    missing = [name for name in ("ssh", "ssh-keygen") if shutil.which(name) is None]
     if PROGRAM is None:
-        return "sshd is not installed"
+        missing.append("sshd")
+    if missing:
+        return f"{' and '.join(missing)} not installed"
     if os.geteuid() != 0:
         return "only root lets itself in as root"
     return None

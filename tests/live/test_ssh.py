@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -203,6 +204,7 @@ def test_a_container_of_another_host(sshd: Sshd, tmp_path: Path) -> None:
             missing.check(run_id())
 
 
+@pytest.mark.skipif(shutil.which("ssh") is None, reason="ssh is not installed")
 def test_the_client_is_recent_enough() -> None:
     said = subprocess.run(["ssh", "-V"], capture_output=True, text=True, check=True).stderr
     found = re.match(r"OpenSSH_(\d+)\.(\d+)", said)
