@@ -403,11 +403,11 @@ class Assembly:
 
         def run() -> None:
             while not stopping.wait(TICK):
-                try:
-                    self.ledger.tick()
-                    self.statuses.tick()
-                except Exception:
-                    LOGGER.exception("what was due could not be applied")
+                for due in (self.ledger.tick, self.statuses.tick):
+                    try:
+                        due()
+                    except Exception:
+                        LOGGER.exception("what was due could not be applied")
 
         thread = threading.Thread(target=run, name="time-locks", daemon=True)
         thread.start()

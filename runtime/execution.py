@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
-from threading import Event, Thread
+from threading import Event
 from typing import IO
 
+from runtime.command_limits import CommandLimits
 from runtime.commands import MARK, Command, Outcome, Output, Sink, Stream
 from runtime.counted_output import CountedOutput
 from runtime.errors import ProcessTimeout
@@ -27,7 +28,7 @@ from runtime.process_exec import Running, spawn_piped
 Clock = Callable[[], datetime]
 
 _TICK = 0.05
-"""Seconds until a cancellation, or an end that closed no pipe, is noticed."""
+"""Seconds until an end that closed no pipe is noticed."""
 
 _CHUNK = 64 * 1024
 _DRAIN = 2.0
@@ -58,7 +59,9 @@ def execute(
     with spawn_piped(arguments, env={MARK: command.run, **environment}) as running:
         try:
             with _Pipes(running, command, sink) as pipes:
-                with _Limits(running, command.seconds, cancel) as limits:
+                with CommandLimits(
+                    command.seconds, cancel, lambda: running.signal(signal.SIGKILL)
+                ) as limits:
                     _until_it_ends(running, pipes)
                 running.signal(signal.SIGKILL)
                 clean = end_marked(command.run)
@@ -81,35 +84,6 @@ def execute(
         cancelled=limits.cancelled and killed,
         unknown=None if clean else LEFT_BEHIND,
     )
-
-
-class _Limits:
-    """Ends the program's group in time, or when it is cancelled, whatever the sink is doing."""
-
-    def __init__(self, running: Running, seconds: float, cancel: Event) -> None:
-        self._running = running
-        self._deadline = time.monotonic() + seconds
-        self._cancel = cancel
-        self._over = Event()
-        self._thread = Thread(target=self._watch, name="limits of a command", daemon=True)
-        self.timed_out = False
-        self.cancelled = False
-
-    def __enter__(self) -> _Limits:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(min(_TICK, max(0.0, self._deadline - time.monotonic()))):
-            self.cancelled = self._cancel.is_set()
-            self.timed_out = not self.cancelled and time.monotonic() >= self._deadline
-            if self.cancelled or self.timed_out:
-                self._running.signal(signal.SIGKILL)
-                return
 
 
 def _until_it_ends(running: Running, pipes: _Pipes) -> None:

@@ -12,8 +12,9 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event
 
+from runtime.command_limits import CommandLimits
 from runtime.commands import Stream
 from runtime.counted_output import CountedOutput
 from runtime.kubernetes_api import ClusterApi, one_line, server_text
@@ -54,41 +55,23 @@ class Ended:
     lost: str = ""
 
 
-class Limits:
-    """Calls ``end`` once, in a thread of its own, at the time limit or when it is cancelled."""
+class Limits(CommandLimits):
+    """Calls ``end`` at a limit; ``ended`` is whether nothing of the run is left then, and
+    ``given_up`` is set when nobody need listen any more."""
 
     def __init__(self, seconds: float, cancel: Event, end: Callable[[], bool]) -> None:
-        self._deadline = time.monotonic() + seconds
-        self._cancel = cancel
-        self._end = end
-        self._over = Event()
-        self._thread = Thread(target=self._watch, name="limits of a command", daemon=True)
-        self.timed_out = False
-        self.cancelled = False
+        super().__init__(seconds, cancel, self._give_up)
+        self._end_run = end
         self.ended = False
-        """Whether nothing of the run is left."""
         self.given_up = Event()
 
-    def __enter__(self) -> Limits:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(min(_TICK, max(0.0, self._deadline - time.monotonic()))):
-            self.cancelled = self._cancel.is_set()
-            self.timed_out = not self.cancelled and time.monotonic() >= self._deadline
-            if self.cancelled or self.timed_out:
-                try:
-                    self.ended = self._end()
-                    if self.ended:
-                        self._over.wait(_DRAIN)
-                finally:
-                    self.given_up.set()
-                return
+    def _give_up(self) -> None:
+        try:
+            self.ended = self._end_run()
+            if self.ended:
+                self._over.wait(_DRAIN)
+        finally:
+            self.given_up.set()
 
 
 def execute(
